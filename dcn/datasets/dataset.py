@@ -1,0 +1,72 @@
+"""What a data set is: photographs with ids and splits, and masks where somebody drew them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from dcn.photograph import check_mask, decode_mask
+
+
+@dataclass(frozen=True)
+class Item:
+    """One photograph of a data set.
+
+    Attributes:
+        id: unique in the data set; a relative path without ``..``.
+        image: file of the photograph, relative to the data set's root, with ``/``.
+        mask: file of its ground truth, likewise; None where there is none.
+        splits: names of the splits it belongs to.
+
+    """
+
+    id: str
+    image: str
+    mask: str | None
+    splits: tuple[str, ...]
+
+
+class Dataset(ABC):
+    """A data set.
+
+    Attributes:
+        root: folder that the files of its items are relative to.
+        class_names: name of each class; the first is the background. Empty without ground truth.
+        ignore_label: label of pixels that count nowhere.
+        train_split: split that the DCN is trained on.
+        evaluate_split: split that the evaluations look at.
+
+    """
+
+    root: Path
+    class_names: tuple[str, ...]
+    ignore_label: int = 255
+    train_split: str
+    evaluate_split: str
+
+    @abstractmethod
+    def items(self) -> Iterator[Item]:
+        """The photographs of both splits, in the order of their ids.
+
+        Raises:
+            InvalidDatasetError: the data set is not there.
+
+        """
+
+    def read_mask(self, item: Item, height: int, width: int) -> npt.NDArray[np.uint8] | None:
+        """Ground truth ``[height, width]`` of a photograph of this size, None where there is none.
+
+        Raises:
+            InvalidMaskError: with what is wrong with it.
+
+        """
+        if item.mask is None:
+            return None
+        mask = decode_mask((self.root / item.mask).read_bytes())
+        check_mask(mask, height, width, len(self.class_names), self.ignore_label)
+        return mask

@@ -1,0 +1,61 @@
+"""Eight photographs that scikit-image and scikit-learn carry in their wheels, with hand-drawn polygons."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from dcn.datasets.dataset import Dataset, Item
+from dcn.errors import InvalidDatasetError
+
+_ANNOTATIONS = "sample.json"
+_SPLIT = "all"
+
+
+class SampleDataset(Dataset):
+    """chelsea, astronaut, coffee, rocket, the two views of motorcycle, china and flower.
+
+    There is one split, ``all``. Polygons were drawn to a few pixels; what is neither object nor plain
+    background (the astronaut's helmet) is ignored.
+    """
+
+    train_split = _SPLIT
+    evaluate_split = _SPLIT
+
+    def __init__(self) -> None:
+        text = resources.files("dcn.datasets").joinpath(_ANNOTATIONS).read_text()
+        annotations = json.loads(text)
+        self.class_names = tuple(annotations["classes"])
+        self.ignore_label = annotations["ignore_label"]
+        self._photographs = {photograph["id"]: photograph for photograph in annotations["photographs"]}
+        self.root = _site_packages()
+
+    def items(self) -> Iterator[Item]:
+        for name, photograph in sorted(self._photographs.items()):
+            file = f"{photograph['package']}/{photograph['file']}"
+            yield Item(name, image=file, mask=None, splits=(_SPLIT,))
+
+    def read_mask(self, item: Item, height: int, width: int) -> npt.NDArray[np.uint8]:
+        canvas = Image.new("L", (width, height), 0)
+        draw = ImageDraw.Draw(canvas)
+        for drawn in self._photographs[item.id]["objects"]:
+            ignored = drawn["class"] == "ignore"
+            label = self.ignore_label if ignored else self.class_names.index(drawn["class"])
+            draw.polygon([tuple(point) for point in drawn["polygon"]], fill=label)
+        return np.asarray(canvas)
+
+
+def _site_packages() -> Path:
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or not spec.submodule_search_locations:
+        raise InvalidDatasetError(
+            "the sample photographs are those of scikit-image: pip install scikit-image"
+        )
+    return Path(spec.submodule_search_locations[0]).parent

@@ -1,0 +1,93 @@
+"""PASCAL VOC 2012 in the folder layout that torchvision downloads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from dcn.datasets.dataset import Dataset, Item
+from dcn.errors import InvalidDatasetError
+
+CLASS_NAMES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "dining table", "dog", "horse", "motorbike", "person", "potted plant", "sheep", "sofa", "train",
+    "tv monitor",
+)  # fmt: skip
+_FOLDER = Path("VOCdevkit") / "VOC2012"
+# train_aug is VOC's train with the masks of SBD; both spellings of its list are in circulation.
+_LISTS = {"train_aug": ("train_aug.txt", "trainaug.txt")}
+_MASK_FOLDERS = {"train_aug": "SegmentationClassAug"}
+
+
+class VOC2012Dataset(Dataset):
+    """PASCAL VOC 2012 with 20 classes and background; 255 is void.
+
+    Args:
+        root: what torchvision calls ``root``: the folder that holds ``VOCdevkit/VOC2012``.
+        train_split: ``train_aug``, ``train`` or ``trainval``; None takes ``train_aug`` where its list is.
+        evaluate_split: ``val``, or another.
+        download: fetch the data set with torchvision where it is missing.
+
+    """
+
+    class_names = CLASS_NAMES
+
+    def __init__(
+        self, root: Path, train_split: str | None = None, evaluate_split: str = "val", download: bool = False
+    ) -> None:
+        folder = root / _FOLDER
+        if download and not folder.is_dir():
+            _download(root)
+        if not folder.is_dir():
+            raise InvalidDatasetError(
+                f"there is no {folder}; set dataset.root to the folder that holds {_FOLDER.as_posix()}, or "
+                f"dataset.download to true"
+            )
+        self.root = folder
+        self._lists = folder / "ImageSets" / "Segmentation"
+        augmented = any((self._lists / name).is_file() for name in _LISTS["train_aug"])
+        self.train_split = train_split or ("train_aug" if augmented else "train")
+        self.evaluate_split = evaluate_split
+
+    def items(self) -> Iterator[Item]:
+        members: dict[str, list[str]] = {}
+        for split in dict.fromkeys((self.train_split, self.evaluate_split)):
+            for name in self._read_list(split):
+                members.setdefault(name, []).append(split)
+        for name, splits in sorted(members.items()):
+            yield Item(name, f"JPEGImages/{name}.jpg", self._mask_file(name, splits[0]), tuple(splits))
+
+    def _mask_file(self, name: str, split: str) -> str | None:
+        folders = [_MASK_FOLDERS[split]] if split in _MASK_FOLDERS else []
+        for folder in [*folders, "SegmentationClass"]:
+            if (self.root / folder / f"{name}.png").is_file():
+                return f"{folder}/{name}.png"
+        return None
+
+    def _read_list(self, split: str) -> list[str]:
+        names = _LISTS.get(split, (f"{split}.txt",))
+        for name in names:
+            if (self._lists / name).is_file():
+                return (self._lists / name).read_text().split()
+        raise InvalidDatasetError(
+            f"there is no list {self._lists / names[0]}; the split {split!r} needs it"
+            + (
+                " (and its masks in SegmentationClassAug): they come with SBD, or set "
+                "dataset.train_split to train"
+                if split == "train_aug"
+                else ""
+            )
+        )
+
+
+def _download(root: Path) -> None:
+    from torchvision.datasets import VOCSegmentation
+
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        VOCSegmentation(str(root), year="2012", image_set="trainval", download=True)
+    except (OSError, RuntimeError) as error:
+        raise InvalidDatasetError(
+            f"PASCAL VOC 2012 could not be downloaded to {root}: {error}\nWithout network, unpack "
+            f"VOCtrainval_11-May-2012.tar there on your own"
+        ) from error

@@ -1,0 +1,1 @@
+"""What regions and their classes are worth against ground truth (section 4)."""

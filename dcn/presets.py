@@ -1,0 +1,82 @@
+"""The backbones that have a short name, with the defaults that were chosen for them by measurement.
+
+A new backbone is one entry in :data:`PRESETS`. Layers count from the end: -1 is the last block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dcn.errors import UnknownModelError
+
+AttentionReduction = Literal["max", "mean", "min"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Where a backbone comes from, and its defaults.
+
+    Attributes:
+        timm_name: model name in timm.
+        input_size: side in pixels to which a photograph is squashed for its tokens (section 4.1.2: 224).
+        token_layer: block whose normalized output gives the tokens.
+        attention_block: block whose CLS attention gives the foreground.
+        attention_reduction: how the attention heads become one value per pixel.
+        embedding_layer: block whose normalized CLS token is the embedding of a masked crop.
+        embedding_size: side in pixels of a masked crop (section 4.1.2: 224).
+        weights_file: name under which the authors publish the weights, for the error message.
+        packaged: the weights come from an installed Python package instead of timm's hub.
+
+    """
+
+    timm_name: str
+    input_size: int = 224
+    token_layer: int = -1
+    attention_block: int = -1
+    attention_reduction: AttentionReduction = "max"
+    embedding_layer: int = -1
+    embedding_size: int = 224
+    weights_file: str | None = None
+    packaged: bool = False
+
+
+PRESETS: dict[str, Preset] = {
+    "dino-s8": Preset("vit_small_patch8_224.dino", weights_file="dino_deitsmall8_pretrain.pth"),
+    "dino-s16": Preset("vit_small_patch16_224.dino", weights_file="dino_deitsmall16_pretrain.pth"),
+    "dino-b8": Preset("vit_base_patch8_224.dino", weights_file="dino_vitbase8_pretrain.pth"),
+    "dinov2-s14": Preset("vit_small_patch14_dinov2.lvd142m", weights_file="dinov2_vits14_pretrain.pth"),
+    "dinov2-s14-reg": Preset(
+        "vit_small_patch14_reg4_dinov2.lvd142m", weights_file="dinov2_vits14_reg4_pretrain.pth"
+    ),
+    "dinov3-s16": Preset(
+        "vit_small_patch16_dinov3.lvd1689m", weights_file="dinov3_vits16_pretrain_lvd1689m-08c60483.pth"
+    ),
+    # A saliency-fine-tuned DINOv2 ViT-S/14; docs/focus-s14.md has the measurements behind its defaults.
+    "focus-s14": Preset(
+        "vit_small_patch14_dinov2",
+        input_size=392,
+        attention_reduction="mean",
+        embedding_layer=-3,
+        packaged=True,
+    ),
+}
+
+
+def find_preset(name: str) -> Preset:
+    """The preset called ``name``, or one with the paper's defaults for any other ViT of timm.
+
+    Raises:
+        UnknownModelError: neither this table nor timm knows the name.
+
+    """
+    if name in PRESETS:
+        return PRESETS[name]
+    import timm
+
+    if timm.is_model(name):
+        return Preset(name)
+    raise UnknownModelError(
+        f"backbone {name!r} is neither a preset ({', '.join(PRESETS)}) nor a model of timm "
+        f"{timm.__version__}; timm.list_models('vit*') lists those"
+    )

@@ -1,0 +1,229 @@
+"""The command line ``dcn``. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+app = typer.Typer(
+    help="Segment photographs without labels: the Dynamic Clustering Network on a frozen ViT.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+# Results go to standard output; everything else that a person reads while waiting goes to standard error.
+_out = Console()
+_err = Console(stderr=True)
+
+Config = Annotated[
+    str, typer.Argument(help="A YAML file, or a configuration that comes with dcn (sample, voc2012, ...).")
+]
+WorkspaceOption = Annotated[Path | None, typer.Option("--workspace", help="Folder of the checkpoints.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a setting: --set train.num_prototypes=3", metavar="NAME=VALUE"),
+]
+
+
+@app.command()
+def demo(workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
+    """Run the whole pipeline on eight sample photographs and make a page of the results."""
+    run("sample", workspace, overrides)
+
+
+@app.command()
+def run(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
+    """Run the whole pipeline; what is there already is reused."""
+    with _readable_errors():
+        _execute("pipeline", config, workspace, overrides)
+
+
+def _add_stage_command(stage: str, summary: str) -> None:
+    @app.command(name=stage, help=f"{summary} Runs what it needs and is missing.")
+    def command(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
+        with _readable_errors():
+            _execute(stage, config, workspace, overrides)
+
+
+for _stage, _summary in (
+    ("index", "List the photographs of a data set and refuse the bad ones."),
+    ("extract", "Cache tokens and attention of the frozen ViT."),
+    ("train", "Train the network on the cached tokens."),
+    ("segment", "Cut every photograph into regions."),
+    ("embed", "Embed the masked crop of every region."),
+    ("evaluate", "Measure regions and classes."),
+    ("report", "Make the page."),
+):
+    _add_stage_command(_stage, _summary)
+
+
+@app.command()
+def status(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
+    """Show what is there of each stage."""
+    with _readable_errors():
+        from flows.plan import states
+        from storage import Workspace
+
+        settings = _load(config, workspace, overrides)
+        table = Table("stage", "key", "state", "images", "bytes", "seconds", box=None)
+        for state in states(settings):
+            manifest = state.manifest
+            row = [state.stage, state.key or "needs the index", state.state, "", "", ""]
+            if manifest is not None and state.key is not None:
+                done = (
+                    manifest.rows
+                    if not state.missing_shards
+                    else max(0, manifest.rows - state.missing_shards * manifest.shard_rows)
+                )
+                size = Workspace(Path(settings.workspace)).checkpoint(state.stage, state.key).bytes_on_disk()
+                images = f"{done}/{manifest.rows}" if manifest.rows else ""
+                row[3:] = [images, _bytes(size), f"{manifest.seconds:.1f}"]
+            table.add_row(*row)
+        _out.print(table)
+
+
+@app.command()
+def results(
+    config: Config,
+    workspace: WorkspaceOption = None,
+    overrides: SetOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Every figure, machine-readable.")] = False,
+) -> None:
+    """Print the figures of a run that is complete."""
+    with _readable_errors():
+        from flows.figures import headline_figures
+        from flows.results import all_results
+
+        found = all_results(_load(config, workspace, overrides))
+        if as_json:
+            sys.stdout.write(json.dumps(found, indent=1, allow_nan=False) + "\n")
+        else:
+            _print_figures(headline_figures(found["evaluate"]["figures"]))
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Photographs.")],
+    model: Annotated[Path, typer.Option(help="A train checkpoint, or the dcn.safetensors in it.")],
+    output: Annotated[Path, typer.Option(help="Folder for label maps and overlays.")],
+    weights: Annotated[Path | None, typer.Option(help="Local weights of the backbone.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+) -> None:
+    """Segment photographs that are in no data set, with a trained model."""
+    with _readable_errors():
+        from flows.predict import predict as predict_photographs
+
+        refused = 0
+        for prediction in predict_photographs(images, model, output, weights, device):
+            if prediction.reason:
+                refused += 1
+                _err.print(f"[red]refused[/] {escape(str(prediction.image))}: {escape(prediction.reason)}")
+            else:
+                _out.print(
+                    f"{escape(str(prediction.labels))}  {prediction.num_regions} regions", soft_wrap=True
+                )
+        if refused:
+            raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    config: Config,
+    output: Annotated[Path, typer.Option(help="Folder for the label maps.")],
+    what: Annotated[Literal["regions", "semantic"], typer.Option(help="Which labels.")] = "semantic",
+    workspace: WorkspaceOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Write one palette PNG per photograph, named by its id, at its original size."""
+    with _readable_errors():
+        from flows.export import export_labels
+
+        count = export_labels(_load(config, workspace, overrides), what, output)
+        _out.print(f"{count} label maps in {escape(str(output))}", soft_wrap=True)
+
+
+def _load(config: str, workspace: Path | None, overrides: list[str] | None) -> Any:
+    from flows.settings import load_settings
+
+    return load_settings(config, overrides, workspace)
+
+
+def _execute(name: str, config: str, workspace: Path | None, overrides: list[str] | None) -> None:
+    settings = _load(config, workspace, overrides)
+    _configure_prefect()
+    with _err.status("starting Prefect"):
+        from flows import pipeline, progress
+        from flows.terminal import TerminalProgress
+
+        flow = pipeline.FLOWS.get(name, pipeline.pipeline)
+    with TerminalProgress(_err) as watcher:
+        progress.watch(watcher)
+        try:
+            records = flow(**pipeline.sections(settings))
+        finally:
+            progress.watch(None)
+    table = Table("stage", "", "seconds", "checkpoint", box=None)
+    for record in records:
+        how = "[dim]reused[/]" if record["reused"] else "[green]computed[/]"
+        table.add_row(record["stage"], how, f"{record['seconds']:.1f}", record["key"])
+    _out.print(table)
+    last = records[-1]
+    if last["stage"] == "report":
+        from flows.figures import headline_figures
+
+        _print_figures(headline_figures(records[-2]["summary"]))
+        page = Path(settings.workspace) / "report" / last["key"] / "files" / "report.html"
+        _out.print("Open", end=" ")
+        _out.print(escape(str(page.absolute())), style="bold", soft_wrap=True)
+
+
+def _configure_prefect() -> None:
+    """Defaults for a run without a server of its own. What the user has set stays."""
+    defaults = {
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        # The default of 20 seconds is tight on a busy machine.
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        # The command line shows progress and errors itself.
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def _print_figures(figures: list[dict[str, str]]) -> None:
+    table = Table("figure", "value", "", box=None)
+    for figure in figures:
+        table.add_row(figure["name"], f"[bold]{figure['value']}[/]", f"[dim]{figure['meaning']}[/]")
+    _out.print(table)
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+@contextmanager
+def _readable_errors() -> Iterator[None]:
+    """A mistake of the user, or of the world, is a sentence; a traceback is a bug of ours."""
+    from dcn.errors import DCNError
+    from flows.errors import FlowError
+    from storage.errors import StorageError
+
+    try:
+        yield
+    except (DCNError, FlowError, StorageError) as error:
+        _err.print(f"[bold red]error[/] {escape(str(error))}", soft_wrap=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        _err.print("interrupted; the same command continues")
+        raise typer.Exit(130) from None

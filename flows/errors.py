@@ -1,0 +1,13 @@
+"""Errors of the orchestration that a person can act on."""
+
+
+class FlowError(Exception):
+    """Base of every error of the flows and of the command line."""
+
+
+class InvalidSettingsError(FlowError):
+    """A configuration, an override or a parameter is wrong."""
+
+
+class EmptyDatasetError(FlowError):
+    """No photograph of the data set can be used."""

@@ -1,0 +1,106 @@
+"""Running one stage: what is missing of its checkpoint, shard by shard, and then the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from flows import progress
+from flows.plan import STAGES
+from flows.stage import Job, Layout, Warn
+from storage import Manifest
+
+# Runs the given shards of a stage, anywhere.
+RunShards = Callable[[Job, str, list[int]], None]
+_SOFTWARE = ("dynamic-clustering-network", "torch", "timm", "zarr", "tensorstore", "numpy", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """How a stage ended.
+
+    Attributes:
+        stage: its name.
+        reused: the checkpoint was complete already; nothing was computed.
+        manifest: of the complete checkpoint.
+        warnings: what a person should know.
+
+    """
+
+    stage: str
+    reused: bool
+    manifest: Manifest
+    warnings: tuple[str, ...] = ()
+
+
+def run_stage(job: Job, stage: str, run_shards: RunShards, warn: Warn) -> StageResult:
+    """Bring the checkpoint of a stage to its end. What it reads must be complete.
+
+    Args:
+        job: with the key of the stage.
+        stage: its name.
+        run_shards: runs missing shards.
+        warn: is told what a person should know, at once.
+
+    """
+    definition, checkpoint = STAGES[stage], job.checkpoint(stage)
+    manifest = checkpoint.read_manifest()
+    if manifest is not None and manifest.complete:
+        return StageResult(stage, True, manifest)
+    warnings: list[str] = []
+
+    def note(message: str) -> None:
+        warnings.append(message)
+        warn(message)
+
+    began = time.monotonic()
+    try:
+        layout = definition.layout(job)
+        manifest = checkpoint.begin(_new_manifest(job, stage, layout), layout.extra_bytes)
+        missing = checkpoint.missing_shards(manifest)
+        if missing:
+            definition.prepare(job)
+            ranges = [manifest.shard_range(shard) for shard in missing]
+            progress.start(stage, manifest.rows, manifest.rows - sum(stop - start for start, stop in ranges))
+            run_shards(job, stage, missing)
+        summary = definition.complete(job, manifest, note)
+        manifest = checkpoint.finish(summary, time.monotonic() - began)
+    except BaseException:
+        checkpoint.add_seconds(time.monotonic() - began)
+        raise
+    return StageResult(stage, False, manifest, tuple(warnings))
+
+
+def compute_shards(job: Job, stage: str, shards: list[int]) -> dict[str, Any]:
+    """Compute and record shards one after the other, in this process; returns what a scheduler may log."""
+    definition, checkpoint = STAGES[stage], job.checkpoint(stage)
+    manifest = checkpoint.read_manifest()
+    assert manifest is not None, f"{checkpoint} was not begun"
+    missing = set(checkpoint.missing_shards(manifest))
+    seconds = 0.0
+    for shard in shards:
+        if shard not in missing:  # another attempt of the same task was here
+            continue
+        began = time.monotonic()
+        result = definition.compute_shard(job, manifest, shard)
+        taken = time.monotonic() - began
+        checkpoint.write_shard(manifest, shard, result.arrays, result.info, taken)
+        seconds += taken
+    return {"stage": stage, "shards": shards, "seconds": round(seconds, 3)}
+
+
+def _new_manifest(job: Job, stage: str, layout: Layout) -> Manifest:
+    definition = STAGES[stage]
+    return Manifest(
+        stage=stage,
+        key=job.keys[stage],
+        settings=definition.settings(job.settings),
+        inputs={read: job.keys[read] for read in definition.reads},
+        rows=layout.rows,
+        shard_rows=layout.shard_rows,
+        arrays=layout.arrays,
+        provenance={"software": {name: version(name) for name in _SOFTWARE}},
+    )

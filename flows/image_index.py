@@ -1,0 +1,97 @@
+"""The index as the later stages see it: a row number for every usable photograph."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dcn.datasets import Item
+from flows.stage import Job
+from storage import Checkpoint
+
+
+@dataclass(frozen=True)
+class IndexedImage:
+    """One photograph of the index.
+
+    Attributes:
+        row: its row in every array.
+        item: its place in the data set; without a mask where the mask was refused.
+        height, width: in pixels, upright.
+        digest: of the bytes of its file.
+        labelled: it has usable ground truth.
+
+    """
+
+    row: int
+    item: Item
+    height: int
+    width: int
+    digest: str
+    labelled: bool
+
+
+class ImageIndex:
+    """Reads the checkpoint of the stage ``index``, a part at a time."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+        self.summary = checkpoint.require().summary
+        self._ends = list(accumulate(self.summary["images_per_part"]))
+        self._part = lru_cache(maxsize=4)(self._read_part)
+
+    def __len__(self) -> int:
+        return int(self.summary["images"])
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(self.summary["class_names"])
+
+    def images(self, start: int = 0, stop: int | None = None) -> Iterator[IndexedImage]:
+        """Photographs of the rows from ``start`` to before ``stop``, in order."""
+        stop = len(self) if stop is None else stop
+        for part in range(bisect_right(self._ends, start), len(self._ends)):
+            first = self._ends[part - 1] if part else 0
+            if first >= stop:
+                return
+            yield from (image for image in self._part(part) if start <= image.row < stop)
+
+    def image(self, row: int) -> IndexedImage:
+        """The photograph of one row."""
+        return next(self.images(row, row + 1))
+
+    def split_rows(self, split: str) -> npt.NDArray[np.int64]:
+        """Rows of the photographs of a split, in order."""
+        return np.array([image.row for image in self.images() if split in image.item.splits], dtype=np.int64)
+
+    def refused(self) -> Iterator[dict[str, Any]]:
+        """File and reason of everything that was refused."""
+        for part in range(len(self._ends)):
+            yield from self._checkpoint.read_record(part).info["refused"]
+
+    def _read_part(self, part: int) -> list[IndexedImage]:
+        first = self._ends[part - 1] if part else 0
+        images = self._checkpoint.read_record(part).info["images"]
+        return [
+            IndexedImage(
+                row=row,
+                item=Item(entry["id"], entry["image"], entry["mask"], tuple(entry["splits"])),
+                height=entry["height"],
+                width=entry["width"],
+                digest=entry["digest"],
+                labelled=entry["mask_digest"] is not None,
+            )
+            for row, entry in enumerate(images, start=first)
+        ]
+
+
+def open_index(job: Job) -> ImageIndex:
+    """The index of a run."""
+    return ImageIndex(job.checkpoint("index"))

@@ -1,0 +1,87 @@
+"""What the stages read from outside the workspace: data set, photographs, backbone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from dcn.datasets import Dataset, FolderDataset, SampleDataset, VOC2012Dataset
+from dcn.errors import InvalidPhotographError
+from dcn.photograph import decode_photograph
+from flows.image_index import IndexedImage
+from flows.settings import DatasetSettings, FolderSettings, SampleSettings, Settings
+from storage.key import digest
+
+if TYPE_CHECKING:
+    from dcn.backbone import Backbone
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def open_dataset(settings: DatasetSettings) -> Dataset:
+    """The data set that the settings name."""
+    if isinstance(settings, SampleSettings):
+        return SampleDataset()
+    if isinstance(settings, FolderSettings):
+        return FolderDataset(settings.root, settings.masks, settings.classes)
+    return VOC2012Dataset(settings.root, settings.train_split, settings.evaluate_split, settings.download)
+
+
+def read_photograph(dataset: Dataset, image: IndexedImage) -> npt.NDArray[np.uint8]:
+    """Decode an indexed photograph to ``[H, W, 3]``.
+
+    Raises:
+        InvalidPhotographError: it is gone, or is not the file that was indexed.
+
+    """
+    try:
+        content = (dataset.root / image.item.image).read_bytes()
+    except OSError as error:
+        raise InvalidPhotographError(f"it cannot be read any more: {error.strerror}") from error
+    if digest(content) != image.digest:
+        raise InvalidPhotographError("it was changed after it was indexed; run the pipeline again")
+    return decode_photograph(content)
+
+
+def choose_device(name: str) -> str:
+    """``auto`` takes CUDA where there is one."""
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load_backbone(settings: Settings) -> Backbone:
+    """The backbone of a run, loaded once per process."""
+    backbone = settings.backbone
+    return _load_backbone(backbone.name, backbone.weights, choose_device(backbone.device))
+
+
+@lru_cache(maxsize=1)
+def _load_backbone(name: str, weights: Path | None, device: str) -> Backbone:
+    from dcn.backbone import Backbone
+
+    return Backbone.from_preset(name, weights, device)[0]
+
+
+def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Apply a function ahead of its consumer, in order. For work that leaves the interpreter lock."""
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        yield from pool.map(function, items)
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
+    """Tuples of ``size`` items, the last one shorter. ``itertools`` has it from Python 3.12 on."""
+    iterator = iter(items)
+    while batch := tuple(islice(iterator, size)):
+        yield batch

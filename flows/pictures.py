@@ -1,0 +1,136 @@
+"""Pictures of regions, foreground and classes, for the page, the artifacts and the exports."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from dcn.datasets import Dataset
+from dcn.palette import class_palette, colorize, overlay, region_palette
+from dcn.regions import label_map
+from flows.image_index import IndexedImage, open_index
+from flows.inputs import open_dataset, read_photograph
+from flows.stage import Job
+
+RGB = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class ResultMaps:
+    """Everything that the pipeline says of one photograph, at its original size.
+
+    Attributes:
+        photograph: ``[H, W, 3]``.
+        regions: ``[H, W]`` cluster of every pixel.
+        foreground: ``[H, W]`` bool.
+        semantic: ``[H, W]`` class of every pixel, None where it was not evaluated.
+        truth: ``[H, W]`` ground truth, None where there is none.
+
+    """
+
+    photograph: RGB
+    regions: npt.NDArray[np.uint8]
+    foreground: npt.NDArray[np.bool_]
+    semantic: npt.NDArray[np.uint8] | None
+    truth: npt.NDArray[np.uint8] | None
+
+
+class ResultReader:
+    """Reads the results of a run photograph by photograph.
+
+    Args:
+        job: its ``segment`` is complete; its ``evaluate`` too where ``semantic`` is asked for.
+        semantic: read the classes as well.
+
+    """
+
+    def __init__(self, job: Job, semantic: bool) -> None:
+        self.index = open_index(job)
+        self._dataset: Dataset = open_dataset(job.settings.dataset)
+        segment = job.checkpoint("segment")
+        self._assignment = segment.array("assignment")
+        self._foreground = segment.array("foreground")
+        path = job.checkpoint("evaluate").files / "semantic.npy" if semantic else None
+        self._semantic = None if path is None else np.load(path, mmap_mode="r", allow_pickle=False)
+
+    def shown(self, count: int) -> list[IndexedImage]:
+        """Up to ``count`` photographs of the evaluated split, evenly spread."""
+        rows = self.index.split_rows(self.index.summary["evaluate_split"])
+        places = np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(np.int64)
+        return [self.index.image(int(row)) for row in rows[places]]
+
+    def regions(self, image: IndexedImage) -> npt.NDArray[np.uint8]:
+        """Cluster of every pixel, ``[H, W]``."""
+        return label_map(self._assignment.rows(image.row, image.row + 1)[0], image.height, image.width)
+
+    def semantic(self, image: IndexedImage) -> npt.NDArray[np.uint8] | None:
+        """Class of every pixel ``[H, W]``, None where the photograph was not evaluated."""
+        if self._semantic is None:
+            return None
+        classes = self._semantic[image.row]  # [k]
+        if (classes < 0).all():
+            return None
+        of_region: npt.NDArray[np.uint8] = np.maximum(classes, 0).astype(np.uint8)
+        return of_region[self.regions(image)]
+
+    def maps(self, image: IndexedImage) -> ResultMaps:
+        """All maps of one photograph.
+
+        Raises:
+            InvalidPhotographError: the photograph is gone or was changed.
+
+        """
+        regions = self.regions(image)
+        truth = self._dataset.read_mask(image.item, image.height, image.width) if image.labelled else None
+        return ResultMaps(
+            photograph=read_photograph(self._dataset, image),
+            regions=regions,
+            foreground=self._foreground.rows(image.row, image.row + 1)[0][regions],
+            semantic=self.semantic(image),
+            truth=truth,
+        )
+
+
+def drawn(maps: ResultMaps, ignore_label: int) -> dict[str, RGB]:
+    """The maps as pictures ``[H, W, 3]``, in the order in which they are shown."""
+    gray = maps.photograph.mean(axis=2, keepdims=True).astype(np.uint8)
+    dimmed = np.broadcast_to(gray // 3, maps.photograph.shape)
+    pictures = {
+        "photograph": maps.photograph,
+        "regions": overlay(maps.photograph, maps.regions, region_palette()),
+        "foreground": np.where(maps.foreground[..., None], maps.photograph, dimmed),
+    }
+    for name, labels in (("semantic", maps.semantic), ("ground truth", maps.truth)):
+        if labels is not None:
+            pictures[name] = colorize(labels, class_palette(ignore_label))
+    return pictures
+
+
+def jpeg(picture: RGB, width: int) -> bytes:
+    """A picture as JPEG, made narrower where it is wider than ``width``."""
+    image = Image.fromarray(picture)
+    if image.width > width:
+        image = image.resize(
+            (width, max(1, round(image.height * width / image.width))), Image.Resampling.LANCZOS
+        )
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def contact_sheet(job: Job, count: int, semantic: bool) -> bytes:
+    """Photographs in a row each, with their maps beside them, as JPEG."""
+    reader = ResultReader(job, semantic)
+    cell = 160
+    rows = []
+    for image in reader.shown(count):
+        pictures = drawn(reader.maps(image), reader.index.summary["ignore_label"])
+        cells = [np.asarray(Image.fromarray(picture).resize((cell, cell))) for picture in pictures.values()]
+        rows.append(np.concatenate(cells, axis=1))
+    width = max(row.shape[1] for row in rows)
+    padded = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    return jpeg(np.concatenate(padded), width)

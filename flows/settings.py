@@ -1,0 +1,259 @@
+"""The settings of a run: what a configuration file, ``--set`` and the form of a deployment say.
+
+Unknown keys are errors. A setting that is None takes the default of the backbone's preset, which
+:meth:`Settings.resolve` fills in, so that a checkpoint's manifest names the value that was used.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dcn.presets import AttentionReduction, find_preset
+from flows.errors import InvalidSettingsError
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Layer = Annotated[int, Field(description="counted from the end: -1 is the last block", lt=0)]
+
+
+class Section(BaseModel):
+    """Immutable, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class SampleSettings(Section):
+    """The eight photographs that come with scikit-image and scikit-learn."""
+
+    name: Literal["sample"] = "sample"
+
+
+class VOC2012Settings(Section):
+    """PASCAL VOC 2012."""
+
+    name: Literal["voc2012"] = "voc2012"
+    root: Path = Field(description="what torchvision calls root: the folder that holds VOCdevkit/VOC2012")
+    train_split: Literal["train_aug", "train", "trainval"] | None = Field(
+        None, description="empty: train_aug where its list is, else train"
+    )
+    evaluate_split: Literal["val", "train", "trainval"] = "val"
+    download: bool = Field(False, description="fetch it with torchvision where it is missing")
+
+
+class FolderSettings(Section):
+    """Any folder of photographs."""
+
+    name: Literal["folder"] = "folder"
+    root: Path = Field(description="folder of photographs, with subfolders")
+    masks: Path | None = Field(None, description="folder of masks, named like the photographs")
+    classes: Path | None = Field(None, description="text file of class names; the first is the background")
+
+
+DatasetSettings = Annotated[SampleSettings | VOC2012Settings | FolderSettings, Field(discriminator="name")]
+
+
+class BackboneSettings(Section):
+    """The frozen self-supervised ViT (section 4.1.2)."""
+
+    name: str = Field("dino-s8", description="a preset (dino-s8, dinov2-s14, ...) or any ViT of timm")
+    weights: Path | None = Field(None, description="a local .safetensors or .pth instead of timm's hub")
+    input_size: PositiveInt | None = Field(
+        None, description="photographs are squashed to this square, in pixels"
+    )
+    token_layer: Layer | None = None
+    attention_block: Layer | None = None
+    batch_size: PositiveInt = Field(8, description="photographs or crops at once; does not change results")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+
+
+class TrainSettings(Section):
+    """The network and its optimization (sections 3 and 4.1.2). ``docs/training.md`` explains the defaults."""
+
+    num_prototypes: Annotated[int, Field(ge=1, le=255)] = Field(5, description="the most regions of an image")
+    num_stages: PositiveInt = 6
+    heads: PositiveInt = 1
+    norm: Literal["pre", "post"] = "pre"
+    start: Literal["identity", "random"] = "identity"
+    resolution: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="of the modularity; larger: more regions"
+    )
+    iterations: PositiveInt = 2500
+    batch_size: PositiveInt = 32
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    schedule: Literal["constant", "cosine"] = "constant"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    max_gradient_norm: Annotated[float, Field(gt=0)] | None = Field(0.5, description="empty: no clipping")
+    held_out: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0.1, description="share of the training images (256 at most) that select the weights instead"
+    )
+    check_every: PositiveInt = Field(50, description="iterations between two looks at the held-out images")
+    save_every: PositiveInt = Field(
+        250, description="iterations between two checkpoints of the training state"
+    )
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class SegmentSettings(Section):
+    """Foreground detection (section 4.1.2)."""
+
+    attention_reduction: AttentionReduction | None = Field(None, description="attention heads to one value")
+    region_score: Literal["sum", "mean"] = "sum"
+
+
+class EmbedSettings(Section):
+    """Embeddings of masked crops (section 4.1.1)."""
+
+    layer: Layer | None = None
+    size: PositiveInt | None = Field(None, description="side of a masked crop in pixels")
+
+
+class EvaluateSettings(Section):
+    """The evaluations (section 4)."""
+
+    num_clusters: PositiveInt | None = Field(
+        None, description="of k-means; empty: the classes without background, or 20 where there are none"
+    )
+    num_seeds: PositiveInt = Field(10, description="runs of k-means")
+    attainable_images: Annotated[int, Field(ge=0)] = Field(
+        128, description="evaluated images whose attainable modularity is searched; 0: none"
+    )
+
+
+class ReportSettings(Section):
+    """The page."""
+
+    num_photographs: PositiveInt = Field(24, description="evaluated photographs that are shown")
+
+
+class RunnerSettings(Section):
+    """Where the shards are computed. Changes nothing in the results."""
+
+    kind: Literal["threads", "dask"] = "threads"
+    workers: PositiveInt = Field(1, description="tasks at once; a thread already uses all cores")
+    address: str | None = Field(None, description="of a running Dask scheduler, as tcp://host:8786")
+
+
+class Settings(Section):
+    """Everything that a run depends on."""
+
+    dataset: DatasetSettings = SampleSettings()
+    backbone: BackboneSettings = BackboneSettings()
+    train: TrainSettings = TrainSettings()
+    segment: SegmentSettings = SegmentSettings()
+    embed: EmbedSettings = EmbedSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    report: ReportSettings = ReportSettings()
+    runner: RunnerSettings = RunnerSettings()
+    workspace: Path = Field(Path("workspace"), description="folder of the checkpoints")
+    shard_images: PositiveInt = Field(64, description="images in one file of a new checkpoint")
+
+    def resolve(self) -> Settings:
+        """The same settings with the defaults of the backbone's preset filled in.
+
+        Raises:
+            UnknownModelError: there is no such backbone.
+
+        """
+        preset = find_preset(self.backbone.name)
+        defaults: dict[str, dict[str, Any]] = {
+            "backbone": {
+                "input_size": preset.input_size,
+                "token_layer": preset.token_layer,
+                "attention_block": preset.attention_block,
+            },
+            "segment": {"attention_reduction": preset.attention_reduction},
+            "embed": {"layer": preset.embedding_layer, "size": preset.embedding_size},
+        }
+        sections = {}
+        for name, values in defaults.items():
+            section = getattr(self, name)
+            missing = {key: value for key, value in values.items() if getattr(section, key) is None}
+            sections[name] = section.model_copy(update=missing)
+        return self.model_copy(update=sections)
+
+
+def load_settings(
+    config: str | Path, overrides: list[str] | None = None, workspace: Path | None = None
+) -> Settings:
+    """Read a configuration.
+
+    Args:
+        config: a YAML file, or the name of a configuration that comes with the package.
+        overrides: ``section.name=value`` each, the value in YAML.
+        workspace: instead of the configuration's.
+
+    Raises:
+        InvalidSettingsError: with the name of the setting, its value and what is allowed.
+
+    """
+    values = _read_yaml(_find_config(config))
+    for override in overrides or []:
+        _apply(values, override)
+    if workspace is not None:
+        values["workspace"] = str(workspace)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise InvalidSettingsError(f"{config}: {describe(error)}") from error
+
+
+def config_names() -> list[str]:
+    """Names of the configurations that come with the package."""
+    return sorted(path.stem for path in _CONFIGS.glob("*.yaml"))
+
+
+def describe(error: ValidationError) -> str:
+    """One line per wrong setting: its name, what is wrong, its value."""
+    lines = []
+    for problem in error.errors():
+        # The tag of a union is in the location (dataset.voc2012.root); the user wrote dataset.root.
+        place = [str(part) for part in problem["loc"]]
+        if len(place) > 1 and place[0] == "dataset":
+            place.pop(1)
+        shown = "" if problem["type"] == "missing" else f", not {problem['input']!r}"
+        lines.append(f"{'.'.join(place)}: {problem['msg']}{shown}")
+    return "\n".join(lines)
+
+
+_CONFIGS = Path(__file__).parent / "configs"
+
+
+def _find_config(config: str | Path) -> Path:
+    path = Path(config)
+    if path.is_file():
+        return path
+    packaged = _CONFIGS / f"{config}.yaml"
+    if str(config) in config_names():
+        return packaged
+    raise InvalidSettingsError(
+        f"there is no configuration {config}; give a YAML file or one of {', '.join(config_names())}"
+    )
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidSettingsError(f"{path} is not readable YAML: {error}") from error
+    if values is not None and not isinstance(values, dict):
+        raise InvalidSettingsError(f"{path} holds a {type(values).__name__}, not sections of settings")
+    return values or {}
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    name, separator, text = override.partition("=")
+    if not separator or not name:
+        raise InvalidSettingsError(f"--set {override}: write section.name=value")
+    *sections, last = name.split(".")
+    target = values
+    for section in sections:
+        target = target.setdefault(section, {})
+        if not isinstance(target, dict):
+            raise InvalidSettingsError(f"--set {override}: {section} is no section")
+    try:
+        target[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InvalidSettingsError(f"--set {override}: the value is not YAML: {error}") from error

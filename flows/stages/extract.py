@@ -1,0 +1,112 @@
+"""Stage ``extract``: tokens and attention of the frozen ViT for every photograph (section 4.1.2)."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dcn.datasets import Dataset
+from dcn.errors import InvalidPhotographError
+from flows import progress
+from flows.image_index import IndexedImage, open_index
+from flows.inputs import batched, in_threads, load_backbone, open_dataset, read_photograph
+from flows.settings import Settings
+from flows.stage import Job, Layout, ShardResult, Stage, Warn
+from storage import ArraySpec, Manifest
+from storage.key import digest
+
+
+class ExtractStage(Stage):
+    """``tokens [N, n, d]``, ``attention [N, h, n]``, and ``present [N]``: the photograph could be read."""
+
+    name = "extract"
+    reads = ("index",)
+
+    def settings(self, settings: Settings) -> dict[str, Any]:
+        backbone = settings.backbone
+        return {
+            "backbone": backbone.name,
+            "weights": _weights_digest(backbone.weights),
+            "input_size": backbone.input_size,
+            "token_layer": backbone.token_layer,
+            "attention_block": backbone.attention_block,
+        }
+
+    def layout(self, job: Job) -> Layout:
+        backbone = load_backbone(job.settings)
+        size = job.settings.backbone.input_size
+        assert size is not None
+        patches = backbone.grid(size) ** 2
+        arrays = (
+            ArraySpec("tokens", (patches, backbone.dim), "float16", ("patch", "channel")),
+            ArraySpec("attention", (backbone.heads, patches), "float16", ("head", "patch")),
+            ArraySpec("present", (), "bool", ()),
+        )
+        return Layout(len(open_index(job)), job.settings.shard_images, arrays)
+
+    def compute_shard(self, job: Job, manifest: Manifest, shard: int) -> ShardResult:
+        settings = job.settings.backbone
+        assert settings.input_size is not None
+        assert settings.token_layer is not None
+        assert settings.attention_block is not None
+        backbone = load_backbone(job.settings)
+        start, stop = manifest.shard_range(shard)
+        arrays = {
+            spec.name: np.zeros((stop - start, *spec.row_shape), dtype=spec.dtype) for spec in manifest.arrays
+        }
+        refused: list[dict[str, str]] = []
+        read = partial(_read_squashed, open_dataset(job.settings.dataset), settings.input_size)
+        images = open_index(job).images(start, stop)
+        for batch in batched(in_threads(read, images), settings.batch_size):
+            usable = []
+            for image, squashed, reason in batch:
+                if squashed is None:
+                    refused.append({"file": image.item.image, "reason": reason})
+                else:
+                    usable.append((image.row - start, squashed))
+            if usable:
+                rows = [row for row, _ in usable]
+                inputs = backbone.preprocess(np.stack([squashed for _, squashed in usable]))
+                features = backbone.features(inputs, settings.token_layer, settings.attention_block)
+                arrays["tokens"][rows] = features.tokens.cpu().half().numpy()
+                arrays["attention"][rows] = features.attention.cpu().half().numpy()
+                arrays["present"][rows] = True
+            progress.advance(self.name, len(batch))
+        return ShardResult(arrays, {"refused": refused})
+
+    def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
+        checkpoint = job.checkpoint(self.name)
+        refused = [entry for record in checkpoint.records(manifest) for entry in record.info["refused"]]
+        for entry in refused:
+            warn(f"{entry['file']} was left out: {entry['reason']}")
+        tokens = next(spec for spec in manifest.arrays if spec.name == "tokens")
+        return {
+            "images": manifest.rows - len(refused),
+            "refused": len(refused),
+            "tokens_per_image": tokens.row_shape[0],
+            "token_width": tokens.row_shape[1],
+        }
+
+
+def _read_squashed(
+    dataset: Dataset, size: int, image: IndexedImage
+) -> tuple[IndexedImage, npt.NDArray[np.uint8] | None, str]:
+    from dcn.backbone import squash
+
+    try:
+        return image, squash(read_photograph(dataset, image), size), ""
+    except InvalidPhotographError as error:
+        return image, None, str(error)
+
+
+def _weights_digest(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    from dcn.weights import check_weights_file
+
+    check_weights_file(path)
+    return digest(path.read_bytes())

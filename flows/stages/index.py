@@ -1,0 +1,144 @@
+"""Stage ``index``: what is in the data set, and what of it can be used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from dcn.datasets import Dataset, Item
+from dcn.errors import InvalidMaskError, InvalidPhotographError
+from dcn.photograph import decode_photograph
+from flows import progress
+from flows.errors import EmptyDatasetError
+from flows.inputs import in_threads, open_dataset
+from flows.settings import Settings
+from flows.stage import Job, Layout, ShardResult, Stage, Warn
+from storage import Manifest, content_key
+from storage.key import digest
+
+_PART = 512
+
+
+class IndexStage(Stage):
+    """Decodes every photograph once; a bad one is recorded with its reason and costs nothing else.
+
+    Its key holds the listing (names, sizes, times), which is quick to make; the keys of the other stages
+    hold its content (ids, digests, splits). A data set that was copied or touched is read again, and the
+    features stay.
+    """
+
+    name = "index"
+    reads = ()
+
+    def settings(self, settings: Settings) -> dict[str, Any]:
+        dataset = open_dataset(settings.dataset)
+        return {"dataset": settings.dataset.name, "listing": _listing_digest(dataset)}
+
+    def layout(self, job: Job) -> Layout:
+        return Layout(rows=sum(1 for _ in open_dataset(job.settings.dataset).items()), shard_rows=_PART)
+
+    def prepare(self, job: Job) -> None:
+        lines = (json.dumps(asdict(item)) for item in open_dataset(job.settings.dataset).items())
+        job.checkpoint(self.name).write_file("listing.jsonl", "\n".join(lines).encode())
+
+    def compute_shard(self, job: Job, manifest: Manifest, shard: int) -> ShardResult:
+        dataset = open_dataset(job.settings.dataset)
+        start, stop = manifest.shard_range(shard)
+        items = _read_listing(job.checkpoint(self.name).files / "listing.jsonl")[start:stop]
+        images: list[dict[str, Any]] = []
+        refused: list[dict[str, str]] = []
+        for entry, problems in in_threads(partial(_examine, dataset), items):
+            images.extend([entry] if entry else [])
+            refused.extend(problems)
+            progress.advance(self.name, 1)
+        return ShardResult({}, {"images": images, "refused": refused})
+
+    def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
+        dataset = open_dataset(job.settings.dataset)
+        per_part, refused, labelled, content = [], 0, 0, []
+        for record in job.checkpoint(self.name).records(manifest):
+            images = record.info["images"]
+            per_part.append(len(images))
+            refused += len(record.info["refused"])
+            labelled += sum(image["mask_digest"] is not None for image in images)
+            content.append(content_key({"images": images}))
+            for problem in record.info["refused"]:
+                warn(f"{problem['file']} was refused: {problem['reason']}")
+        if not sum(per_part):
+            raise EmptyDatasetError(
+                f"none of the {manifest.rows} photographs in {dataset.root} can be used; the first reason is "
+                f"above"
+            )
+        return {
+            "images": sum(per_part),
+            "labelled": labelled,
+            "refused": refused,
+            "class_names": list(dataset.class_names),
+            "ignore_label": dataset.ignore_label,
+            "train_split": dataset.train_split,
+            "evaluate_split": dataset.evaluate_split,
+            "images_per_part": per_part,
+            "content": content_key({"parts": content, "classes": dataset.class_names}),
+        }
+
+    def identity(self, manifest: Manifest) -> str:
+        return str(manifest.summary["content"])
+
+
+def _examine(dataset: Dataset, item: Item) -> tuple[dict[str, Any] | None, list[dict[str, str]]]:
+    """The index entry of one photograph, and what is wrong with it or its mask."""
+    try:
+        content = (dataset.root / item.image).read_bytes()
+        height, width, _ = decode_photograph(content).shape
+    except OSError as error:
+        return None, [{"file": item.image, "reason": error.strerror or str(error)}]
+    except InvalidPhotographError as error:
+        return None, [{"file": item.image, "reason": str(error)}]
+    problems = []
+    mask_digest = None
+    try:
+        mask = dataset.read_mask(item, height, width)
+        mask_digest = None if mask is None else digest(mask.tobytes())
+    except (InvalidMaskError, OSError) as error:
+        problems.append({"file": item.mask or item.id, "reason": f"mask: {error}"})
+    entry = {
+        **asdict(item),
+        "mask": item.mask if mask_digest else None,
+        "height": height,
+        "width": width,
+        "digest": digest(content),
+        "mask_digest": mask_digest,
+    }
+    return entry, problems
+
+
+def _listing_digest(dataset: Dataset) -> str:
+    """Digest of what the file system says of all files, without reading them."""
+    lines = ["\0".join([*dataset.class_names, str(dataset.ignore_label), dataset.train_split])]
+    for item in dataset.items():
+        stats = [_stat(dataset.root / file) for file in (item.image, item.mask) if file]
+        lines.append(json.dumps([asdict(item), stats]))
+    return digest("\n".join(lines).encode())
+
+
+def _stat(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=1)
+def _read_listing(path: Path) -> list[Item]:
+    return list(_parse_listing(path.read_text()))
+
+
+def _parse_listing(text: str) -> Iterator[Item]:
+    for line in text.splitlines():
+        entry = json.loads(line)
+        yield Item(entry["id"], entry["image"], entry["mask"], tuple(entry["splits"]))

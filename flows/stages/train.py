@@ -1,0 +1,215 @@
+"""Stage ``train``: the DCN on the cached tokens (section 3), stopped and resumed to the bit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from dcn.errors import DCNError
+from dcn.model_file import ModelDescription, model_bytes
+from dcn.network import DynamicClusteringNetwork
+from dcn.training import StepRecord, Trainer, batch_rows, held_out_modularity
+from flows import progress
+from flows.image_index import open_index
+from flows.inputs import batched, choose_device
+from flows.settings import Settings, TrainSettings
+from flows.stage import Job, Layout, Stage, Warn
+from storage import Checkpoint, Manifest
+
+_MAX_HELD_OUT = 256
+# Collapsed iterations in a row before it is called a collapse: a single batch may be alike by chance.
+_COLLAPSE_LENGTH = 10
+_STATE = "state.safetensors"
+
+
+class TrainStage(Stage):
+    """``dcn.safetensors`` with the weights that were best on held-out images, and ``curve.json``.
+
+    While it runs, ``state.safetensors`` holds the training state; it goes when the stage is complete.
+    """
+
+    name = "train"
+    reads = ("index", "extract")
+
+    def settings(self, settings: Settings) -> dict[str, Any]:
+        return settings.train.model_dump(mode="json", exclude={"save_every"})
+
+    def layout(self, job: Job) -> Layout:
+        d, stages = self._token_width(job), job.settings.train.num_stages
+        parameters = stages * 2 * (12 * d * d + 9 * d)
+        # Weights and two moments of AdamW, the best weights, and the next state beside the old one.
+        return Layout(extra_bytes=2 * 4 * 4 * parameters)
+
+    def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
+        run = _TrainingRun(job, self._token_width(job), warn)
+        return run.to_the_end()
+
+    def _token_width(self, job: Job) -> int:
+        return int(job.checkpoint("extract").require().summary["token_width"])
+
+
+class _TrainingRun:
+    """The state of one training run: trainer, best weights, and the curve so far."""
+
+    def __init__(self, job: Job, token_width: int, warn: Warn) -> None:
+        self._settings: TrainSettings = job.settings.train
+        self._checkpoint: Checkpoint = job.checkpoint("train")
+        self._device = choose_device(job.settings.backbone.device)
+        self._tokens = job.checkpoint("extract").array("tokens")
+        self._warn = warn
+        self._backbone = job.settings.backbone.model_dump(
+            mode="json", include={"name", "weights", "input_size", "token_layer", "attention_block"}
+        )
+        index = open_index(job)
+        self._names = {image.row: image.item.id for image in index.images()}
+        present = job.checkpoint("extract").array("present").rows(0, len(index))
+        rows = index.split_rows(index.summary["train_split"])
+        self._rows, self._held_out = _hold_out(
+            rows[present[rows]], self._settings.held_out, self._settings.seed
+        )
+
+        settings = self._settings
+        self._network_arguments = {
+            "dim": token_width,
+            **settings.model_dump(include={"num_prototypes", "num_stages", "heads", "norm", "start"}),
+        }
+        torch.manual_seed(settings.seed)
+        network = DynamicClusteringNetwork(**self._network_arguments).to(self._device)
+        self._trainer = Trainer(
+            network,
+            learning_rate=settings.learning_rate,
+            schedule=settings.schedule,
+            iterations=settings.iterations,
+            weight_decay=settings.weight_decay,
+            max_gradient_norm=settings.max_gradient_norm,
+            resolution=settings.resolution,
+        )
+        self._curve: list[StepRecord] = []
+        self._checks: list[tuple[int, float]] = []
+        self._best: dict[str, Tensor] = {}
+        self._restore()
+
+    def to_the_end(self) -> dict[str, Any]:
+        """Run the missing iterations; write the model; return the summary."""
+        settings, trainer = self._settings, self._trainer
+        progress.start("train", settings.iterations, trainer.iteration)
+        for batch, tokens in self._batches():
+            record = trainer.step(tokens, [self._names[row] for row in batch])
+            self._curve.append(record)
+            self._report(record)
+            last = trainer.iteration == settings.iterations
+            if trainer.iteration % settings.check_every == 0 or last:
+                self._check_held_out()
+            if trainer.iteration % settings.save_every == 0 and not last:
+                self._save()
+        description = ModelDescription(self._network_arguments, self._backbone)
+        self._checkpoint.write_file("dcn.safetensors", model_bytes(self._best, description))
+        curve = {"steps": [asdict(record) for record in self._curve], "held_out": self._checks}
+        self._checkpoint.write_file("curve.json", json.dumps(curve).encode())
+        (self._checkpoint.files / _STATE).unlink(missing_ok=True)
+        return self._summary()
+
+    def _summary(self) -> dict[str, Any]:
+        best_iteration, best = max(self._checks, key=lambda check: check[1])
+        last = self._curve[-1]
+        return {
+            "images": len(self._rows),
+            "held_out_images": len(self._held_out),
+            "iterations": len(self._curve),
+            "held_out_modularity": best,
+            "best_iteration": best_iteration,
+            "regions_per_image": last.regions,
+            "prototypes_in_use": last.prototypes_in_use,
+            "collapsed_iterations": sum(record.collapsed for record in self._curve),
+            "largest_gradient_norm": max(record.gradient_norm for record in self._curve),
+        }
+
+    def _batches(self) -> Iterator[tuple[list[int], Tensor]]:
+        """Batches from the current iteration on; the next is read while one is trained on."""
+        settings = self._settings
+        numbers = range(self._trainer.iteration, settings.iterations)
+        drawn = (batch_rows(self._rows, settings.batch_size, settings.seed, number) for number in numbers)
+        pending = ((rows, self._tokens.read_ahead(rows)) for rows in drawn)
+        current = next(pending, None)
+        while current is not None:
+            following = next(pending, None)
+            yield current[0], torch.from_numpy(current[1].result()).to(self._device).float()  # [B, n, d]
+            current = following
+
+    def _check_held_out(self) -> None:
+        values = []
+        for rows in batched(self._held_out.tolist(), self._settings.batch_size):
+            tokens = torch.from_numpy(self._tokens.read_ahead(rows).result()).to(self._device).float()
+            values.append(held_out_modularity(self._trainer.network, tokens, self._settings.resolution))
+        value = torch.cat(values).mean().item()
+        if not self._checks or value > max(check[1] for check in self._checks):
+            weights = self._trainer.network.state_dict()
+            self._best = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+        self._checks.append((self._trainer.iteration, value))
+
+    def _report(self, record: StepRecord) -> None:
+        note = (
+            f"loss {-record.modularity:.4f}, {record.regions:.1f} regions per image, "
+            f"{record.prototypes_in_use} prototypes in use"
+        )
+        progress.advance("train", 1, note)
+        recent = self._curve[-_COLLAPSE_LENGTH:]
+        before = self._curve[-_COLLAPSE_LENGTH - 1 : -_COLLAPSE_LENGTH]
+        begins = len(recent) == _COLLAPSE_LENGTH and all(r.collapsed for r in recent)
+        if begins and not (before and before[0].collapsed):
+            self._warn(
+                f"training collapsed at iteration {recent[0].iteration}: the centers are the same for every "
+                f"image (variance {record.center_variance:.4f}). It may recover; docs/training.md says what "
+                f"prevents it"
+            )
+
+    # -- the training state ------------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        tensors = {name: value.cpu() for name, value in self._trainer.state().items()}
+        tensors |= {f"best.{name}": value for name, value in self._best.items()}
+        curve = [[float(value) for value in asdict(record).values()] for record in self._curve]
+        tensors["curve"] = torch.tensor(curve, dtype=torch.float64)  # [iterations, fields]
+        tensors["checks"] = torch.tensor(self._checks, dtype=torch.float64).reshape(-1, 2)
+        self._checkpoint.write_file(_STATE, save(tensors, {"iteration": str(self._trainer.iteration)}))
+
+    def _restore(self) -> None:
+        path = self._checkpoint.files / _STATE
+        if not path.is_file():
+            return
+        with safe_open(path, framework="pt") as file:
+            iteration = int(file.metadata()["iteration"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        self._curve = [
+            StepRecord(int(row[0]), row[1], row[2], row[3], int(row[4]), row[5])
+            for row in tensors.pop("curve").tolist()
+        ]
+        self._checks = [(int(number), value) for number, value in tensors.pop("checks").tolist()]
+        self._best = {
+            name.removeprefix("best."): tensors.pop(name)
+            for name in list(tensors)
+            if name.startswith("best.")
+        }
+        self._trainer.restore(tensors, iteration)
+
+
+def _hold_out(
+    rows: npt.NDArray[np.int64], share: float, seed: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows to train on, and rows that select the weights; the same where nothing can be held out."""
+    if not len(rows):
+        raise DCNError("no photograph of the training split can be used; dcn status shows what was refused")
+    count = min(_MAX_HELD_OUT, max(1, round(share * len(rows)))) if share and len(rows) > 1 else 0
+    if not count:
+        return rows, rows[:_MAX_HELD_OUT]
+    shuffled = np.random.default_rng([seed, 0]).permutation(rows)
+    return np.sort(shuffled[count:]), np.sort(shuffled[:count])
