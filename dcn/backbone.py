@@ -15,7 +15,6 @@ from PIL import Image
 from timm.models import Eva, VisionTransformer
 from torch import Tensor
 
-from dcn.errors import UnknownModelError
 from dcn.presets import Preset, find_preset
 from dcn.weights import create_pretrained
 
@@ -64,14 +63,13 @@ class Backbone:
         """The pretrained backbone called ``name`` (a preset, or a ViT of timm), and its preset.
 
         Raises:
-            UnknownModelError: nobody knows the name, or the model is no ViT with a CLS token.
+            UnknownModelError: nobody knows the name, or the model has no CLS token.
             WeightsUnavailableError: see :func:`dcn.weights.create_pretrained`.
 
         """
         preset = find_preset(name)
         model = create_pretrained(name, preset, weights, dynamic_img_size=True, global_pool="token")
-        if not isinstance(model, VisionTransformer | Eva) or not model.num_prefix_tokens:
-            raise UnknownModelError(f"{name} is a {type(model).__name__}, not a ViT with a CLS token")
+        assert isinstance(model, VisionTransformer | Eva), f"{name} is a {type(model).__name__}"
         return cls(model, device), preset
 
     def grid(self, input_size: int) -> int:

@@ -41,6 +41,8 @@ class Preset:
     packaged: bool = False
 
 
+_VIT_MODULES = ("timm.models.vision_transformer", "timm.models.eva")
+
 PRESETS: dict[str, Preset] = {
     "dino-s8": Preset("vit_small_patch8_224.dino", weights_file="dino_deitsmall8_pretrain.pth"),
     "dino-s16": Preset("vit_small_patch16_224.dino", weights_file="dino_deitsmall16_pretrain.pth"),
@@ -75,6 +77,8 @@ def find_preset(name: str) -> Preset:
     import timm
 
     if timm.is_model(name):
+        if timm.model_entrypoint(name).__module__ not in _VIT_MODULES:
+            raise UnknownModelError(f"backbone {name!r} is a model of timm, but not a ViT with a CLS token")
         return Preset(name)
     raise UnknownModelError(
         f"backbone {name!r} is neither a preset ({', '.join(PRESETS)}) nor a model of timm "

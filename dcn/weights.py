@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from dcn.errors import WeightsUnavailableError
+from dcn.errors import UnknownModelError, WeightsUnavailableError
 from dcn.focus_weights import focus_state_dict
 from dcn.presets import Preset
 
@@ -32,9 +32,9 @@ def create_pretrained(name: str, preset: Preset, weights: Path | None, **kwargs:
         WeightsUnavailableError: there are no such weights, or they do not fit the model.
 
     """
+    model = _without_weights(name, preset, kwargs)
     if weights is None and not preset.packaged:
         return _from_hub(name, preset, kwargs)
-    model: nn.Module = timm.create_model(preset.timm_name, pretrained=False, num_classes=0, **kwargs)
     state = focus_state_dict() if weights is None else read_state_dict(weights)
     convert = sys.modules[type(model).__module__].checkpoint_filter_fn
     try:
@@ -82,6 +82,14 @@ def check_weights_file(path: Path) -> None:
     """Raise WeightsUnavailableError where there is no such file."""
     if not path.is_file():
         raise WeightsUnavailableError(f"there is no weights file {path}; check backbone.weights")
+
+
+def _without_weights(name: str, preset: Preset, kwargs: dict[str, Any]) -> nn.Module:
+    try:
+        model: nn.Module = timm.create_model(preset.timm_name, pretrained=False, num_classes=0, **kwargs)
+    except AssertionError as error:  # timm's, where a model without CLS token is to pool by it
+        raise UnknownModelError(f"{name} has no CLS token; its attention finds the foreground") from error
+    return model
 
 
 def _from_hub(name: str, preset: Preset, kwargs: dict[str, Any]) -> nn.Module:

@@ -77,13 +77,16 @@ class TrainSettings(Section):
     heads: PositiveInt = 1
     norm: Literal["pre", "post"] = "pre"
     start: Literal["identity", "random"] = "identity"
+    prototypes: Literal["kmeans", "normal"] = Field(
+        "kmeans", description="start of the prototypes: k-means on tokens of training images, or N(0, 1)"
+    )
     resolution: Annotated[float, Field(gt=0)] = Field(
         1.0, description="of the modularity; larger: more regions"
     )
     iterations: PositiveInt = 2500
     batch_size: PositiveInt = 32
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["cosine", "constant"] = "cosine"
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     max_gradient_norm: Annotated[float, Field(gt=0)] | None = Field(0.5, description="empty: no clipping")
     held_out: Annotated[float, Field(ge=0, le=0.5)] = Field(

@@ -17,6 +17,7 @@ from torch import Tensor
 from dcn.errors import DCNError
 from dcn.model_file import ModelDescription, model_bytes
 from dcn.network import DynamicClusteringNetwork
+from dcn.prototypes import start_from_kmeans
 from dcn.training import StepRecord, Trainer, batch_rows, held_out_modularity
 from flows import progress
 from flows.image_index import open_index
@@ -28,6 +29,8 @@ from storage import Checkpoint, Manifest
 _MAX_HELD_OUT = 256
 # Collapsed iterations in a row before it is called a collapse: a single batch may be alike by chance.
 _COLLAPSE_LENGTH = 10
+# For the start of the prototypes.
+_SAMPLED_IMAGES, _SAMPLED_TOKENS = 64, 64
 _STATE = "state.safetensors"
 
 
@@ -83,9 +86,11 @@ class _TrainingRun:
             **settings.model_dump(include={"num_prototypes", "num_stages", "heads", "norm", "start"}),
         }
         torch.manual_seed(settings.seed)
-        network = DynamicClusteringNetwork(**self._network_arguments).to(self._device)
+        network = DynamicClusteringNetwork(**self._network_arguments)
+        if settings.prototypes == "kmeans":
+            start_from_kmeans(network, self._sample_tokens(), settings.seed)
         self._trainer = Trainer(
-            network,
+            network.to(self._device),
             learning_rate=settings.learning_rate,
             schedule=settings.schedule,
             iterations=settings.iterations,
@@ -144,6 +149,14 @@ class _TrainingRun:
             following = next(pending, None)
             yield current[0], torch.from_numpy(current[1].result()).to(self._device).float()  # [B, n, d]
             current = following
+
+    def _sample_tokens(self) -> Tensor:
+        """``[m, d]`` random tokens of random training images, the same number of each."""
+        generator = np.random.default_rng([self._settings.seed, 1])
+        rows = generator.permutation(self._rows)[:_SAMPLED_IMAGES]
+        tokens = self._tokens.read_ahead(np.sort(rows)).result()  # [images, n, d]
+        columns = generator.integers(0, tokens.shape[1], (len(rows), _SAMPLED_TOKENS))
+        return torch.from_numpy(np.take_along_axis(tokens, columns[..., None], axis=1)).float().flatten(0, 1)
 
     def _check_held_out(self) -> None:
         values = []

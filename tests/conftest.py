@@ -1,0 +1,152 @@
+"""Tiny and real: photographs drawn here, a small ViT with random weights, a real Prefect server."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from flows.settings import Settings
+
+TINY_VIT = "vit_tiny_patch16_224"
+
+# No test may wait for a hub, and none may find what somebody downloaded.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+os.environ["DO_NOT_TRACK"] = "1"
+os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"
+
+
+def draw_scene(seed: int, height: int = 48, width: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    """A photograph of one or two colored discs on a textured ground, and its ground truth (0, 1, 2)."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(90, 130, (height, width, 3))
+    mask = np.zeros((height, width), dtype=np.uint8)
+    rows, columns = np.mgrid[:height, :width]
+    for label in range(1, 2 + seed % 2):
+        center = rng.uniform(0.25, 0.75, 2) * (height, width)
+        disc = (rows - center[0]) ** 2 + (columns - center[1]) ** 2 < (min(height, width) / 4) ** 2
+        pixels[disc] = (220, 40, 30) if label == 1 else (30, 60, 230)
+        mask[disc] = label
+    return pixels.astype(np.uint8), mask
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of a small ViT in a file."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(timm.create_model(TINY_VIT, num_classes=0).state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def photograph_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``photos/`` with 14 photographs in two folders, ``masks/`` and ``classes.txt``."""
+    root = tmp_path_factory.mktemp("folder")
+    for i in range(14):
+        pixels, mask = draw_scene(i)
+        name = f"{'left' if i % 2 else 'right'}/scene {i:02d}"
+        for folder, array in (("photos", pixels), ("masks", mask)):
+            path = root / folder / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(path)
+    (root / "classes.txt").write_text("background\nred\nblue\n")
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tiny_weights: Path, photograph_folder: Path) -> dict[str, object]:
+    """Settings of a pipeline that takes seconds: several shards, a few iterations."""
+    return {
+        "dataset": {
+            "name": "folder",
+            "root": str(photograph_folder / "photos"),
+            "masks": str(photograph_folder / "masks"),
+            "classes": str(photograph_folder / "classes.txt"),
+        },
+        "backbone": {
+            "name": TINY_VIT,
+            "weights": str(tiny_weights),
+            "input_size": 64,
+            "batch_size": 4,
+            "device": "cpu",
+        },
+        "train": {"iterations": 12, "batch_size": 4, "check_every": 3, "save_every": 4, "num_prototypes": 3},
+        "embed": {"size": 32},
+        "evaluate": {"num_seeds": 3, "attainable_images": 6},
+        "report": {"num_photographs": 3},
+        "shard_images": 4,
+    }
+
+
+@pytest.fixture
+def tiny_settings(tiny_config: dict[str, object], tmp_path: Path) -> Callable[..., Settings]:
+    """Settings of the tiny pipeline in a workspace of the test's own, sections overridden."""
+
+    def make(**sections: object) -> Settings:
+        values: dict[str, object] = {**tiny_config, "workspace": str(tmp_path / "workspace")}
+        for name, section in sections.items():
+            base = values.get(name, {})
+            values[name] = (
+                {**base, **section} if isinstance(section, dict) and isinstance(base, dict) else section
+            )
+        return Settings.model_validate(values)
+
+    return make
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A real Prefect server on loopback with a database of its own; yields the environment to reach it."""
+    home = tmp_path_factory.mktemp("prefect")
+    port = free_port()
+    environment = {
+        **os.environ,
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    }
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with (home / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            wait_until(lambda: _healthy(port), 120, f"the Prefect server; see {home / 'server.log'}")
+            yield environment
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _healthy(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Poll until the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come within {seconds} s"
+        time.sleep(0.05)

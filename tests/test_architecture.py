@@ -1,0 +1,59 @@
+"""The three rooms, and what may lie about in them."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("dcn", "storage", "flows")
+# dcn: tensors in, tensors out. storage: knows nothing of segmentation or of Prefect.
+FORBIDDEN = {
+    "dcn": {"storage", "flows", "zarr", "tensorstore", "prefect", "dask", "distributed"},
+    "storage": {"dcn", "flows", "prefect", "dask", "distributed", "torch", "timm"},
+    "flows": set(),
+}
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path} imports relatively"
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_import_only_what_they_may(room: str) -> None:
+    for path in (ROOT / room).rglob("*.py"):
+        assert not imported(path) & FORBIDDEN[room], path
+
+
+def test_no_file_unpickles() -> None:
+    for path in (path for room in ROOMS for path in (ROOT / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "load"
+            ):
+                options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                source = ast.unparse(node.func)
+                assert source not in ("pickle.load", "joblib.load"), path
+                assert source != "torch.load" or options.get("weights_only") == "True", path
+                assert source != "np.load" or options.get("allow_pickle") == "False", path
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom flows.cli import app\n"
+        "try: app(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'prefect', 'zarr', 'sklearn', 'matplotlib', 'tensorstore', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
