@@ -158,4 +158,4 @@ class Backbone:
 def squash(photograph: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
     """Resize ``[H, W, 3]`` to ``[size, size, 3]``, not keeping the aspect ratio (section 4.1.2)."""
     resized = Image.fromarray(photograph).resize((size, size), Image.Resampling.BICUBIC)
-    return np.asarray(resized)
+    return np.array(resized)  # a copy that PyTorch may share

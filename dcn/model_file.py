@@ -14,7 +14,9 @@ from torch import Tensor
 from dcn.errors import InvalidModelFileError
 from dcn.network import DynamicClusteringNetwork
 
-_FORMAT = "dynamic-clustering-network/1"
+# One entry only: safetensors writes several in any order, and equal models shall be equal files.
+_KEY = "dynamic-clustering-network"
+_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,9 @@ class ModelDescription:
 
 def model_bytes(weights: dict[str, Tensor], description: ModelDescription) -> bytes:
     """The content of a model file."""
-    metadata = {
-        "format": _FORMAT,
-        "network": json.dumps(description.network),
-        "backbone": json.dumps(description.backbone),
-    }
-    return save({name: value.cpu().contiguous() for name, value in weights.items()}, metadata)
+    content = {"version": _VERSION, "network": description.network, "backbone": description.backbone}
+    tensors = {name: value.cpu().contiguous() for name, value in weights.items()}
+    return save(tensors, {_KEY: json.dumps(content, sort_keys=True)})
 
 
 def load_model(path: Path) -> tuple[DynamicClusteringNetwork, ModelDescription]:
@@ -52,12 +51,16 @@ def load_model(path: Path) -> tuple[DynamicClusteringNetwork, ModelDescription]:
         raise InvalidModelFileError(f"there is no model file {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != _FORMAT:
+            content = json.loads((file.metadata() or {}).get(_KEY, "null"))
+            if content is None:
                 raise InvalidModelFileError(
-                    f"{path} is not a trained DCN: its format is {metadata.get('format')!r}, not {_FORMAT!r}"
+                    f"{path} is not a trained DCN: it does not say how it was trained"
                 )
-            description = ModelDescription(json.loads(metadata["network"]), json.loads(metadata["backbone"]))
+            if content["version"] != _VERSION:
+                raise InvalidModelFileError(
+                    f"{path} has version {content['version']}; this software reads version {_VERSION}"
+                )
+            description = ModelDescription(content["network"], content["backbone"])
             network = DynamicClusteringNetwork(**description.network)
             network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:

@@ -127,7 +127,10 @@ def predict(
         for prediction in predict_photographs(images, model, output, weights, device):
             if prediction.reason:
                 refused += 1
-                _err.print(f"[red]refused[/] {escape(str(prediction.image))}: {escape(prediction.reason)}")
+                _err.print(
+                    f"[red]refused[/] {escape(str(prediction.image))}: {escape(prediction.reason)}",
+                    soft_wrap=True,
+                )
             else:
                 _out.print(
                     f"{escape(str(prediction.labels))}  {prediction.num_regions} regions", soft_wrap=True

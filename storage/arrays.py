@@ -132,10 +132,12 @@ def write_rows(path: Path, start: int, values: npt.NDArray[Any]) -> str:
     values = np.ascontiguousarray(values)
     try:
         store = tensorstore.open(_spec(path), write=True, open=True).result()
-        store[start : start + len(values)].write(values).result()
+        writing = store[start : start + len(values)].write(values)
+        digest_of_values = values_digest(values)  # while the bytes are on their way
+        writing.result()
     except (ValueError, OSError) as error:
         raise StorageError(f"array {path} cannot be written: {_first_line(error)}") from error
-    return values_digest(values)
+    return digest_of_values
 
 
 def values_digest(values: npt.NDArray[Any]) -> str:

@@ -1,0 +1,98 @@
+"""Does training collapse? Several seeds by the default recipe and by the paper's literal one.
+
+    python -m benchmarks.training_stability --root FOLDER [--workspace DIR] [--seeds 5]
+
+FOLDER holds VOCdevkit/VOC2012, as for the configuration voc2012-mini, whose budget both recipes get. Share is
+the share of attainable modularity on the evaluated split, which neither trains nor selects weights; "best"
+and "last" are the modularity of held-out training images at the selected iteration and at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from dcn.attainable import attainable_modularity
+from dcn.model_file import load_model
+from dcn.training import held_out_modularity
+from flows.execution import compute_shards, run_stage
+from flows.image_index import open_index
+from flows.plan import find_job, stages_up_to
+from flows.settings import load_settings
+from flows.stage import Job
+
+RECIPES = {
+    "default": (),
+    "literal": (
+        "norm=post",
+        "start=random",
+        "prototypes=normal",
+        "schedule=constant",
+        "max_gradient_norm=null",
+    ),
+}
+BATCH = 16
+
+
+def trained(config: str, overrides: list[str], workspace: Path) -> Job:
+    """All stages up to ``train``, in this process."""
+    settings = load_settings(config, overrides, workspace)
+    for stage in stages_up_to("train"):
+        run_stage(
+            find_job(settings, stage), stage, compute_shards, lambda text: print(f"  {text}", flush=True)
+        )
+    return find_job(settings, "train")
+
+
+def evaluated_tokens(job: Job) -> list[torch.Tensor]:
+    """Tokens ``[B, n, d]`` of the evaluated split, batch by batch."""
+    index = open_index(job)
+    rows = torch.from_numpy(index.split_rows(index.summary["evaluate_split"]))
+    reader = job.checkpoint("extract").array("tokens")
+    return [torch.from_numpy(reader.read_ahead(part.numpy()).result()).float() for part in rows.split(BATCH)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--workspace", type=Path, default=Path("workspace"))
+    parser.add_argument("--config", default="voc2012-mini")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--iterations", type=int)
+    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
+    arguments = parser.parse_args()
+    common = [f"dataset.root={arguments.root}"]
+    if arguments.iterations:
+        common.append(f"train.iterations={arguments.iterations}")
+    attainable = None
+    print("recipe   seed  share   best    last    collapsed iterations  largest gradient norm", flush=True)
+    for recipe in arguments.recipes:
+        for seed in range(arguments.seeds):
+            overrides = [*common, *(f"train.{change}" for change in (*RECIPES[recipe], f"seed={seed}"))]
+            job = trained(arguments.config, overrides, arguments.workspace)
+            checkpoint, settings = job.checkpoint("train"), job.settings.train
+            batches = evaluated_tokens(job)
+            if attainable is None:
+                k, resolution = settings.num_prototypes, settings.resolution
+                attainable = (
+                    torch.cat([attainable_modularity(b, k, resolution) for b in batches]).mean().item()
+                )
+            network, _ = load_model(checkpoint.files / "dcn.safetensors")
+            reached = torch.cat([held_out_modularity(network, b, settings.resolution) for b in batches])
+            summary = checkpoint.require().summary
+            last = json.loads((checkpoint.files / "curve.json").read_text())["held_out"][-1][1]
+            print(
+                f"{recipe:<8} {seed:<4}  {reached.mean().item() / attainable:.3f}   "
+                f"{summary['held_out_modularity']:.4f}  {last:.4f}  {summary['collapsed_iterations']:<20}  "
+                f"{summary['largest_gradient_norm']:.2f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

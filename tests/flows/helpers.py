@@ -1,0 +1,27 @@
+"""Running the stages in this process, without an orchestrator."""
+
+from flows.execution import StageResult, compute_shards, run_stage
+from flows.plan import find_job, stages_up_to
+from flows.settings import Settings
+
+
+def run_stages(settings: Settings, last: str | None = None) -> dict[str, StageResult]:
+    """Every stage up to ``last`` as :mod:`flows.pipeline` runs it, one after the other."""
+    results = {}
+    for stage in stages_up_to(last):
+        results[stage] = run_stage(find_job(settings, stage), stage, compute_shards, lambda _: None)
+    return results
+
+
+def digests(settings: Settings) -> dict[str, object]:
+    """Digests of everything that the stages computed: array values, model file, results."""
+    job = find_job(settings)
+    found: dict[str, object] = {}
+    for stage in job.keys:
+        checkpoint = job.checkpoint(stage)
+        found[stage] = (checkpoint.key, checkpoint.digests())
+    found["model"] = (job.checkpoint("train").files / "dcn.safetensors").read_bytes()
+    found["curve"] = (job.checkpoint("train").files / "curve.json").read_bytes()
+    found["results"] = (job.checkpoint("evaluate").files / "results.json").read_bytes()
+    found["semantic"] = (job.checkpoint("evaluate").files / "semantic.npy").read_bytes()
+    return found

@@ -1,0 +1,54 @@
+"""Model files: what goes in comes out, and what is something else is refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from dcn.errors import InvalidModelFileError
+from dcn.model_file import ModelDescription, load_model, model_bytes
+from dcn.network import DynamicClusteringNetwork
+
+ARGUMENTS = {"dim": 8, "num_prototypes": 3, "num_stages": 1}
+
+
+def content() -> bytes:
+    torch.manual_seed(0)
+    network = DynamicClusteringNetwork(**ARGUMENTS)
+    return model_bytes(
+        network.state_dict(), ModelDescription(ARGUMENTS, {"name": "dino-s8", "input_size": 224})
+    )
+
+
+def test_a_model_comes_back(tmp_path: Path) -> None:
+    (tmp_path / "m.safetensors").write_bytes(content())
+    network, description = load_model(tmp_path / "m.safetensors")
+    torch.manual_seed(0)
+    tokens = torch.randn(1, 4, 8)
+    torch.manual_seed(0)
+    torch.testing.assert_close(network(tokens), DynamicClusteringNetwork(**ARGUMENTS)(tokens))
+    assert description.backbone == {"name": "dino-s8", "input_size": 224}
+    assert not network.training
+
+
+def test_equal_models_are_equal_files() -> None:
+    assert len({content() for _ in range(8)}) == 1
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    with pytest.raises(InvalidModelFileError, match="there is no model file"):
+        load_model(path)
+    path.write_bytes(b"something")
+    with pytest.raises(InvalidModelFileError, match="is not a trained DCN"):
+        load_model(path)
+    save_file({"w": torch.zeros(2)}, path)
+    with pytest.raises(InvalidModelFileError, match="it does not say how it was trained"):
+        load_model(path)
+    path.write_bytes(model_bytes({}, ModelDescription(ARGUMENTS, {})))
+    with pytest.raises(InvalidModelFileError, match="Missing key"):
+        load_model(path)
+    path.write_bytes(content().replace(b'version\\": 1', b'version\\": 2'))
+    with pytest.raises(InvalidModelFileError, match="has version 2; this software reads version 1"):
+        load_model(path)

@@ -1,0 +1,289 @@
+"""With a real Prefect server: flows, the command line, Dask, deployments with a worker, and SIGKILL."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.plan import STAGES, find_job
+from flows.settings import Settings
+from tests.conftest import wait_until
+from tests.flows.helpers import digests, run_stages
+
+ROOT = Path(__file__).parent.parent.parent
+MakeSettings = Callable[..., Settings]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_config: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A pipeline that the command line ran to its end, undisturbed."""
+    root = tmp_path_factory.mktemp("undisturbed")
+    return Settings.model_validate({**tiny_config, "workspace": str(root / "workspace")})
+
+
+@pytest.fixture(scope="module")
+def config_file(undisturbed: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(undisturbed.model_dump(mode="json")))
+    return path
+
+
+@pytest.fixture(scope="module")
+def dcn(prefect_server: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command line, in a process of its own."""
+
+    def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(*arguments), env=prefect_server, capture_output=True, text=True, timeout=300, **options
+        )
+
+    return run
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "flows", *map(str, arguments)]
+
+
+@pytest.fixture(scope="module")
+def ran(dcn: Callable[..., Any], config_file: Path, undisturbed: Settings) -> Settings:
+    result = dcn("run", config_file)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("computed") == len(STAGES)
+    assert "report.html" in result.stdout
+    assert "train 12/12 loss -0." in result.stderr
+    return undisturbed
+
+
+def test_a_second_run_reuses_every_stage(dcn, config_file: Path, ran: Settings) -> None:
+    result = dcn("run", config_file)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("reused") == len(STAGES)
+    assert "computed" not in result.stdout
+
+
+def test_the_command_line_computes_what_the_stages_compute(
+    ran: Settings, tiny_settings: MakeSettings
+) -> None:
+    plain = tiny_settings()
+    run_stages(plain)
+    assert digests(plain) == digests(ran)
+
+
+def test_status_and_results(dcn, config_file: Path, ran: Settings, tmp_path: Path) -> None:
+    status = dcn("status", config_file)
+    assert status.returncode == 0, status.stderr
+    assert status.stdout.count("complete") == len(STAGES)
+    results = dcn("results", config_file, "--json")
+    figures = json.loads(results.stdout)
+    assert set(figures) == set(STAGES)
+    assert 0 < figures["evaluate"]["figures"]["upper_bound"]["accuracy"] <= 1
+    assert "k-means mIoU" in dcn("results", config_file).stdout
+    empty = dcn("status", config_file, "--workspace", tmp_path)
+    assert empty.stdout.count("missing") == len(STAGES)
+    missing = dcn("results", config_file, "--json", "--workspace", tmp_path)
+    assert missing.returncode == 1
+    assert missing.stdout == ""
+    assert "stage index is missing; run the configuration first" in missing.stderr
+
+
+def test_predict_agrees_with_the_pipeline(dcn, ran: Settings, tmp_path: Path) -> None:
+    job = find_job(ran)
+    photograph = Path(ran.dataset.root) / "left" / "scene 03.png"
+    (tmp_path / "broken.jpg").write_bytes(b"no")
+    shutil.copy(photograph, tmp_path / "[red] $(touch x) & <b>.png")
+    result = dcn(
+        "predict", photograph, tmp_path / "broken.jpg", tmp_path / "gone.png", tmp_path / "[red] $(touch x) & <b>.png",
+        "--model", job.checkpoint("train").path, "--output", tmp_path / "out",
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "broken.jpg: the file is not an image of a known format" in result.stderr
+    assert "gone.png: No such file or directory" in result.stderr
+    exported = dcn("export", "sample", "--what", "regions", "--output", tmp_path / "never")
+    assert exported.returncode == 1
+    from flows.export import export_labels
+
+    export_labels(ran, "regions", tmp_path / "regions")
+    expected = np.asarray(Image.open(tmp_path / "regions" / "left" / "scene 03.png"))
+    for name in ("scene 03", "[red] $(touch x) & <b>"):
+        predicted = Image.open(tmp_path / "out" / f"{name}.png")
+        assert predicted.mode == "P"
+        np.testing.assert_array_equal(np.asarray(predicted), expected)
+        assert Image.open(tmp_path / "out" / f"{name}-overlay.jpg").size == predicted.size
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "smaple"], "there is no configuration smaple"),
+        (
+            ["run", "sample", "--set", "train.iterations=none"],
+            "train.iterations: Input should be a valid integer",
+        ),
+        (["run", "voc2012", "--set", "dataset.root=/nowhere"], "there is no /nowhere/VOCdevkit/VOC2012"),
+        (["run", "sample", "--set", "backbone.name=dyno"], "backbone 'dyno' is neither a preset"),
+        (["run", "sample", "--set", "backbone.name=dino-s8"], "dino_deitsmall8_pretrain.pth"),
+        (["predict", "a.jpg", "--model", "gone", "--output", "out"], "there is no model file"),
+        (["results", "sample", "--workspace", "nowhere"], "run the configuration first"),
+    ],
+)
+def test_a_mistake_is_a_sentence_and_not_a_traceback(
+    dcn, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    result = dcn(*arguments, cwd=tmp_path)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
+
+
+def test_dask_workers_compute_the_same(dcn, config_file: Path, ran: Settings, tmp_path: Path) -> None:
+    result = dcn(
+        "run", config_file, "--workspace", tmp_path, "--set", "runner.kind=dask", "--set", "runner.workers=2"
+    )
+    assert result.returncode == 0, result.stderr
+    here = ran.model_copy(update={"workspace": tmp_path})
+    ours, theirs = digests(here), digests(ran)
+    # Threads of a worker differ in number, and with them the last bits of sums: areas may not differ, tokens may.
+    area = [find_job(s).checkpoint("segment").array("area").rows(0, 14) for s in (here, ran)]
+    assert set(ours) == set(theirs)
+    assert np.abs(area[0] - area[1]).max() <= 48 * 64 * 0.02
+
+
+KILLED_STAGES = [stage for stage in STAGES if stage != "report"]
+
+
+@pytest.mark.parametrize("stage", [*KILLED_STAGES, "report"])
+def test_killed_at_a_random_moment_the_same_command_finishes(
+    ran: Settings, config_file: Path, dcn, prefect_server: dict[str, str], tmp_path: Path, stage: str
+) -> None:
+    """Three SIGKILLs at random moments after the stage began; then bit-identical, finished shards not repeated."""
+    workspace = tmp_path / "workspace"
+    shutil.copytree(ran.workspace, workspace)
+    here = ran.model_copy(update={"workspace": workspace})
+    job = find_job(here)
+    for later in list(STAGES)[list(STAGES).index(stage) :]:
+        shutil.rmtree(job.checkpoint(later).path)
+    rng = random.Random(stage)
+    arguments = command("run", config_file, "--workspace", workspace)
+    folder = workspace / stage
+    finished: dict[str, int] = {}
+    for _ in range(3):
+        process = subprocess.Popen(
+            arguments, env=prefect_server, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_until(lambda: folder.exists() or process.poll() is not None, 120, f"stage {stage}")  # noqa: B023
+        time.sleep(rng.uniform(0, 0.8))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for record in folder.glob("*/shards/*.json"):
+            # A record that was there before was not written again.
+            assert finished.setdefault(record.name, record.stat().st_mtime_ns) == record.stat().st_mtime_ns
+    result = dcn("run", config_file, "--workspace", workspace)
+    assert result.returncode == 0, result.stderr
+    for record in folder.glob("*/shards/*.json"):
+        assert finished.get(record.name, record.stat().st_mtime_ns) == record.stat().st_mtime_ns
+    assert digests(here) == digests(ran)
+
+
+def test_a_flow_refuses_wrong_parameters(prefect_server: dict[str, str]) -> None:
+    from prefect.exceptions import ParameterTypeError
+
+    from flows.pipeline import train
+
+    with temporary_settings({PREFECT_API_URL: prefect_server["PREFECT_API_URL"]}):
+        with pytest.raises(ParameterTypeError, match="iterations"):
+            train(train={"iterations": 0})
+        with pytest.raises(ParameterTypeError, match="iteratons"):
+            train(train={"iteratons": 5})
+
+
+class TestDeployments:
+    """A work pool, a process worker and the deployments of prefect.yaml."""
+
+    @pytest.fixture(scope="class")
+    def prefect(self, prefect_server: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+        def run(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+            result = subprocess.run(
+                [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
+                env=prefect_server, cwd=ROOT, capture_output=True, text=True, timeout=300,
+            )  # fmt: skip
+            assert not check or result.returncode == 0, result.stdout + result.stderr
+            return result
+
+        return run
+
+    @pytest.fixture(scope="class", autouse=True)
+    def worker(self, prefect, prefect_server: dict[str, str], tmp_path_factory) -> Iterator[None]:
+        prefect("work-pool", "create", "dcn", "--type", "process")
+        prefect("deploy", "--all")
+        log = (tmp_path_factory.mktemp("worker") / "worker.log").open("wb")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "worker", "start", "--pool", "dcn"],
+            env=prefect_server, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        yield
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(60)
+        log.close()
+
+    @staticmethod
+    def parameters(settings: Settings) -> list[str]:
+        values = settings.model_dump(mode="json")
+        return [part for name, value in values.items() for part in ("-p", f"{name}={json.dumps(value)}")]
+
+    def test_pipeline_then_another_number_of_prototypes(
+        self, prefect, prefect_server: dict[str, str], ran: Settings, tiny_settings: MakeSettings
+    ) -> None:
+        settings = tiny_settings()
+        first = prefect("deployment", "run", "pipeline/sample", "--watch", *self.parameters(settings))
+        assert "Completed" in first.stdout
+        assert digests(settings) == digests(ran)
+
+        job = find_job(settings)
+        times = {
+            path: path.stat().st_mtime_ns for path in Path(settings.workspace).rglob("*") if path.is_file()
+        }
+        again = prefect("deployment", "run", "pipeline/sample", "--watch", *self.parameters(settings))
+        assert "Completed" in again.stdout
+        assert times == {p: p.stat().st_mtime_ns for p in Path(settings.workspace).rglob("*") if p.is_file()}
+
+        other = tiny_settings(train={"num_prototypes": 2})
+        trained = prefect("deployment", "run", "train/sample", "--watch", *self.parameters(other))
+        assert "Completed" in trained.stdout
+        assert find_job(other).checkpoint("train").require().complete
+        assert find_job(other).keys["extract"] == job.keys["extract"]
+        assert all(path.stat().st_mtime_ns == time for path, time in times.items())
+        self.check_artifacts(prefect_server)
+
+    def check_artifacts(self, prefect_server: dict[str, str]) -> None:
+        from prefect.client.orchestration import get_client
+
+        address = temporary_settings({PREFECT_API_URL: prefect_server["PREFECT_API_URL"]})
+        with address, get_client(sync_client=True) as client:
+            artifacts = {artifact.key: artifact for artifact in client.read_artifacts()}
+        assert set(STAGES) <= set(artifacts)
+        rows = json.loads(artifacts["evaluate"].data)
+        assert "upper_bound.accuracy" in {row["figure"] for row in rows}
+        for stage in ("segment", "report"):
+            assert artifacts[f"{stage}-pictures"].data.startswith("data:image/jpeg;base64,")
+
+    def test_a_wrong_parameter_is_refused(self, prefect) -> None:
+        result = prefect(
+            "deployment", "run", "train/sample", "-p", 'train={"iterations": "many"}', check=False
+        )
+        assert result.returncode != 0
+        assert "iterations" in result.stdout + result.stderr
