@@ -89,9 +89,8 @@ def main() -> None:
     print(f"one training step, {arguments}, {torch.get_num_threads()} threads, median of {repeats}")
     for name, results in runs.items():
         seconds, size = (statistics.median(r[key] for r in results) for key in ("seconds", "bytes"))
-        print(
-            f"  {name:<6} {seconds:7.3f} s   {size / 1e9:6.2f} GB above the tensors   loss {results[0]['loss']:.6f}"
-        )
+        loss = results[0]["loss"]
+        print(f"  {name:<6} {seconds:7.3f} s   {size / 1e9:6.2f} GB above the tokens   loss {loss:.6f}")
     pairs = list(zip(runs["plain"], runs["ours"], strict=True))
     print(f"  times as fast: {statistics.median(p['seconds'] / o['seconds'] for p, o in pairs):.1f}")
     print(f"  share of the memory: {statistics.median(o['bytes'] / p['bytes'] for p, o in pairs):.2f}")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from dcn.presets import AttentionReduction
+from dcn.presets import AttentionReduction, RegionScore
 from dcn.regions import upsampled_bands
-
-RegionScore = Literal["sum", "mean"]
 
 
 def reduce_heads(attention: Tensor, reduction: AttentionReduction) -> Tensor:

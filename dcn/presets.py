@@ -11,6 +11,7 @@ from typing import Literal
 from dcn.errors import UnknownModelError
 
 AttentionReduction = Literal["max", "mean", "min"]
+RegionScore = Literal["sum", "mean"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Preset:
         token_layer: block whose normalized output gives the tokens.
         attention_block: block whose CLS attention gives the foreground.
         attention_reduction: how the attention heads become one value per pixel.
+        region_score: how the pixels of a region become its score.
         embedding_layer: block whose normalized CLS token is the embedding of a masked crop.
         embedding_size: side in pixels of a masked crop (section 4.1.2: 224).
         weights_file: name under which the authors publish the weights, for the error message.
@@ -35,6 +37,7 @@ class Preset:
     token_layer: int = -1
     attention_block: int = -1
     attention_reduction: AttentionReduction = "max"
+    region_score: RegionScore = "sum"
     embedding_layer: int = -1
     embedding_size: int = 224
     weights_file: str | None = None
@@ -58,7 +61,9 @@ PRESETS: dict[str, Preset] = {
     "focus-s14": Preset(
         "vit_small_patch14_dinov2",
         input_size=392,
-        attention_reduction="mean",
+        attention_block=-2,
+        attention_reduction="min",
+        region_score="mean",
         embedding_layer=-3,
         packaged=True,
     ),

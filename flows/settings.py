@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dcn.presets import AttentionReduction, find_preset
+from dcn.presets import AttentionReduction, RegionScore, find_preset
 from flows.errors import InvalidSettingsError
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -103,7 +103,7 @@ class SegmentSettings(Section):
     """Foreground detection (section 4.1.2)."""
 
     attention_reduction: AttentionReduction | None = Field(None, description="attention heads to one value")
-    region_score: Literal["sum", "mean"] = "sum"
+    region_score: RegionScore | None = Field(None, description="pixels of a region to one value")
 
 
 class EmbedSettings(Section):
@@ -167,7 +167,10 @@ class Settings(Section):
                 "token_layer": preset.token_layer,
                 "attention_block": preset.attention_block,
             },
-            "segment": {"attention_reduction": preset.attention_reduction},
+            "segment": {
+                "attention_reduction": preset.attention_reduction,
+                "region_score": preset.region_score,
+            },
             "embed": {"layer": preset.embedding_layer, "size": preset.embedding_size},
         }
         sections = {}

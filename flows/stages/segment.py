@@ -94,6 +94,7 @@ def _describe(
 ) -> tuple[int, dict[str, npt.NDArray[Any]]]:
     """Row in the shard, and area, box and foreground of the regions of one photograph."""
     assert settings.attention_reduction is not None
+    assert settings.region_score is not None
     row = image.row - start
     k = assignment.shape[2]
     labels = label_map(assignment[row], image.height, image.width)

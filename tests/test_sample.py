@@ -1,0 +1,78 @@
+"""The demo on real photographs with the real weights: what it finds, what its page shows."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dcn.regions import label_map
+from flows.image_index import open_index
+from flows.inputs import open_dataset
+from flows.plan import find_job
+from flows.settings import Settings, load_settings
+from tests.flows.helpers import run_stages
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The configuration of the demo, run to its end."""
+    settings = load_settings("sample", workspace=tmp_path_factory.mktemp("sample"))
+    run_stages(settings)
+    return settings
+
+
+def test_regions_find_the_objects(sample: Settings) -> None:
+    """Regions that lie mostly inside the labelled object, together, against its polygon."""
+    job = find_job(sample)
+    index, dataset = open_index(job), open_dataset(sample.dataset)
+    found = {}
+    for image in index.images():
+        assignment = job.checkpoint("segment").array("assignment").rows(image.row, image.row + 1)[0]
+        labels = label_map(assignment, image.height, image.width)
+        mask = dataset.read_mask(image.item, image.height, image.width)
+        counted, inside = mask != dataset.ignore_label, (mask > 0) & (mask != dataset.ignore_label)
+        regions = [r for r in np.unique(labels) if inside[(labels == r) & counted].mean() > 0.5]
+        union = np.isin(labels, regions) & counted
+        found[image.item.id] = (union & inside).sum() / (union | inside).sum()
+    assert sum(iou >= 0.70 for iou in found.values()) >= 6, found
+
+
+def test_training_reaches_what_is_attainable(sample: Settings) -> None:
+    results = json.loads((find_job(sample).checkpoint("evaluate").files / "results.json").read_text())
+    assert results["segmentation"]["share_of_attainable"] > 0.9
+    assert results["upper_bound"]["accuracy"] > 0.9
+    train = find_job(sample).checkpoint("train").require().summary
+    assert train["collapsed_iterations"] == 0
+
+
+def test_the_page_opens_in_a_browser_without_an_error(sample: Settings, tmp_path: Path) -> None:
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium on this machine (Debian's package is called chromium)")
+    page = find_job(sample).checkpoint("report").files / "report.html"
+    arguments = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
+                 "--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path / 'profile'}",
+                 "--enable-logging=stderr", "--window-size=1280,2000", "--virtual-time-budget=5000"]  # fmt: skip
+    shot = tmp_path / "page.png"
+    result = subprocess.run(
+        [*arguments, f"--screenshot={shot}", page.as_uri()], capture_output=True, text=True, timeout=120
+    )
+    assert shot.stat().st_size > 100_000, result.stderr
+    assert "CONSOLE" not in result.stderr
+    dom = subprocess.run(
+        [*arguments, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120
+    ).stdout
+    assert dom.count("<img") == 8 * 5 + 2
+    for text in (
+        "share of attainable modularity",
+        "astronaut",
+        "ground truth",
+        "Provenance",
+        "every file of the data set",
+    ):
+        assert text in dom
