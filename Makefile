@@ -9,7 +9,7 @@ demo: .venv/.installed-focus
 	$(BIN)/dcn demo
 
 test: .venv/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: .venv/.installed-lint
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ from PIL import Image
 from timm.models import Eva, VisionTransformer
 from torch import Tensor
 
+from dcn.errors import InvalidOptionError
 from dcn.presets import Preset, find_preset
 from dcn.weights import create_pretrained
 
@@ -76,12 +77,12 @@ class Backbone:
         """Patches along one side of a square input of ``input_size`` pixels.
 
         Raises:
-            ValueError: the side is not a multiple of the patch size.
+            InvalidOptionError: the side is not a multiple of the patch size.
 
         """
         if input_size % self.patch_size:
             near = max(1, round(input_size / self.patch_size)) * self.patch_size
-            raise ValueError(
+            raise InvalidOptionError(
                 f"input size {input_size} is not a multiple of the patch size {self.patch_size}; try {near}"
             )
         return input_size // self.patch_size
@@ -135,7 +136,7 @@ class Backbone:
 
     def _index(self, layer: int) -> int:
         if not -self.depth <= layer < self.depth:
-            raise ValueError(
+            raise InvalidOptionError(
                 f"layer {layer} does not exist; the model has {self.depth} blocks, -1 is the last"
             )
         return layer % self.depth

@@ -21,6 +21,10 @@ class WeightsUnavailableError(DCNError):
     """Pretrained weights can neither be downloaded nor read from a file."""
 
 
+class InvalidOptionError(DCNError, ValueError):
+    """A number or a name that the chosen backbone or machine cannot do."""
+
+
 class UnknownModelError(DCNError):
     """A backbone name is neither a preset nor a ViT that timm knows."""
 

@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from dcn.errors import InvalidOptionError
+
 
 class PrototypeAttention(nn.Module):
     """Scaled dot-product attention of ``k`` prototypes over ``n`` vectors (equations 1 to 4).
@@ -19,7 +21,7 @@ class PrototypeAttention(nn.Module):
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         if dim % heads:
-            raise ValueError(f"token width {dim} is not a multiple of {heads} heads")
+            raise InvalidOptionError(f"token width {dim} is not a multiple of {heads} heads")
         self.heads = heads
         self.query = nn.Linear(dim, dim, bias=False)
         self.key = nn.Linear(dim, dim, bias=False)

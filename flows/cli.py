@@ -222,11 +222,23 @@ def _readable_errors() -> Iterator[None]:
     from flows.errors import FlowError
     from storage.errors import StorageError
 
+    def fail(message: str) -> typer.Exit:
+        _err.print(f"[bold red]error[/] {escape(message)}", soft_wrap=True)
+        return typer.Exit(1)
+
     try:
         yield
     except (DCNError, FlowError, StorageError) as error:
-        _err.print(f"[bold red]error[/] {escape(str(error))}", soft_wrap=True)
-        raise typer.Exit(1) from None
+        raise fail(str(error)) from None
+    except OSError as error:
+        raise fail(f"{error.filename or 'the system'}: {error.strerror or error}") from None
+    except RuntimeError as error:
+        if "Failed to reach API" not in str(error):
+            raise
+        address = os.environ.get("PREFECT_API_URL", "PREFECT_API_URL")
+        raise fail(
+            f"no Prefect server answers at {address}. Start it, or unset PREFECT_API_URL to run without one"
+        ) from None
     except KeyboardInterrupt:
         _err.print("interrupted; the same command continues")
         raise typer.Exit(130) from None

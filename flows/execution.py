@@ -36,7 +36,9 @@ class StageResult:
     warnings: tuple[str, ...] = ()
 
 
-def run_stage(job: Job, stage: str, run_shards: RunShards, warn: Warn) -> StageResult:
+def run_stage(
+    job: Job, stage: str, run_shards: RunShards, warn: Warn, say: Warn = lambda _: None
+) -> StageResult:
     """Bring the checkpoint of a stage to its end. What it reads must be complete.
 
     Args:
@@ -44,6 +46,7 @@ def run_stage(job: Job, stage: str, run_shards: RunShards, warn: Warn) -> StageR
         stage: its name.
         run_shards: runs missing shards.
         warn: is told what a person should know, at once.
+        say: is told what is about to happen.
 
     """
     definition, checkpoint = STAGES[stage], job.checkpoint(stage)
@@ -61,6 +64,9 @@ def run_stage(job: Job, stage: str, run_shards: RunShards, warn: Warn) -> StageR
         layout = definition.layout(job)
         manifest = checkpoint.begin(_new_manifest(job, stage, layout), layout.extra_bytes)
         missing = checkpoint.missing_shards(manifest)
+        size = checkpoint.missing_bytes(manifest) + layout.extra_bytes
+        if size:
+            say(f"{stage} is going to write {size / 1e6:,.1f} MB to {checkpoint.path}")
         if missing:
             definition.prepare(job)
             ranges = [manifest.shard_range(shard) for shard in missing]

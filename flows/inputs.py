@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcn.datasets import Dataset, FolderDataset, SampleDataset, VOC2012Dataset
-from dcn.errors import InvalidPhotographError
+from dcn.errors import InvalidOptionError, InvalidPhotographError
 from dcn.photograph import decode_photograph
 from flows.image_index import IndexedImage
 from flows.settings import DatasetSettings, FolderSettings, SampleSettings, Settings
@@ -53,12 +53,22 @@ def read_photograph(dataset: Dataset, image: IndexedImage) -> npt.NDArray[np.uin
 
 
 def choose_device(name: str) -> str:
-    """``auto`` takes CUDA where there is one."""
-    if name != "auto":
-        return name
+    """A device of PyTorch; ``auto`` takes CUDA where there is one.
+
+    Raises:
+        InvalidOptionError: this machine has no such device.
+
+    """
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # PyTorch without CUDA asserts
+        reason = str(error).partition("\n")[0]
+        raise InvalidOptionError(f"device {name!r} cannot be used here: {reason}") from error
+    return name
 
 
 def load_backbone(settings: Settings) -> Backbone:

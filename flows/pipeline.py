@@ -80,7 +80,11 @@ def _run_stage(stage: str, settings: Settings) -> StageRecord:
         logger.warning(message)
         progress.warn(message)
 
-    result = run_stage(job, stage, _run_shards, warn)
+    def say(message: str) -> None:
+        logger.info(message)
+        progress.say(message)
+
+    result = run_stage(job, stage, _run_shards, warn, say)
     logger.info("%s %s: %s", stage, result.manifest.key, "reused" if result.reused else "computed")
     publish(job, result)
     return {

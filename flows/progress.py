@@ -18,6 +18,9 @@ class Watcher(Protocol):
     def advance(self, stage: str, units: int, note: str) -> None:
         """``units`` more are done."""
 
+    def say(self, message: str) -> None:
+        """Something that is about to happen."""
+
     def warn(self, message: str) -> None:
         """Something that a person should know now."""
 
@@ -41,6 +44,12 @@ def advance(stage: str, units: int, note: str = "") -> None:
     """Units of a stage are done; ``note`` is shown beside the bar."""
     if _watcher is not None:
         _watcher.advance(stage, units, note)
+
+
+def say(message: str) -> None:
+    """Say what is about to happen."""
+    if _watcher is not None:
+        _watcher.say(message)
 
 
 def warn(message: str) -> None:

@@ -57,6 +57,9 @@ class TerminalProgress:
                 self._bars.update(self._tasks[stage], advance=units, note=note)
         self._line(stage, note, force=done + units == total)
 
+    def say(self, message: str) -> None:
+        self._console.print(message, style="dim", markup=False, soft_wrap=True)
+
     def warn(self, message: str) -> None:
         self._console.print(f"[yellow]warning[/] {escape(message)}", soft_wrap=True)
 

@@ -66,11 +66,6 @@ class Manifest:
     def num_shards(self) -> int:
         return -(-self.rows // self.shard_rows)
 
-    @property
-    def array_bytes(self) -> int:
-        """Bytes that the arrays take, without checksums and indices."""
-        return self.rows * sum(spec.row_bytes for spec in self.arrays)
-
     def shard_range(self, shard: int) -> tuple[int, int]:
         """First row of a shard, and the row after its last."""
         return shard * self.shard_rows, min(self.rows, (shard + 1) * self.shard_rows)
@@ -191,9 +186,7 @@ class Checkpoint:
         write_json(self.path / "manifest.json", {"schema": SCHEMA_VERSION, **asdict(manifest)})
 
     def _check_space(self, manifest: Manifest, extra_bytes: int) -> None:
-        row_bytes = sum(spec.row_bytes for spec in manifest.arrays)
-        missing = (manifest.shard_range(shard) for shard in self.missing_shards(manifest))
-        needed = extra_bytes + row_bytes * sum(stop - start for start, stop in missing)
+        needed = self.missing_bytes(manifest) + extra_bytes
         self.path.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.path).free
         if needed > free:
@@ -208,6 +201,12 @@ class Checkpoint:
         """Shards without a record, in order."""
         done = {int(path.stem) for path in (self.path / "shards").glob("[0-9]*.json")}
         return [shard for shard in range(manifest.num_shards) if shard not in done]
+
+    def missing_bytes(self, manifest: Manifest) -> int:
+        """Bytes of the arrays of the shards without a record, without checksums and indices."""
+        row_bytes = sum(spec.row_bytes for spec in manifest.arrays)
+        ranges = (manifest.shard_range(shard) for shard in self.missing_shards(manifest))
+        return row_bytes * sum(stop - start for start, stop in ranges)
 
     def write_shard(
         self,

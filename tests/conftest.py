@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+
+# One thread a process, before PyTorch reads it: the tests run side by side, and what the command line computes
+# in a process of its own is compared with what this one computes, bit for bit.
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+
 import socket
 import subprocess
 import sys

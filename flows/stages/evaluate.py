@@ -25,6 +25,7 @@ from dcn.evaluation.protocols import (
 from dcn.modularity import modularity
 from dcn.regions import label_map
 from flows import progress
+from flows.errors import EmptyDatasetError
 from flows.image_index import ImageIndex, IndexedImage, open_index
 from flows.inputs import batched, choose_device, open_dataset
 from flows.settings import Settings
@@ -85,6 +86,11 @@ class EvaluateStage(Stage):
         rows = index.split_rows(index.summary["evaluate_split"])
         area = job.checkpoint("segment").array("area").rows(0, manifest.rows)
         rows = rows[(area[rows] > 0).any(axis=1)]
+        if not len(rows):
+            raise EmptyDatasetError(
+                f"no photograph of the split {index.summary['evaluate_split']} was segmented; dcn extract "
+                f"says which were left out and why"
+            )
         results: dict[str, Any] = {
             "split": index.summary["evaluate_split"],
             "images": len(rows),

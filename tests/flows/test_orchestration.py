@@ -137,6 +137,16 @@ def test_predict_agrees_with_the_pipeline(dcn, ran: Settings, tmp_path: Path) ->
         (["run", "voc2012", "--set", "dataset.root=/nowhere"], "there is no /nowhere/VOCdevkit/VOC2012"),
         (["run", "sample", "--set", "backbone.name=dyno"], "backbone 'dyno' is neither a preset"),
         (["run", "sample", "--set", "backbone.name=dino-s8"], "dino_deitsmall8_pretrain.pth"),
+        (
+            ["run", "sample", "--set", "backbone.input_size=393"],
+            "393 is not a multiple of the patch size 14; try 392",
+        ),
+        (
+            ["run", "sample", "--set", "backbone.token_layer=-13"],
+            "layer -13 does not exist; the model has 12 blocks",
+        ),
+        (["run", "sample", "--set", "backbone.device=cuda:9"], "device 'cuda:9' cannot be used here"),
+        (["run", "sample", "--workspace", "/proc/workspace"], "/proc/workspace"),
         (["predict", "a.jpg", "--model", "gone", "--output", "out"], "there is no model file"),
         (["results", "sample", "--workspace", "nowhere"], "run the configuration first"),
     ],
@@ -287,3 +297,17 @@ class TestDeployments:
         )
         assert result.returncode != 0
         assert "iterations" in result.stdout + result.stderr
+
+
+def test_without_the_server_that_was_named_the_error_says_so(config_file: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    result = subprocess.run(
+        command("run", config_file, "--workspace", tmp_path),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 1
+    assert "no Prefect server answers at http://127.0.0.1:9/api" in result.stderr
+    assert "Traceback" not in result.stderr
