@@ -142,8 +142,9 @@ class Trainer:
     def _check_finite(self, values: Tensor, norm: float, names: Sequence[str]) -> None:
         wrong = [name for name, value in zip(names, values.tolist(), strict=True) if not np.isfinite(value)]
         if wrong:
+            distinct = list(dict.fromkeys(wrong))  # a batch may span two epochs
             raise NonFiniteTrainingError(
-                f"iteration {self.iteration}: the modularity of {', '.join(wrong[:5])} is not finite; "
+                f"iteration {self.iteration}: the modularity of {', '.join(distinct[:5])} is not finite; "
                 f"look at the tokens of these images, or extract them anew"
             )
         if not np.isfinite(norm):

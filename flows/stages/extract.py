@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcn.datasets import Dataset
-from dcn.errors import InvalidPhotographError
+from dcn.errors import InvalidPhotographError, WeightsUnavailableError
 from flows import progress
 from flows.image_index import IndexedImage, open_index
 from flows.inputs import batched, in_threads, load_backbone, open_dataset, read_photograph
@@ -73,6 +73,7 @@ class ExtractStage(Stage):
                 inputs = backbone.preprocess(np.stack([squashed for _, squashed in usable]))
                 features = backbone.features(inputs, settings.token_layer, settings.attention_block)
                 arrays["tokens"][rows] = features.tokens.cpu().half().numpy()
+                _check_finite(arrays["tokens"][rows], job.settings.backbone.name)
                 arrays["attention"][rows] = features.attention.cpu().half().numpy()
                 arrays["present"][rows] = True
             progress.advance(self.name, len(batch))
@@ -90,6 +91,15 @@ class ExtractStage(Stage):
             "tokens_per_image": tokens.row_shape[0],
             "token_width": tokens.row_shape[1],
         }
+
+
+def _check_finite(tokens: npt.NDArray[np.float16], backbone: str) -> None:
+    """Weights that are broken, or too large for float16, show in the first batch."""
+    if not np.isfinite(tokens).all():
+        raise WeightsUnavailableError(
+            f"the tokens of {backbone} are not finite in float16; check its weights, or take another "
+            f"backbone.token_layer"
+        )
 
 
 def _read_squashed(

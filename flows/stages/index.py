@@ -21,6 +21,8 @@ from storage import Manifest, content_key
 from storage.key import digest
 
 _PART = 512
+# What an image is to the stages after this one, wherever its files lie.
+_CONTENT = ("id", "splits", "height", "width", "digest", "mask_digest")
 
 
 class IndexStage(Stage):
@@ -65,7 +67,7 @@ class IndexStage(Stage):
             per_part.append(len(images))
             refused += len(record.info["refused"])
             labelled += sum(image["mask_digest"] is not None for image in images)
-            content.append(content_key({"images": images}))
+            content.append(content_key({"images": [[image[name] for name in _CONTENT] for image in images]}))
             for problem in record.info["refused"]:
                 warn(f"{problem['file']} was refused: {problem['reason']}")
         if not sum(per_part):

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from dcn.errors import DCNError
+from dcn.errors import DCNError, NonFiniteTrainingError
 from dcn.model_file import ModelDescription, model_bytes
 from dcn.network import DynamicClusteringNetwork
 from dcn.prototypes import start_from_kmeans
@@ -153,8 +153,13 @@ class _TrainingRun:
     def _sample_tokens(self) -> Tensor:
         """``[m, d]`` random tokens of random training images, the same number of each."""
         generator = np.random.default_rng([self._settings.seed, 1])
-        rows = generator.permutation(self._rows)[:_SAMPLED_IMAGES]
-        tokens = self._tokens.read_ahead(np.sort(rows)).result()  # [images, n, d]
+        rows = np.sort(generator.permutation(self._rows)[:_SAMPLED_IMAGES])
+        tokens = self._tokens.read_ahead(rows).result()  # [images, n, d]
+        wrong = [self._names[row] for row in rows[~np.isfinite(tokens).all(axis=(1, 2))].tolist()]
+        if wrong:
+            raise NonFiniteTrainingError(
+                f"the tokens of {', '.join(wrong[:5])} are not finite; extract them anew"
+            )
         columns = generator.integers(0, tokens.shape[1], (len(rows), _SAMPLED_TOKENS))
         return torch.from_numpy(np.take_along_axis(tokens, columns[..., None], axis=1)).float().flatten(0, 1)
 

@@ -222,7 +222,7 @@ def test_bad_files_are_refused_with_reasons_and_cost_nothing_else(
     root = tmp_path / "data"
     shutil.copytree(photograph_folder, root)
     good = (root / "photos" / "left" / "scene 01.png").read_bytes()
-    (root / "photos" / "<script>alert(1)</script>.png").write_bytes(b"<script>")
+    (root / "photos" / "<img src=x onerror=alert(1)>.png").write_bytes(b"<script>")
     (root / "photos" / "empty.jpg").write_bytes(b"")
     (root / "photos" / "cut.png").write_bytes(good[: len(good) // 2])
     Image.new("L", (64, 48), 37).save(root / "masks" / "left" / "scene 03.png")
@@ -246,7 +246,8 @@ def test_bad_files_are_refused_with_reasons_and_cost_nothing_else(
     assert "its mode is RGB" in warnings
     assert results["evaluate"].manifest.summary["labelled_images"] == 11
     page = (find_job(settings).checkpoint("report").files / "report.html").read_text()
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;.png" in page
+    assert "&lt;img src=x onerror=alert(1)&gt;.png" in page
+    assert "<img src=x" not in page
     assert "<script" not in page
 
 
@@ -335,8 +336,12 @@ def test_nan_in_tokens_names_iteration_and_photograph(finished: Settings, tmp_pa
     manifest = checkpoint.require()
     record = checkpoint.read_record(0)
     arrays = {spec.name: checkpoint.array(spec.name).rows(0, 4).copy() for spec in manifest.arrays}
-    arrays["tokens"][1, 2, 3] = np.nan
+    arrays["tokens"][1, :, 3] = np.nan
     checkpoint.write_shard(manifest, 0, arrays, record.info, 0.0)
+    with pytest.raises(
+        NonFiniteTrainingError, match=r"the tokens of left/scene 03 are not finite; extract them anew"
+    ):
+        run_stages(changed(settings, train={"prototypes": "kmeans"}), "train")
     with pytest.raises(
         NonFiniteTrainingError, match=r"iteration \d+: the modularity of left/scene 03 is not finite"
     ):
