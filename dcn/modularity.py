@@ -37,7 +37,9 @@ def cosine_assignment(tokens: Tensor, centers: Tensor) -> Tensor:
         ``[B, n, k]`` cosines in [-1, 1]. The cosine with an all-zero vector is 0.
 
     """
-    return F.normalize(tokens, dim=-1) @ F.normalize(centers, dim=-1).mT
+    # Dividing the [B, n, k] products costs less than normalizing the [B, n, d] tokens first.
+    lengths = tokens.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(tokens.dtype).tiny)
+    return (tokens @ F.normalize(centers, dim=-1).mT) / lengths
 
 
 def modularity(tokens: Tensor, assignment: Tensor, resolution: float = 1.0) -> Tensor:
