@@ -39,7 +39,8 @@ def cosine_assignment(tokens: Tensor, centers: Tensor) -> Tensor:
     """
     # Dividing the [B, n, k] products costs less than normalizing the [B, n, d] tokens first.
     lengths = torch.linalg.vector_norm(tokens, dim=-1, keepdim=True).clamp(min=torch.finfo(tokens.dtype).tiny)
-    return (tokens @ F.normalize(centers, dim=-1).mT) / lengths
+    assignment: Tensor = (tokens @ F.normalize(centers, dim=-1).mT) / lengths
+    return assignment
 
 
 def modularity(tokens: Tensor, assignment: Tensor, resolution: float = 1.0) -> Tensor:

@@ -112,7 +112,9 @@ def test_predict_agrees_with_the_pipeline(dcn, ran: Settings, tmp_path: Path) ->
     assert result.returncode == 1
     assert "broken.jpg: the file is not an image of a known format" in result.stderr
     assert "gone.png: No such file or directory" in result.stderr
-    exported = dcn("export", "sample", "--what", "regions", "--output", tmp_path / "never")
+    exported = dcn(
+        "export", "sample", "--what", "regions", "--output", tmp_path / "never", "--workspace", tmp_path
+    )
     assert exported.returncode == 1
     from flows.export import export_labels
 
