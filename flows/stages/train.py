@@ -87,7 +87,7 @@ class _TrainingRun:
         }
         torch.manual_seed(settings.seed)
         network = DynamicClusteringNetwork(**self._network_arguments)
-        if settings.prototypes == "kmeans":
+        if settings.prototypes == "kmeans" and not (self._checkpoint.files / _STATE).is_file():
             start_from_kmeans(network, self._sample_tokens(), settings.seed)
         self._trainer = Trainer(
             network.to(self._device),
