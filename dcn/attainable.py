@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor
 
+from dcn.clustering import cluster_directions
 from dcn.modularity import cosine_assignment, modularity
 
 _LEARNING_RATE = 0.02
@@ -55,7 +55,6 @@ def attainable_modularity(tokens: Tensor, num_centers: int, resolution: float = 
 
 
 def _kmeans_centers(unit_tokens: np.ndarray, num_centers: int, seed: int) -> np.ndarray:
-    k = min(num_centers, len(np.unique(unit_tokens, axis=0)))
-    centers = KMeans(k, n_init=1, random_state=seed).fit(unit_tokens).cluster_centers_
+    centers = cluster_directions(unit_tokens, num_centers, seed).centers
     # An image of fewer distinct tokens than centers repeats its first one, which changes nothing.
-    return np.concatenate([centers, np.repeat(centers[:1], num_centers - k, axis=0)]).astype(np.float32)
+    return np.concatenate([centers, np.repeat(centers[:1], num_centers - len(centers), axis=0)])

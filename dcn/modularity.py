@@ -10,7 +10,7 @@ where ``c(i, j) = c`` and zero elsewhere, and ``G_c = W_c S_c``,
 
     q = sum_c S_c . G_c        and        dq / dS_c = 2 G_c
 
-so one pass in blocks of rows, small enough for the processor's cache, gives value and gradient.
+so one pass over the pairs gives value and gradient. On a CPU it is compiled (:mod:`dcn.modularity_cpu`).
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Elements of one block: on a CPU a few arrays of this size stay in the second-level cache.
-_CPU_BLOCK = 1 << 17
-_CUDA_BLOCK = 1 << 25
+from dcn.modularity_cpu import cluster_sums_cpu
+
+# Pairs of tokens that are held at once: 32 MiB in float32.
+_BLOCK = 1 << 23
 
 
 def cosine_assignment(tokens: Tensor, centers: Tensor) -> Tensor:
@@ -68,16 +69,17 @@ class _Modularity(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, assignment: Tensor, resolution: float) -> Tensor:
         positive = assignment.clamp(min=0)
-        batch, n, _ = tokens.shape
-        block = _CPU_BLOCK if tokens.device.type == "cpu" else _CUDA_BLOCK
-        images = max(1, block // (n * n))
+        n = tokens.shape[1]
+        cluster_sums = cluster_sums_cpu if tokens.device.type == "cpu" else _cluster_sums
         gradient = torch.empty_like(positive)
-        weights = tokens.new_empty(min(images, batch), n, n)
-        for start in range(0, batch, images):
+        images = min(len(tokens), max(1, _BLOCK // (n * n)))
+        # The same memory for every chunk: fresh pages would cost as much as the product that fills them.
+        buffer = tokens.new_empty(images, n, n)
+        for start in range(0, len(tokens), images):
             chunk = slice(start, start + images)
-            out = weights[: len(tokens[chunk])]
-            modularity_weights(tokens[chunk], resolution, out=out)
-            gradient[chunk] = _half_gradient(out, positive[chunk], block)
+            graph = affinity_graph(tokens[chunk], out=buffer[: len(tokens[chunk])])
+            sums = cluster_sums(*graph, positive[chunk].mT.contiguous(), resolution)  # [b, k, n]
+            gradient[chunk] = sums.mT
         ctx.save_for_backward(gradient, assignment)
         return (positive * gradient).sum(dim=(1, 2))
 
@@ -87,50 +89,54 @@ class _Modularity(torch.autograd.Function):
         return None, 2 * grad_outputs[0][:, None, None] * gradient * (assignment > 0), None
 
 
-def _half_gradient(weights: Tensor, positive: Tensor, block: int) -> Tensor:
-    """``G`` of the module's docstring for a few images, ``[b, n, k]``. Uses up ``weights``."""
-    b, n, k = positive.shape
-    rows = max(1, block // (b * n))
-    clusters = positive.mT.contiguous()  # [b, k, n]
-    result = torch.empty_like(clusters)
-    # Masks are kept in the floating-point type: mixing types costs several times the arithmetic.
-    best, product, mask = weights.new_empty(3, b, min(rows, n), n)
-    for start in range(0, n, rows):
-        part = clusters[:, :, start : start + rows]  # [b, k, r]
-        r = part.shape[-1]
-        remaining = weights[:, start : start + r]
-        best, product, mask = best[:, :r], product[:, :r], mask[:, :r]
-        torch.mul(part[:, 0, :, None], clusters[:, 0, None], out=best)
-        for c in range(1, k):
-            torch.mul(part[:, c, :, None], clusters[:, c, None], out=product)
-            torch.maximum(best, product, out=best)
-        # A pair goes to the first cluster that attains its maximum, and then leaves the block.
-        for c in range(k):
-            torch.mul(part[:, c, :, None], clusters[:, c, None], out=product)
-            torch.eq(product, best, out=mask)
-            torch.mul(remaining, mask, out=product)
-            remaining -= product
-            torch.sum(product.mul_(clusters[:, c, None]), dim=-1, out=result[:, c, start : start + r])
-    return result.mT
-
-
-def modularity_weights(tokens: Tensor, resolution: float = 1.0, out: Tensor | None = None) -> Tensor:
-    """``W = A / 2m - resolution * k k^T / (2m)^2`` with the affinity ``A`` of equation 8.
+def affinity_graph(tokens: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """The affinity graph of the tokens ``[b, n, d]`` of a few images (equation 8).
 
     Args:
-        tokens: ``[b, n, d]``.
-        resolution: as in :func:`modularity`.
-        out: ``[b, n, n]`` to write into.
+        tokens: floating point.
+        out: ``[b, n, n]`` for the affinities.
 
     Returns:
-        ``[b, n, n]``; zero for an image whose tokens are all zero.
+        Affinities ``[b, n, n]``; share of each token in the sum of all degrees ``k_i / 2m``, ``[b, n]``; and
+        that sum ``2m``, ``[b]``. An image whose tokens are all zero has affinities and shares of 0 and a
+        sum of 1.
 
     """
     unit = F.normalize(tokens, dim=-1)
-    affinity = torch.matmul(unit, unit.mT, out=out).clamp_(min=0)  # [b, n, n]
+    affinity = torch.bmm(unit, unit.mT, out=out).clamp_(min=0)  # [b, n, n]
     degrees = affinity.sum(dim=-1)
-    total = degrees.sum(dim=-1)  # 2m
+    total = degrees.sum(dim=-1)
     total = torch.where(total > 0, total, torch.ones_like(total))
-    share = degrees / total[:, None]  # k_i / 2m
-    affinity /= total[:, None, None]
-    return affinity.baddbmm_(share[:, :, None], share[:, None, :], alpha=-resolution)
+    return affinity, degrees / total[:, None], total
+
+
+def _cluster_sums(
+    affinity: Tensor, share: Tensor, total: Tensor, positive: Tensor, resolution: float
+) -> Tensor:
+    """``G`` of the module's docstring with PyTorch's own operations. Uses up ``affinity``.
+
+    Args:
+        affinity: ``[b, n, n]``, with ``share`` and ``total`` as :func:`affinity_graph` returns them.
+        positive: ``[b, k, n]`` the assignment, clamped at 0.
+
+    Returns:
+        ``[b, k, n]``.
+
+    """
+    b, k, n = positive.shape
+    weights = affinity.div_(total[:, None, None])
+    weights.baddbmm_(share[:, :, None], share[:, None, :], alpha=-resolution)
+    rows = max(1, _BLOCK // (b * n))
+    result = torch.empty_like(positive)
+    for start in range(0, n, rows):
+        part = positive[:, :, start : start + rows, None]  # [b, k, r, 1]
+        remaining = weights[:, start : start + rows]  # [b, r, n]
+        best = part[:, 0] * positive[:, 0, None]
+        for c in range(1, k):
+            best = torch.maximum(best, part[:, c] * positive[:, c, None])
+        # A pair goes to the first cluster that attains its maximum, and then leaves the block.
+        for c in range(k):
+            won = remaining * (part[:, c] * positive[:, c, None] == best)
+            remaining -= won
+            result[:, c, start : start + rows] = (won @ positive[:, c, :, None])[..., 0]
+    return result

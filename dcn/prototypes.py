@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from sklearn.cluster import KMeans
 from torch import Tensor
 
+from dcn.clustering import cluster_directions
 from dcn.network import DynamicClusteringNetwork
 
 
@@ -21,7 +21,5 @@ def start_from_kmeans(network: DynamicClusteringNetwork, tokens: Tensor, seed: i
 
     """
     k, d = network.prototypes.shape
-    unit = F.normalize(tokens, dim=-1).cpu().numpy()
-    distinct = min(k, len(torch.unique(tokens, dim=0)))
-    centers = torch.from_numpy(KMeans(distinct, n_init=1, random_state=seed).fit(unit).cluster_centers_)
-    network.prototypes[:distinct] = F.normalize(centers.float(), dim=-1) * d**0.5
+    centers = torch.from_numpy(cluster_directions(tokens.cpu().numpy(), k, seed).centers)
+    network.prototypes[: len(centers)] = F.normalize(centers, dim=-1) * d**0.5

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcn.evaluation.kmeans import RegionClusters, cluster_regions
+from dcn.clustering import Clusters, cluster_directions
 from dcn.evaluation.metrics import class_iou, match_clusters, matched_confusion, mean_iou, pixel_accuracy
 from dcn.evaluation.overlap import confusion_matrix
 
@@ -43,22 +43,20 @@ def foreground_quality(regions: Regions) -> dict[str, Any]:
     return {"iou": _number(class_iou(matrix)[1]), "accuracy": _number(pixel_accuracy(matrix))}
 
 
-def kmeans_labels(regions: Regions, num_clusters: int, seeds: int) -> list[RegionClusters]:
+def kmeans_labels(regions: Regions, num_clusters: int, seeds: int) -> list[Clusters]:
     """k-means on the embeddings of the foreground regions, once per seed."""
     embedding = regions.embedding[regions.foreground]
-    return [cluster_regions(embedding, num_clusters, seed) for seed in range(seeds)]
+    return [cluster_directions(embedding, num_clusters, seed) for seed in range(seeds)]
 
 
-def kmeans_predictions(regions: Regions, clusters: RegionClusters) -> npt.NDArray[np.int64]:
+def kmeans_predictions(regions: Regions, clusters: Clusters) -> npt.NDArray[np.int64]:
     """Cluster of every region ``[R]``: 0 is background, foreground clusters count from 1."""
     predicted = np.zeros(len(regions.foreground), dtype=np.int64)
     predicted[regions.foreground] = clusters.labels + 1
     return predicted
 
 
-def kmeans_classes(
-    regions: Regions, clusters: RegionClusters
-) -> tuple[npt.NDArray[np.int64], dict[str, Any]]:
+def kmeans_classes(regions: Regions, clusters: Clusters) -> tuple[npt.NDArray[np.int64], dict[str, Any]]:
     """Classes of the regions by Hungarian matching, and the figures (section 4.3).
 
     Returns:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from torchmetrics.functional import accuracy, jaccard_index
 
-from dcn.evaluation.kmeans import cluster_regions
+from dcn.clustering import cluster_directions
 from dcn.evaluation.metrics import class_iou, match_clusters, matched_confusion, mean_iou, pixel_accuracy
 from dcn.evaluation.overlap import confusion_matrix, region_overlap
 from dcn.evaluation.protocols import Regions, foreground_quality, kmeans_classes, kmeans_labels, upper_bound
@@ -127,11 +127,11 @@ def test_clusters_depend_on_directions_and_not_on_lengths() -> None:
     rng = np.random.default_rng(0)
     directions = np.repeat(np.eye(3), 5, axis=0) + rng.normal(size=(15, 3)) * 0.01
     lengths = rng.uniform(0.1, 100, (15, 1))
-    labels = cluster_regions((directions * lengths).astype(np.float32), 3, 0).labels
+    labels = cluster_directions((directions * lengths).astype(np.float32), 3, 0).labels
     assert [len(set(labels[i : i + 5])) for i in (0, 5, 10)] == [1, 1, 1]
     assert len(set(labels)) == 3
 
 
 def test_fewer_regions_than_clusters() -> None:
-    labels = cluster_regions(np.eye(3, dtype=np.float32), 20, 0).labels
+    labels = cluster_directions(np.eye(3, dtype=np.float32), 20, 0).labels
     assert sorted(labels) == [0, 1, 2]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -53,20 +53,51 @@ def problems(draw) -> tuple[Tensor, Tensor, float]:
     return tokens, cosine_assignment(tokens, centers), draw(st.sampled_from([0.5, 1.0, 2.0]))
 
 
+@pytest.fixture(params=["compiled for the CPU", "PyTorch alone, as on other devices"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to sum over the pairs."""
+    if request.param != "compiled for the CPU":
+        monkeypatch.setattr(module, "cluster_sums_cpu", module._cluster_sums)
+
+
+@pytest.mark.usefixtures("path")
 @given(problems(), st.sampled_from([1, 7, 1 << 17]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_value_and_gradient_equal_the_plain_formulas(problem, block) -> None:
     tokens, assignment, resolution = problem
-    before, module._CPU_BLOCK = module._CPU_BLOCK, block
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_BLOCK", block)
         value, gradient = value_and_gradient(modularity, tokens, assignment, resolution)
-    finally:
-        module._CPU_BLOCK = before
     expected, expected_gradient = value_and_gradient(plain_modularity, tokens, assignment, resolution)
     torch.testing.assert_close(value, expected, atol=1e-13, rtol=1e-10)
     torch.testing.assert_close(gradient, expected_gradient, atol=1e-13, rtol=1e-9)
 
 
+@pytest.mark.usefixtures("path")
+@pytest.mark.parametrize("where", ["tokens", "assignment"])
+@pytest.mark.parametrize("cluster", [0, 2])
+def test_what_is_not_a_number_shows(where: str, cluster: int) -> None:
+    tokens, assignment = torch.randn(3, 8, 4), torch.rand(3, 8, 3)
+    (tokens if where == "tokens" else assignment)[1, 5, cluster] = torch.nan
+    assert modularity(tokens, assignment).isnan().tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+def test_the_number_of_threads_changes_no_bit(threads: int) -> None:
+    torch.manual_seed(0)
+    tokens, assignment = torch.randn(4, 50, 8), torch.rand(4, 50, 3)
+    graph = module.affinity_graph(tokens)
+    expected = module.cluster_sums_cpu(*graph, assignment.mT.contiguous(), 1.0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        sums = module.cluster_sums_cpu(*graph, assignment.mT.contiguous(), 1.0)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(sums, expected)
+
+
+@pytest.mark.usefixtures("path")
 def test_float32_at_the_size_of_the_paper() -> None:
     torch.manual_seed(0)
     tokens = torch.randn(2, 784, 384) + 2 * torch.randn(2, 1, 384)

@@ -1,0 +1,42 @@
+"""k-means on the directions of vectors: what starts prototypes, segments images and classifies regions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.cluster import KMeans
+from sklearn.preprocessing import normalize
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """``k`` clusters of ``m`` vectors.
+
+    Attributes:
+        labels: ``[m]`` cluster of each vector, 0 to k - 1.
+        centers: ``[k, d]`` float32 mean of the unit vectors of each cluster.
+        inertia: sum of squared distances to the centers; compares seeds without labels.
+
+    """
+
+    labels: npt.NDArray[np.int64]
+    centers: npt.NDArray[np.float32]
+    inertia: float
+
+
+def cluster_directions(vectors: npt.NDArray[np.float32], num_clusters: int, seed: int) -> Clusters:
+    """k-means on unit vectors: their distances are a matter of their cosines alone.
+
+    Args:
+        vectors: ``[m, d]``; an all-zero one stays zero.
+        num_clusters: with fewer distinct directions than this, each distinct one is a cluster.
+        seed: of the initialization (k-means++, once).
+
+    """
+    unit = normalize(vectors)
+    k = min(num_clusters, len(np.unique(unit, axis=0)))
+    fitted = KMeans(k, n_init=1, random_state=seed).fit(unit)
+    centers = fitted.cluster_centers_.astype(np.float32)
+    return Clusters(fitted.labels_.astype(np.int64), centers, float(fitted.inertia_))
