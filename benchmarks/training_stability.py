@@ -15,36 +15,20 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.stages import run_up_to
 from dcn.attainable import attainable_modularity
 from dcn.model_file import load_model
 from dcn.training import held_out_modularity
-from flows.execution import compute_shards, run_stage
 from flows.image_index import open_index
-from flows.plan import find_job, stages_up_to
 from flows.settings import load_settings
 from flows.stage import Job
 
+# What each recipe sets of the section train; the rest, and so the budget, is that of the configuration.
 RECIPES = {
-    "default": (),
-    "literal": (
-        "norm=post",
-        "start=random",
-        "prototypes=normal",
-        "schedule=constant",
-        "max_gradient_norm=null",
-    ),
+    "default": {},
+    "literal": load_settings("voc2012-literal").train.model_dump(mode="json", exclude_unset=True),
 }
 BATCH = 16
-
-
-def trained(config: str, overrides: list[str], workspace: Path) -> Job:
-    """All stages up to ``train``, in this process."""
-    settings = load_settings(config, overrides, workspace)
-    for stage in stages_up_to("train"):
-        run_stage(
-            find_job(settings, stage), stage, compute_shards, lambda text: print(f"  {text}", flush=True)
-        )
-    return find_job(settings, "train")
 
 
 def evaluated_tokens(job: Job) -> list[torch.Tensor]:
@@ -73,8 +57,9 @@ def main() -> None:
     print("recipe   seed  share   best    last    collapsed iterations  largest gradient norm", flush=True)
     for recipe in arguments.recipes:
         for seed in range(arguments.seeds):
-            overrides = [*common, *(f"train.{change}" for change in (*RECIPES[recipe], f"seed={seed}"))]
-            job = trained(arguments.config, overrides, arguments.workspace)
+            changes = {**RECIPES[recipe], "seed": seed}
+            overrides = [*common, *(f"train.{name}={json.dumps(value)}" for name, value in changes.items())]
+            job = run_up_to("train", arguments.config, overrides, arguments.workspace)
             checkpoint, settings = job.checkpoint("train"), job.settings.train
             batches = evaluated_tokens(job)
             if attainable is None:

@@ -32,9 +32,9 @@ def create_pretrained(name: str, preset: Preset, weights: Path | None, **kwargs:
         WeightsUnavailableError: there are no such weights, or they do not fit the model.
 
     """
-    model = _without_weights(name, preset, kwargs)
     if weights is None and not preset.packaged:
         return _from_hub(name, preset, kwargs)
+    model = _create(name, preset, kwargs, pretrained=False)
     state = focus_state_dict() if weights is None else read_state_dict(weights)
     convert = sys.modules[type(model).__module__].checkpoint_filter_fn
     try:
@@ -84,18 +84,19 @@ def check_weights_file(path: Path) -> None:
         raise WeightsUnavailableError(f"there is no weights file {path}; check backbone.weights")
 
 
-def _without_weights(name: str, preset: Preset, kwargs: dict[str, Any]) -> nn.Module:
+def _create(name: str, preset: Preset, kwargs: dict[str, Any], *, pretrained: bool) -> nn.Module:
     try:
-        model: nn.Module = timm.create_model(preset.timm_name, pretrained=False, num_classes=0, **kwargs)
+        model: nn.Module = timm.create_model(preset.timm_name, pretrained=pretrained, num_classes=0, **kwargs)
     except AssertionError as error:  # timm's, where a model without CLS token is to pool by it
         raise UnknownModelError(f"{name} has no CLS token; its attention finds the foreground") from error
     return model
 
 
 def _from_hub(name: str, preset: Preset, kwargs: dict[str, Any]) -> nn.Module:
-    model: nn.Module
     try:
-        model = timm.create_model(preset.timm_name, pretrained=True, num_classes=0, **kwargs)
+        return _create(name, preset, kwargs, pretrained=True)
+    except UnknownModelError:
+        raise
     except Exception as error:  # every hub client has errors of its own; each means the same to the user
         hub_id = getattr(timm.get_pretrained_cfg(preset.timm_name), "hf_hub_id", None)
         files = [f"model.safetensors of {hub_id}"] if hub_id else []
@@ -106,7 +107,6 @@ def _from_hub(name: str, preset: Preset, kwargs: dict[str, Any]) -> nn.Module:
             f"Without network, fetch {' or '.join(files) or 'a checkpoint of this model'} on another machine "
             f"and name the file: --set backbone.weights=FILE"
         ) from error
-    return model
 
 
 def _reason(error: Exception) -> str:

@@ -20,7 +20,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.plan import STAGES, find_job
 from flows.settings import Settings
-from tests.conftest import wait_until
+from tests.conftest import free_port, wait_until
 from tests.flows.helpers import digests, run_stages
 
 ROOT = Path(__file__).parent.parent.parent
@@ -162,9 +162,35 @@ def test_a_mistake_is_a_sentence_and_not_a_traceback(
     assert "Traceback" not in result.stderr + result.stdout
 
 
-def test_dask_workers_compute_the_same(dcn, config_file: Path, ran: Settings, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def dask_scheduler(prefect_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Dask scheduler and two workers on loopback, started by hand; yields the address."""
+    address = f"tcp://127.0.0.1:{free_port()}"
+    log = (tmp_path_factory.mktemp("dask") / "dask.log").open("wb")
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "dask", *arguments],
+            env=prefect_server, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
+        )
+        for arguments in (
+            ["scheduler", "--host", address, "--no-dashboard"],
+            ["worker", address, "--nworkers", "2", "--nthreads", "1", "--host", "127.0.0.1", "--no-dashboard"],
+        )
+    ]  # fmt: skip
+    yield address
+    for process in reversed(started):
+        process.terminate()
+        process.wait(60)
+    log.close()
+
+
+@pytest.mark.parametrize("where", ["a cluster of its own", "a scheduler that runs"])
+def test_dask_workers_compute_the_same(
+    dcn, config_file: Path, ran: Settings, tmp_path: Path, dask_scheduler: str, where: str
+) -> None:
+    option = "workers=2" if where == "a cluster of its own" else f"address={dask_scheduler}"
     result = dcn(
-        "run", config_file, "--workspace", tmp_path, "--set", "runner.kind=dask", "--set", "runner.workers=2"
+        "run", config_file, "--workspace", tmp_path, "--set", "runner.kind=dask", "--set", f"runner.{option}"
     )
     assert result.returncode == 0, result.stderr
     here = ran.model_copy(update={"workspace": tmp_path})

@@ -1,0 +1,73 @@
+"""What input size and which layer should give the tokens? The upper bound of the regions that they lead to.
+
+    python -m benchmarks.backbone_defaults --root FOLDER [--workspace DIR] [--backbone focus-s14]
+
+FOLDER holds VOCdevkit/VOC2012, as for the configuration voc2012-mini. For each choice a DCN is trained for
+200 iterations of 8 on the train split, and its regions are given their majority class, on the same split: the
+ground truth of the evaluated split is not looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.stages import run_up_to
+from dcn.evaluation.overlap import region_overlap
+from dcn.evaluation.protocols import Regions, upper_bound
+from dcn.regions import label_map
+from flows.image_index import open_index
+from flows.inputs import open_dataset
+from flows.stage import Job
+
+CHOICES = [(224, -1), (392, -1), (392, -2), (392, -3), (392, -4), (518, -1)]
+
+
+def regions(job: Job) -> Regions:
+    """All regions of the labelled photographs."""
+    dataset, index = open_dataset(job.settings.dataset), open_index(job)
+    assignments = job.checkpoint("segment").array("assignment")
+    num_regions, num_classes = assignments.shape[2], len(index.class_names)
+    rows = []
+    for image in index.images():
+        mask = dataset.read_mask(image.item, image.height, image.width) if image.labelled else None
+        if mask is not None:
+            labels = label_map(assignments.rows(image.row, image.row + 1)[0], image.height, image.width)
+            rows.append(region_overlap(labels, mask, num_regions, num_classes))
+    overlap = np.concatenate(rows)  # [R, C]
+    return Regions(overlap, np.ones(len(overlap), dtype=np.bool_), np.zeros((len(overlap), 1), np.float32))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--workspace", type=Path, default=Path("workspace"))
+    parser.add_argument("--backbone", default="focus-s14")
+    arguments = parser.parse_args()
+    common = [
+        f"dataset.root={arguments.root}",
+        "dataset.train_split=train",
+        "dataset.evaluate_split=train",
+        f"backbone.name={arguments.backbone}",
+        "train.iterations=200",
+    ]
+    print("input  layer  upper bound mIoU  accuracy  regions per image  seconds of extract", flush=True)
+    for size, layer in CHOICES:
+        choice = [f"backbone.input_size={size}", f"backbone.token_layer={layer}"]
+        job = run_up_to("segment", "voc2012-mini", [*common, *choice], arguments.workspace)
+        bound = upper_bound(regions(job))
+        found = job.checkpoint("segment").require().summary["regions_per_image"]
+        seconds = job.checkpoint("extract").require().seconds
+        print(
+            f"{size:<6} {layer:<6} {bound['miou']:<17.3f} {bound['accuracy']:<9.3f} {found:<18.2f} "
+            f"{seconds:.0f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
