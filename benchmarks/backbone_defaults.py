@@ -13,10 +13,11 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.stages import run_up_to
 from dcn.evaluation.overlap import region_overlap
-from dcn.evaluation.protocols import Regions, upper_bound
+from dcn.evaluation.protocols import upper_bound
 from dcn.regions import label_map
 from flows.image_index import open_index
 from flows.inputs import open_dataset
@@ -25,19 +26,17 @@ from flows.stage import Job
 CHOICES = [(224, -1), (392, -1), (392, -2), (392, -3), (392, -4), (518, -1)]
 
 
-def regions(job: Job) -> Regions:
-    """All regions of the labelled photographs."""
+def overlap(job: Job) -> npt.NDArray[np.int64]:
+    """Pixels ``[R, C]`` that every region of the labelled photographs has in every class."""
     dataset, index = open_dataset(job.settings.dataset), open_index(job)
     assignments = job.checkpoint("segment").array("assignment")
-    num_regions, num_classes = assignments.shape[2], len(index.class_names)
     rows = []
     for image in index.images():
         mask = dataset.read_mask(image.item, image.height, image.width) if image.labelled else None
         if mask is not None:
             labels = label_map(assignments.rows(image.row, image.row + 1)[0], image.height, image.width)
-            rows.append(region_overlap(labels, mask, num_regions, num_classes))
-    overlap = np.concatenate(rows)  # [R, C]
-    return Regions(overlap, np.ones(len(overlap), dtype=np.bool_), np.zeros((len(overlap), 1), np.float32))
+            rows.append(region_overlap(labels, mask, assignments.shape[2], len(index.class_names)))
+    return np.concatenate(rows)
 
 
 def main() -> None:
@@ -59,7 +58,7 @@ def main() -> None:
     for size, layer in CHOICES:
         choice = [f"backbone.input_size={size}", f"backbone.token_layer={layer}"]
         job = run_up_to("segment", "voc2012-mini", [*common, *choice], arguments.workspace)
-        bound = upper_bound(regions(job))
+        bound = upper_bound(overlap(job))
         found = job.checkpoint("segment").require().summary["regions_per_image"]
         seconds = job.checkpoint("extract").require().seconds
         print(

@@ -13,6 +13,6 @@ from flows.stage import Job
 def run_up_to(stage: str, config: str, overrides: list[str], workspace: Path) -> Job:
     """Run every stage up to ``stage``; what is there is reused."""
     settings = load_settings(config, overrides, workspace)
-    for name in stages_up_to(stage):
+    for name in stages_up_to(stage, settings):
         run_stage(find_job(settings, name), name, compute_shards, lambda text: print(f"  {text}", flush=True))
     return find_job(settings, stage)

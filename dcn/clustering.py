@@ -30,11 +30,13 @@ def cluster_directions(vectors: npt.NDArray[np.float32], num_clusters: int, seed
     """k-means on unit vectors: their distances are a matter of their cosines alone.
 
     Args:
-        vectors: ``[m, d]``; an all-zero one stays zero.
+        vectors: ``[m, d]``, finite; an all-zero one stays zero. None at all are no clusters.
         num_clusters: with fewer distinct directions than this, each distinct one is a cluster.
         seed: of the initialization (k-means++, once).
 
     """
+    if not len(vectors):
+        return Clusters(np.zeros(0, np.int64), np.zeros((0, vectors.shape[1]), np.float32), 0.0)
     unit = normalize(vectors)
     k = min(num_clusters, len(np.unique(unit, axis=0)))
     fitted = KMeans(k, n_init=1, random_state=seed).fit(unit)

@@ -26,7 +26,7 @@ class InvalidOptionError(DCNError, ValueError):
 
 
 class UnknownModelError(DCNError):
-    """A backbone name is neither a preset nor a ViT that timm knows."""
+    """A name is neither a preset nor a ViT that timm or open_clip knows."""
 
 
 class NonFiniteTrainingError(DCNError):

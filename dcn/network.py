@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Literal
 
 import torch
@@ -77,6 +78,7 @@ class DynamicClusteringNetwork(nn.Module):
         num_prototypes: the most regions that an image can have (``k``; 5 in section 4.1.2).
         num_stages: stages, each a dynamic update and then a self-update (6 in section 4.1.2).
         heads: attention heads of the updates (1: equation 1 divides by the root of ``d``).
+        self_update: False leaves the self-updates out (an ablation).
         norm: ``"post"`` as in section 3.1, or ``"pre"``.
         start: ``"identity"`` lets every dynamic update begin as one step of soft k-means (its
             projections are identities) and every self-update and feed-forward network begin as the
@@ -91,13 +93,16 @@ class DynamicClusteringNetwork(nn.Module):
         num_prototypes: int = 5,
         num_stages: int = 6,
         heads: int = 1,
+        self_update: bool = True,
         norm: Literal["post", "pre"] = "pre",
         start: Literal["identity", "random"] = "identity",
     ) -> None:
         super().__init__()
         self.prototypes = nn.Parameter(torch.randn(num_prototypes, dim))
         self.dynamic_updates = nn.ModuleList(UpdateBlock(dim, heads, norm) for _ in range(num_stages))
-        self.self_updates = nn.ModuleList(UpdateBlock(dim, heads, norm) for _ in range(num_stages))
+        self.self_updates = nn.ModuleList(
+            UpdateBlock(dim, heads, norm) for _ in range(num_stages if self_update else 0)
+        )
         self.final_norm = nn.LayerNorm(dim) if norm == "pre" else nn.Identity()
         if start == "identity":
             self._start_as_soft_kmeans()
@@ -105,8 +110,10 @@ class DynamicClusteringNetwork(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Cluster centers ``[B, k, d]`` of the tokens ``[B, n, d]`` of ``B`` images."""
         centers = self.prototypes.expand(len(tokens), -1, -1)  # [B, k, d]
-        for dynamic_update, self_update in zip(self.dynamic_updates, self.self_updates, strict=True):
-            centers = self_update(dynamic_update(centers, tokens), None)
+        for dynamic_update, self_update in zip_longest(self.dynamic_updates, self.self_updates):
+            centers = dynamic_update(centers, tokens)
+            if self_update is not None:
+                centers = self_update(centers, None)
         result: Tensor = self.final_norm(centers)
         return result
 

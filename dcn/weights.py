@@ -17,6 +17,17 @@ from dcn.errors import UnknownModelError, WeightsUnavailableError
 from dcn.focus_weights import focus_state_dict
 from dcn.presets import Preset
 
+# What PyTorch and safetensors raise for files that are broken in one way or another.
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    SafetensorError,
+    EOFError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    OSError,
+)
+
 
 def create_pretrained(name: str, preset: Preset, weights: Path | None, **kwargs: Any) -> nn.Module:
     """A timm ViT without head, with pretrained weights.
@@ -65,7 +76,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, SafetensorError, EOFError, RuntimeError, ValueError, OSError) as error:
+    except _UNREADABLE as error:
         raise WeightsUnavailableError(f"{path} cannot be read as weights: {_reason(error)}") from error
     for key in ("teacher", "state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):

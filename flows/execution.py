@@ -104,7 +104,7 @@ def _new_manifest(job: Job, stage: str, layout: Layout) -> Manifest:
         stage=stage,
         key=job.keys[stage],
         settings=definition.settings(job.settings),
-        inputs={read: job.keys[read] for read in definition.reads},
+        inputs={read: job.keys[read] for read in definition.inputs(job.settings)},
         rows=layout.rows,
         shard_rows=layout.shard_rows,
         arrays=layout.arrays,

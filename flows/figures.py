@@ -15,8 +15,18 @@ def headline_figures(results: dict[str, Any]) -> list[dict[str, str]]:
             f"of the split {results['split']}, {results['labelled_images']} labelled",
         ),
         ("regions per image", f"{segmentation['regions_per_image']:.2f}", "found by the network"),
-        ("modularity", f"{segmentation['modularity']:.4f}", "mean over the photographs"),
+        ("modularity", f"{segmentation['hard_modularity']:.4f}", "of the regions, mean over the photographs"),
     ]
+    if "covering" in segmentation:
+        figures += [
+            ("covering", _optional(segmentation["covering"]), "of the annotators' regions; 1 is best"),
+            ("probabilistic Rand index", _optional(segmentation["rand_index"]), "1 is best"),
+            (
+                "variation of information",
+                _optional(segmentation["variation_of_information"]),
+                "in bits; 0 is best",
+            ),
+        ]
     if "share_of_attainable" in segmentation:
         figures.append(
             (
@@ -46,10 +56,37 @@ def headline_figures(results: dict[str, Any]) -> list[dict[str, str]]:
                 "foreground regions against all classes but background",
             ),
         ]
+        if results.get("knn"):
+            k, best = max(results["knn"].items(), key=lambda item: item[1]["miou"])
+            figures.append(("k-NN mIoU", f"{best['miou']:.3f}", f"best of all k, at k = {k}"))
+        for scope, angles in (("within a photograph", "single_images"), ("over all", "data_set")):
+            found = results["angles"][angles]
+            figures.append(
+                (
+                    f"angles {scope}",
+                    f"{_optional(found['intra_class'], 1)}° / {_optional(found['inter_class'], 1)}°",
+                    "of tokens to the center of their class / of that to the nearest other",
+                )
+            )
     else:
         figures.append(("k-means clusters", f"{kmeans['clusters']}", "no ground truth to compare with"))
     return [{"name": name, "value": value, "meaning": meaning} for name, value, meaning in figures]
 
 
-def _optional(value: float | None) -> str:
-    return "not defined" if value is None else f"{value:.3f}"
+def protocols(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Figures of each protocol that gives regions a class, by its title; empty without ground truth."""
+    if not results["labelled_images"]:
+        return {}
+    found = {"k-means": results["kmeans"]}
+    found |= {f"k-NN, k = {k}": figures for k, figures in results.get("knn", {}).items()}
+    titles = {
+        "pixels_where_no_background": "MaskCLIP, pixels that are no background",
+        "pixels_in_foreground": "MaskCLIP, pixels in foreground regions",
+        "regions": "regions + MaskCLIP",
+    }
+    found |= {titles[name]: figures for name, figures in results.get("language", {}).items()}
+    return {**found, "upper bound": results["upper_bound"]}
+
+
+def _optional(value: float | None, digits: int = 3) -> str:
+    return "not defined" if value is None else f"{value:.{digits}f}"

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from dcn.datasets import Dataset, FolderDataset, SampleDataset, VOC2012Dataset
+from dcn.datasets import BSDS500Dataset, Dataset, FolderDataset, SampleDataset, VOC2012Dataset
 from dcn.errors import InvalidOptionError, InvalidPhotographError
 from dcn.photograph import decode_photograph
 from flows.image_index import IndexedImage
-from flows.settings import DatasetSettings, FolderSettings, SampleSettings, Settings
+from flows.settings import BSDS500Settings, DatasetSettings, FolderSettings, SampleSettings, Settings
 from storage.key import digest
 
 if TYPE_CHECKING:
     from dcn.backbone import Backbone
+    from dcn.language import LanguageModel
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -33,6 +34,8 @@ def open_dataset(settings: DatasetSettings) -> Dataset:
         return SampleDataset()
     if isinstance(settings, FolderSettings):
         return FolderDataset(settings.root, settings.masks, settings.classes)
+    if isinstance(settings, BSDS500Settings):
+        return BSDS500Dataset(settings.root, settings.train_split, settings.evaluate_split)
     return VOC2012Dataset(settings.root, settings.train_split, settings.evaluate_split, settings.download)
 
 
@@ -50,6 +53,18 @@ def read_photograph(dataset: Dataset, image: IndexedImage) -> npt.NDArray[np.uin
     if digest(content) != image.digest:
         raise InvalidPhotographError("it was changed after it was indexed; run the pipeline again")
     return decode_photograph(content)
+
+
+def read_squashed(
+    dataset: Dataset, size: int, image: IndexedImage
+) -> tuple[IndexedImage, npt.NDArray[np.uint8] | None, str]:
+    """A photograph as a square ``[size, size, 3]`` (section 4.1.2), or None and why it cannot be read."""
+    from dcn.backbone import squash
+
+    try:
+        return image, squash(read_photograph(dataset, image), size), ""
+    except InvalidPhotographError as error:
+        return image, None, str(error)
 
 
 def choose_device(name: str) -> str:
@@ -82,6 +97,35 @@ def _load_backbone(name: str, weights: Path | None, device: str) -> Backbone:
     from dcn.backbone import Backbone
 
     return Backbone.from_preset(name, weights, device)[0]
+
+
+def load_language_model(settings: Settings) -> LanguageModel:
+    """The language model of a run, loaded once per process."""
+    language = settings.language
+    assert language.model is not None
+    return _load_language_model(language.model, language.weights, choose_device(settings.backbone.device))
+
+
+@lru_cache(maxsize=1)
+def _load_language_model(name: str, weights: Path | None, device: str) -> LanguageModel:
+    from dcn.language import LanguageModel
+
+    return LanguageModel.from_name(name, weights, device)
+
+
+def file_digest(path: Path | None) -> str | None:
+    """Digest of a weights file; None where there is none to read.
+
+    Raises:
+        WeightsUnavailableError: there is no such file.
+
+    """
+    if path is None:
+        return None
+    from dcn.weights import check_weights_file
+
+    check_weights_file(path)
+    return digest(path.read_bytes())
 
 
 def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

@@ -22,9 +22,11 @@ from flows.plan import STAGES, find_job, stages_up_to
 from flows.runners import task_runner
 from flows.settings import (
     BackboneSettings,
+    CompareSettings,
     DatasetSettings,
     EmbedSettings,
     EvaluateSettings,
+    LanguageSettings,
     ReportSettings,
     RunnerSettings,
     SegmentSettings,
@@ -105,8 +107,10 @@ def _make_flow(name: str, run: Callable[[Settings], list[StageRecord]], descript
         train: TrainSettings = _DEFAULTS.train,
         segment: SegmentSettings = _DEFAULTS.segment,
         embed: EmbedSettings = _DEFAULTS.embed,
+        language: LanguageSettings = _DEFAULTS.language,
         evaluate: EvaluateSettings = _DEFAULTS.evaluate,
         report: ReportSettings = _DEFAULTS.report,
+        compare: CompareSettings = _DEFAULTS.compare,
         runner: RunnerSettings = _DEFAULTS.runner,
         workspace: Path = _DEFAULTS.workspace,
         shard_images: int = _DEFAULTS.shard_images,
@@ -120,7 +124,7 @@ def _make_flow(name: str, run: Callable[[Settings], list[StageRecord]], descript
 def _stage_flow(stage: str) -> SettingsFlow:
     def run(settings: Settings) -> list[StageRecord]:
         records = []
-        for earlier in stages_up_to(stage)[:-1]:
+        for earlier in stages_up_to(stage, settings)[:-1]:
             job = find_job(settings, earlier)
             manifest = job.checkpoint(earlier).read_manifest()
             if manifest is None or not manifest.complete:
@@ -140,14 +144,15 @@ extract = _stage_flow("extract")
 train = _stage_flow("train")
 segment = _stage_flow("segment")
 embed = _stage_flow("embed")
+language = _stage_flow("language")
 evaluate = _stage_flow("evaluate")
 report = _stage_flow("report")
-FLOWS = {found.name: found for found in (index, extract, train, segment, embed, evaluate, report)}
+FLOWS = {found.name: found for found in (index, extract, train, segment, embed, language, evaluate, report)}
 
 
 def _run_pipeline(settings: Settings) -> list[StageRecord]:
     # Each flow finds the stages before it complete, and adds the record of its own.
-    return [FLOWS[stage](**sections(settings))[-1] for stage in STAGES]
+    return [FLOWS[stage](**sections(settings))[-1] for stage in stages_up_to(None, settings)]
 
 
 pipeline = _make_flow("pipeline", _run_pipeline, "All stages, from the data set to the page.")

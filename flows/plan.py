@@ -11,6 +11,7 @@ from flows.stages.embed import EmbedStage
 from flows.stages.evaluate import EvaluateStage
 from flows.stages.extract import ExtractStage
 from flows.stages.index import IndexStage
+from flows.stages.language import LanguageStage
 from flows.stages.report import ReportStage
 from flows.stages.segment import SegmentStage
 from flows.stages.train import TrainStage
@@ -24,6 +25,7 @@ STAGES: dict[str, Stage] = {
         TrainStage(),
         SegmentStage(),
         EmbedStage(),
+        LanguageStage(),
         EvaluateStage(),
         ReportStage(),
     )
@@ -69,11 +71,12 @@ def find_job(settings: Settings, stage: str | None = None) -> Job:
     workspace = Workspace(Path(settings.workspace))
     keys: dict[str, str] = {}
     identities: dict[str, str] = {}
-    for name in stages_up_to(stage):
+    for name in stages_up_to(stage, settings):
         definition = STAGES[name]
-        if any(read not in identities for read in definition.reads):
+        reads = definition.inputs(settings)
+        if any(read not in identities for read in reads):
             break
-        inputs = {read: identities[read] for read in definition.reads}
+        inputs = {read: identities[read] for read in reads}
         keys[name] = content_key(
             {
                 "stage": name,
@@ -91,17 +94,20 @@ def find_job(settings: Settings, stage: str | None = None) -> Job:
     return Job(settings, keys)
 
 
-def stages_up_to(stage: str | None) -> list[str]:
-    """Names of the stages, in order, up to and with ``stage``."""
-    names = list(STAGES)
-    return names if stage is None else names[: names.index(stage) + 1]
+def stages_up_to(stage: str | None, settings: Settings) -> list[str]:
+    """Names of the stages that ``stage`` needs, in order, its own the last; None: all that a page needs."""
+    needed = {stage or "report"}
+    for name in reversed(STAGES):  # a stage reads only stages before it
+        if name in needed:
+            needed.update(STAGES[name].inputs(settings))
+    return [name for name in STAGES if name in needed]
 
 
 def states(settings: Settings) -> list[StageState]:
     """Every stage of a run as the workspace has it. Computes nothing."""
     job = find_job(settings)
     result = []
-    for name in STAGES:
+    for name in stages_up_to(None, settings):
         if name not in job.keys:
             result.append(StageState(name, None, None, 0))
             continue

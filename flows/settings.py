@@ -52,7 +52,18 @@ class FolderSettings(Section):
     classes: Path | None = Field(None, description="text file of class names; the first is the background")
 
 
-DatasetSettings = Annotated[SampleSettings | VOC2012Settings | FolderSettings, Field(discriminator="name")]
+class BSDS500Settings(Section):
+    """The Berkeley Segmentation Data Set: regions that several people drew, without classes."""
+
+    name: Literal["bsds500"] = "bsds500"
+    root: Path = Field(description="the folder that holds BSR/BSDS500/data")
+    train_split: Literal["train", "val", "test"] = "train"
+    evaluate_split: Literal["train", "val", "test"] = "test"
+
+
+DatasetSettings = Annotated[
+    SampleSettings | VOC2012Settings | FolderSettings | BSDS500Settings, Field(discriminator="name")
+]
 
 
 class BackboneSettings(Section):
@@ -75,6 +86,7 @@ class TrainSettings(Section):
     num_prototypes: Annotated[int, Field(ge=1, le=255)] = Field(5, description="the most regions of an image")
     num_stages: PositiveInt = 6
     heads: PositiveInt = 1
+    self_update: bool = Field(True, description="prototypes look at each other, too (equations 3 and 4)")
     norm: Literal["pre", "post"] = "pre"
     start: Literal["identity", "random"] = "identity"
     prototypes: Literal["kmeans", "normal"] = Field(
@@ -99,9 +111,69 @@ class TrainSettings(Section):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-class SegmentSettings(Section):
-    """Foreground detection (section 4.1.2)."""
+RegionCount = Annotated[int, Field(ge=1, le=255, description="the most regions of an image")]
 
+
+class DCNSegmenter(Section):
+    """The network of this project; ``train`` says how many regions an image may have."""
+
+    name: Literal["dcn"] = "dcn"
+
+
+class KMeansSegmenter(Section):
+    """k-means on the tokens of each image: a fixed number of clusters."""
+
+    name: Literal["kmeans"]
+    num_regions: RegionCount = 5
+
+
+class SpectralSegmenter(Section):
+    """Deep Spectral Methods: clusters of the eigenvectors of the normalized Laplacian."""
+
+    name: Literal["spectral"]
+    num_regions: RegionCount = 5
+    color_weight: Annotated[float, Field(ge=0)] = Field(0.0, description="of the affinity of colors")
+    border_background: bool = Field(
+        False, description="background is the region with most border pixels, instead of attention"
+    )
+
+
+class NCutSegmenter(Section):
+    """Normalized cut, repeated on what is left: TokenCut, MaskCut."""
+
+    name: Literal["ncut"]
+    num_regions: RegionCount = 5
+
+
+class ModularitySegmenter(Section):
+    """A community detector on the affinity graph of the modularity loss, without learning."""
+
+    name: Literal["modularity"]
+    num_regions: RegionCount = 5
+
+
+class PixelsSegmenter(Section):
+    """All tokens of the data set clustered at once, without regions: the intuitive way of section 1."""
+
+    name: Literal["pixels"]
+    num_clusters: RegionCount = Field(21, description="of the whole data set, background among them")
+
+
+SegmenterSettings = Annotated[
+    DCNSegmenter
+    | KMeansSegmenter
+    | SpectralSegmenter
+    | NCutSegmenter
+    | ModularitySegmenter
+    | PixelsSegmenter,
+    Field(discriminator="name"),
+]
+
+
+class SegmentSettings(Section):
+    """What finds the regions, and which of them are foreground (sections 3.2 and 4.1.2)."""
+
+    segmenter: SegmenterSettings = DCNSegmenter()
     attention_reduction: AttentionReduction | None = Field(None, description="attention heads to one value")
     region_score: RegionScore | None = Field(None, description="pixels of a region to one value")
 
@@ -120,9 +192,29 @@ class EvaluateSettings(Section):
         None, description="of k-means; empty: the classes without background, or 20 where there are none"
     )
     num_seeds: PositiveInt = Field(10, description="runs of k-means")
+    neighbors: tuple[PositiveInt, ...] = Field((1, 3, 5, 10), description="k of the k-NN retrieval")
     attainable_images: Annotated[int, Field(ge=0)] = Field(
         128, description="evaluated images whose attainable modularity is searched; 0: none"
     )
+
+
+class LanguageSettings(Section):
+    """Classes by a language-image model (section 4.5). Off while there is no model."""
+
+    model: str | None = Field(None, description="a ViT of open_clip, as ViT-B-16:openai; empty: no language")
+    weights: Path | None = Field(None, description="a local file instead of open_clip's hub")
+    input_size: PositiveInt = Field(
+        336, description="photographs are squashed to this square, in pixels; the patches must divide it"
+    )
+
+
+class CompareSettings(Section):
+    """Which segmenters a comparison runs, and with how many regions."""
+
+    segmenters: tuple[Literal["dcn", "kmeans", "spectral", "ncut", "pixels", "modularity"], ...] = Field(
+        ("dcn", "kmeans", "spectral", "ncut", "pixels", "modularity"), min_length=1
+    )
+    num_regions: tuple[RegionCount, ...] = Field((5,), min_length=1)
 
 
 class ReportSettings(Section):
@@ -147,11 +239,26 @@ class Settings(Section):
     train: TrainSettings = TrainSettings()
     segment: SegmentSettings = SegmentSettings()
     embed: EmbedSettings = EmbedSettings()
+    language: LanguageSettings = LanguageSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     report: ReportSettings = ReportSettings()
+    compare: CompareSettings = CompareSettings()
     runner: RunnerSettings = RunnerSettings()
     workspace: Path = Field(Path("workspace"), description="folder of the checkpoints")
     shard_images: PositiveInt = Field(64, description="images in one file of a new checkpoint")
+
+    @property
+    def num_regions(self) -> int:
+        """Columns of an assignment: the most regions of an image."""
+        segmenter = self.segment.segmenter
+        if isinstance(segmenter, DCNSegmenter):
+            return self.train.num_prototypes
+        return segmenter.num_clusters if isinstance(segmenter, PixelsSegmenter) else segmenter.num_regions
+
+    @property
+    def regions_are_classes(self) -> bool:
+        """The segmenter gives classes of the whole data set, so there is nothing to classify."""
+        return isinstance(self.segment.segmenter, PixelsSegmenter)
 
     def resolve(self) -> Settings:
         """The same settings with the defaults of the backbone's preset filled in.

@@ -74,13 +74,15 @@ class Stage(ABC):
     Attributes:
         name: of its folder in the workspace.
         version: raised when the same settings would give another content.
-        reads: the stages that it reads, in order.
 
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
-    reads: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def inputs(self, settings: Settings) -> tuple[str, ...]:
+        """The stages that it reads, in order. Most do not depend on the settings."""
 
     @abstractmethod
     def settings(self, settings: Settings) -> dict[str, Any]:
@@ -104,3 +106,11 @@ class Stage(ABC):
     def identity(self, manifest: Manifest) -> str:
         """What the keys of the stages that read it contain."""
         return manifest.key
+
+
+def warn_of_refused(checkpoint: Checkpoint, manifest: Manifest, what: str, warn: Warn) -> int:
+    """Say of every file that the shards refused what became of it, and why; returns their number."""
+    refused = [entry for record in checkpoint.records(manifest) for entry in record.info["refused"]]
+    for entry in refused:
+        warn(f"{entry['file']} {what}: {entry['reason']}")
+    return len(refused)

@@ -7,6 +7,8 @@ import os
 # One thread a process, before PyTorch reads it: the tests run side by side, and what the command line computes
 # in a process of its own is compared with what this one computes, bit for bit.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+# No test may wait for a hub, and none may find what somebody downloaded. Read when timm is imported.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 import socket
 import subprocess
@@ -27,8 +29,6 @@ from flows.settings import Settings
 
 TINY_VIT = "vit_tiny_patch16_224"
 
-# No test may wait for a hub, and none may find what somebody downloaded.
-os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["DO_NOT_TRACK"] = "1"
 os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"

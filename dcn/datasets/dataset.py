@@ -38,6 +38,7 @@ class Dataset(ABC):
         root: folder that the files of its items are relative to.
         class_names: name of each class; the first is the background. Empty without ground truth.
         ignore_label: label of pixels that count nowhere.
+        has_segmentations: its ground truth are regions without classes, see :meth:`read_segmentations`.
         train_split: split that the DCN is trained on.
         evaluate_split: split that the evaluations look at.
 
@@ -46,6 +47,7 @@ class Dataset(ABC):
     root: Path
     class_names: tuple[str, ...]
     ignore_label: int = 255
+    has_segmentations: bool = False
     train_split: str
     evaluate_split: str
 
@@ -70,3 +72,14 @@ class Dataset(ABC):
         mask = decode_mask((self.root / item.mask).read_bytes())
         check_mask(mask, height, width, len(self.class_names), self.ignore_label)
         return mask
+
+    def read_segmentations(self, item: Item, height: int, width: int) -> list[npt.NDArray[np.uint16]]:
+        """Regions without classes ``[height, width]``, one of each annotator; none in most data sets.
+
+        Regions count from 1; 0 is unlabelled.
+
+        Raises:
+            InvalidMaskError: with the file and what is wrong with it.
+
+        """
+        return []

@@ -19,7 +19,7 @@ from flows import progress
 from flows.image_index import IndexedImage, open_index
 from flows.inputs import batched, in_threads, load_backbone, open_dataset, read_photograph
 from flows.settings import Settings
-from flows.stage import Job, Layout, ShardResult, Stage, Warn
+from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import ArraySpec, Manifest
 
 
@@ -27,7 +27,9 @@ class EmbedStage(Stage):
     """``embedding [N, k, d]`` of masked crops; zeros where a region does not occur."""
 
     name = "embed"
-    reads = ("index", "extract", "segment")
+
+    def inputs(self, settings: Settings) -> tuple[str, ...]:
+        return ("index", "extract", "segment")
 
     def settings(self, settings: Settings) -> dict[str, Any]:
         return settings.embed.model_dump(mode="json")
@@ -40,7 +42,7 @@ class EmbedStage(Stage):
         arrays = (
             ArraySpec(
                 "embedding",
-                (job.settings.train.num_prototypes, backbone.dim),
+                (job.settings.num_regions, backbone.dim),
                 "float32",
                 ("region", "channel"),
             ),
@@ -90,12 +92,9 @@ class EmbedStage(Stage):
         return ShardResult({"embedding": embedding}, {"refused": refused})
 
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
-        checkpoint = job.checkpoint(self.name)
-        refused = [entry for record in checkpoint.records(manifest) for entry in record.info["refused"]]
-        for entry in refused:
-            warn(f"{entry['file']} has no embeddings: {entry['reason']}")
+        refused = warn_of_refused(job.checkpoint(self.name), manifest, "has no embeddings", warn)
         areas = job.checkpoint("segment").array("area").rows(0, manifest.rows)
-        return {"regions": int((areas > 0).sum()), "refused": len(refused)}
+        return {"regions": int((areas > 0).sum()), "refused": refused}
 
 
 def _crop(

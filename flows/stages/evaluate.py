@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,78 +12,101 @@ import numpy.typing as npt
 import torch
 
 from dcn.attainable import attainable_modularity
-from dcn.errors import InvalidMaskError
-from dcn.evaluation.overlap import region_overlap
-from dcn.evaluation.protocols import (
-    Regions,
-    foreground_quality,
-    kmeans_classes,
-    kmeans_labels,
-    kmeans_predictions,
-    mean_and_deviation,
-    upper_bound,
-)
+from dcn.evaluation.protocols import defined
 from dcn.modularity import modularity
-from dcn.regions import label_map
 from flows import progress
+from flows.classification import classify
+from flows.dataset_angles import dataset_angles
 from flows.errors import EmptyDatasetError
 from flows.image_index import ImageIndex, IndexedImage, open_index
-from flows.inputs import batched, choose_device, open_dataset
-from flows.settings import Settings
-from flows.stage import Job, Layout, ShardResult, Stage, Warn
+from flows.image_measures import (
+    UNLABELLED,
+    ShardData,
+    class_arrays,
+    language_arrays,
+    measure,
+    segmentation_arrays,
+)
+from flows.inputs import batched, choose_device, in_threads, open_dataset
+from flows.settings import DCNSegmenter, Settings
+from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import ArraySpec, Manifest
 
-_DEFAULT_CLUSTERS = 20
 # Images whose attainable modularity is searched together.
 _SEARCH_BATCH = 16
+# Rows of photographs for which an array says nothing; the others have zeros.
+_NOTHING = {
+    "modularity": np.nan,
+    "hard_modularity": np.nan,
+    "attainable": np.nan,
+    "angles": np.nan,
+    "segmentation": np.nan,
+    "patch_class": UNLABELLED,
+}
 
 
 class EvaluateStage(Stage):
-    """``overlap [N, k, C]``, ``modularity [N]``, ``attainable [N]``, ``results.json``, ``semantic.npy``.
+    """One row per photograph of what :mod:`flows.image_measures` says, ``results.json``, ``semantic.npy``.
 
-    Rows outside the evaluated split are zero, or NaN. ``semantic [N, k]`` has the class of every region by
-    the k-means seed of least inertia, -1 where a region does not occur or was not evaluated.
+    ``modularity [N]`` is that of the loss, ``hard_modularity [N]`` that of the regions, for which every token
+    belongs to one cluster; any segmenter has the latter. They and ``attainable [N]`` are NaN outside the
+    evaluated split. ``semantic [N, k]`` is that of :func:`flows.classification.classify`.
     """
 
     name = "evaluate"
-    reads = ("index", "extract", "train", "segment", "embed")
+    version = 2
+
+    def inputs(self, settings: Settings) -> tuple[str, ...]:
+        embed = () if settings.regions_are_classes else ("embed",)
+        language = () if settings.language.model is None else ("language",)
+        return ("index", "extract", "segment", *embed, *language)
 
     def settings(self, settings: Settings) -> dict[str, Any]:
         return {**settings.evaluate.model_dump(mode="json"), "resolution": settings.train.resolution}
 
     def layout(self, job: Job) -> Layout:
-        segment = job.checkpoint("segment").require()
-        classes, k = len(open_index(job).class_names), job.settings.train.num_prototypes
+        segment, extract = job.checkpoint("segment").require(), job.checkpoint("extract").require()
+        classes, k = len(open_index(job).class_names), job.settings.num_regions
         arrays = [
             ArraySpec("modularity", (), "float32", ()),
+            ArraySpec("hard_modularity", (), "float32", ()),
             ArraySpec("attainable", (), "float32", ()),
         ]
         if classes:
-            arrays.append(ArraySpec("overlap", (k, classes), "int64", ("region", "class")))
+            arrays.extend(class_arrays(extract.summary["tokens_per_image"], k, classes))
+            if job.settings.language.model is not None:
+                arrays.extend(language_arrays(k, classes))
+        if open_dataset(job.settings.dataset).has_segmentations:
+            arrays.extend(segmentation_arrays())
         return Layout(segment.rows, segment.shard_rows, tuple(arrays))
 
     def compute_shard(self, job: Job, manifest: Manifest, shard: int) -> ShardResult:
         index = open_index(job)
         start, stop = manifest.shard_range(shard)
-        evaluated = _evaluated_images(job, index, start, stop)
-        chosen = set(_attainable_rows(job, index).tolist())
-        arrays: dict[str, npt.NDArray[Any]] = {
-            "modularity": np.full(stop - start, np.nan, dtype=np.float32),
-            "attainable": np.full(stop - start, np.nan, dtype=np.float32),
+        arrays = {
+            spec.name: np.full((stop - start, *spec.row_shape), _NOTHING.get(spec.name, 0), dtype=spec.dtype)
+            for spec in manifest.arrays
         }
-        self._measure_modularity(job, evaluated, chosen, start, arrays)
+        area = job.checkpoint("segment").array("area").rows(start, stop)
+        segmented = [image for image in index.images(start, stop) if area[image.row - start].any()]
+        split = index.summary["evaluate_split"]
+        evaluated = [image for image in segmented if split in image.item.splits]
+        _measure_modularity(job, evaluated, set(_attainable_rows(job, index).tolist()), start, arrays)
         refused: list[dict[str, str]] = []
-        if index.class_names:
-            arrays["overlap"], refused = _count_overlap(job, evaluated, start, stop, len(index.class_names))
+        dataset = open_dataset(job.settings.dataset)
+        look = partial(measure, _shard_data(job, index, start, stop), dataset)
+        measured = segmented if index.class_names or dataset.has_segmentations else []
+        for image, (row, rows, problem) in zip(measured, in_threads(look, measured), strict=True):
+            for name, values in rows.items():
+                arrays[name][row] = values
+            if problem:
+                refused.append({"file": image.item.mask or image.item.id, "reason": problem})
         progress.advance(self.name, stop - start)
         return ShardResult(arrays, {"refused": refused})
 
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
-        checkpoint = job.checkpoint(self.name)
-        for record in checkpoint.records(manifest):
-            for entry in record.info["refused"]:
-                warn(f"{entry['file']} was left out: {entry['reason']}")
-        index = open_index(job)
+        checkpoint, index = job.checkpoint(self.name), open_index(job)
+        warn_of_refused(checkpoint, manifest, "counts nowhere", warn)
         rows = index.split_rows(index.summary["evaluate_split"])
         area = job.checkpoint("segment").array("area").rows(0, manifest.rows)
         rows = rows[(area[rows] > 0).any(axis=1)]
@@ -91,97 +115,60 @@ class EvaluateStage(Stage):
                 f"no photograph of the split {index.summary['evaluate_split']} was segmented; dcn extract "
                 f"says which were left out and why"
             )
-        results: dict[str, Any] = {
+        classified, semantic = classify(job, manifest, index, rows, warn)
+        results = {
             "split": index.summary["evaluate_split"],
             "images": len(rows),
             "segmentation": _segmentation_figures(job, manifest, rows, area),
+            **classified,
         }
-        semantic = np.full(area.shape, -1, dtype=np.int16)
-        self._classify(job, manifest, index, rows, area, results, semantic, warn)
+        if classified["labelled_images"]:
+            results["angles"] = _angles(job, manifest, rows, len(index.class_names))
         buffer = io.BytesIO()
         np.save(buffer, semantic, allow_pickle=False)
         checkpoint.write_file("semantic.npy", buffer.getvalue())
         checkpoint.write_file("results.json", json.dumps(results, indent=1, allow_nan=False).encode())
         return results
 
-    def _measure_modularity(
-        self,
-        job: Job,
-        evaluated: list[IndexedImage],
-        chosen: set[int],
-        start: int,
-        arrays: dict[str, npt.NDArray[Any]],
-    ) -> None:
-        settings, device = job.settings.train, choose_device(job.settings.backbone.device)
-        tokens = job.checkpoint("extract").array("tokens")
-        assignments = job.checkpoint("segment").array("assignment")
-        for images in batched(evaluated, _SEARCH_BATCH):
-            rows = np.array([image.row for image in images])
-            batch = torch.from_numpy(tokens.read_ahead(rows).result()).to(device).float()  # [B, n, d]
-            assignment = torch.from_numpy(assignments.read_ahead(rows).result()).to(device).float()
-            values = modularity(batch, assignment, settings.resolution)
-            arrays["modularity"][rows - start] = values.cpu().numpy()
-            searched = [i for i, row in enumerate(rows.tolist()) if row in chosen]
-            if searched:
-                best = attainable_modularity(batch[searched], settings.num_prototypes, settings.resolution)
-                arrays["attainable"][rows[searched] - start] = best.cpu().numpy()
 
-    def _classify(
-        self,
-        job: Job,
-        manifest: Manifest,
-        index: ImageIndex,
-        rows: npt.NDArray[np.int64],
-        area: npt.NDArray[np.int64],
-        results: dict[str, Any],
-        semantic: npt.NDArray[np.int16],
-        warn: Warn,
-    ) -> None:
-        """Fill ``results`` and ``semantic`` from the regions of the evaluated photographs."""
-        settings, num_classes = job.settings.evaluate, len(index.class_names)
-        overlap = np.zeros((*area.shape, max(1, num_classes)), dtype=np.int64)
-        if num_classes:
-            overlap = job.checkpoint(self.name).array("overlap").rows(0, manifest.rows)
-        image_of, region_of = np.nonzero(area[rows] > 0)
-        image_of = rows[image_of]
-        foreground = job.checkpoint("segment").array("foreground").rows(0, manifest.rows)
-        embedding = job.checkpoint("embed").array("embedding").rows(0, manifest.rows)
-        regions = Regions(
-            overlap[image_of, region_of], foreground[image_of, region_of], embedding[image_of, region_of]
-        )
-        wanted = settings.num_clusters or (num_classes - 1 if num_classes else _DEFAULT_CLUSTERS)
-        runs = kmeans_labels(regions, wanted, settings.num_seeds)
-        found = int(runs[0].labels.max(initial=-1)) + 1
-        if found < wanted:
-            warn(
-                f"k-means has {found} clusters instead of {wanted}: there are only "
-                f"{int(regions.foreground.sum())} foreground regions"
-            )
-        chosen = int(np.argmin([run.inertia for run in runs]))
-        results["kmeans"] = {"clusters": found, "seeds": len(runs), "shown_seed": chosen}
-        results["labelled_images"] = len(np.unique(image_of[regions.overlap.any(axis=1)]))
-        if results["labelled_images"]:
-            classified = [kmeans_classes(regions, run) for run in runs]
-            for name in ("miou", "accuracy"):
-                mean, deviation = mean_and_deviation([figures[name] for _, figures in classified])
-                results["kmeans"] |= {name: mean, f"{name}_deviation": deviation}
-            results["kmeans"]["class_iou"] = classified[chosen][1]["class_iou"]
-            results["upper_bound"] = upper_bound(regions)
-            results["foreground"] = foreground_quality(regions)
-            semantic[image_of, region_of] = classified[chosen][0]
-        else:
-            semantic[image_of, region_of] = kmeans_predictions(regions, runs[chosen])
+def _shard_data(job: Job, index: ImageIndex, start: int, stop: int) -> ShardData:
+    segment, extract = job.checkpoint("segment"), job.checkpoint("extract")
+    language = None if job.settings.language.model is None else job.checkpoint("language")
+    return ShardData(
+        start=start,
+        assignment=segment.array("assignment").rows(start, stop),
+        foreground=segment.array("foreground").rows(start, stop),
+        attention=extract.array("attention").rows(start, stop),
+        tokens=extract.array("tokens").rows(start, stop),
+        logits=None if language is None else language.array("logits").rows(start, stop),
+        num_classes=len(index.class_names),
+        evaluate_split=index.summary["evaluate_split"],
+    )
 
 
-def _evaluated_images(job: Job, index: ImageIndex, start: int, stop: int) -> list[IndexedImage]:
-    """Photographs of the evaluated split in these rows that were segmented."""
-    area = job.checkpoint("segment").array("area").rows(start, stop)
-    split = index.summary["evaluate_split"]
-    return [
-        image
-        for image in index.images(start, stop)
-        if split in image.item.splits and area[image.row - start].any()
-    ]
+def _measure_modularity(
+    job: Job,
+    evaluated: list[IndexedImage],
+    chosen: set[int],
+    start: int,
+    arrays: dict[str, npt.NDArray[Any]],
+) -> None:
+    """Modularity of these photographs, and of the chosen ones what is attainable."""
+    device, resolution = choose_device(job.settings.backbone.device), job.settings.train.resolution
+    tokens = job.checkpoint("extract").array("tokens")
+    assignments = job.checkpoint("segment").array("assignment")
+    for images in batched(evaluated, _SEARCH_BATCH):
+        rows = np.array([image.row for image in images])
+        batch = torch.from_numpy(tokens.read_ahead(rows).result()).to(device).float()  # [B, n, d]
+        assignment = torch.from_numpy(assignments.read_ahead(rows).result()).to(device).float()
+        if isinstance(job.settings.segment.segmenter, DCNSegmenter):  # only its assignments are cosines
+            arrays["modularity"][rows - start] = modularity(batch, assignment, resolution).cpu().numpy()
+        hard = torch.nn.functional.one_hot(assignment.argmax(dim=-1), assignment.shape[-1])
+        arrays["hard_modularity"][rows - start] = modularity(batch, hard, resolution).cpu().numpy()
+        searched = [i for i, row in enumerate(rows.tolist()) if row in chosen]
+        if searched:
+            best = attainable_modularity(batch[searched], job.settings.num_regions, resolution)
+            arrays["attainable"][rows[searched] - start] = best.cpu().numpy()
 
 
 def _attainable_rows(job: Job, index: ImageIndex) -> npt.NDArray[np.int64]:
@@ -189,29 +176,6 @@ def _attainable_rows(job: Job, index: ImageIndex) -> npt.NDArray[np.int64]:
     rows = index.split_rows(index.summary["evaluate_split"])
     count = min(len(rows), job.settings.evaluate.attainable_images)
     return rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)] if count else rows[:0]
-
-
-def _count_overlap(
-    job: Job, evaluated: list[IndexedImage], start: int, stop: int, num_classes: int
-) -> tuple[npt.NDArray[np.int64], list[dict[str, str]]]:
-    dataset = open_dataset(job.settings.dataset)
-    k = job.settings.train.num_prototypes
-    assignment = job.checkpoint("segment").array("assignment").rows(start, stop)
-    overlap = np.zeros((stop - start, k, num_classes), dtype=np.int64)
-    refused = []
-    for image in evaluated:
-        if not image.labelled:
-            continue
-        try:
-            mask = dataset.read_mask(image.item, image.height, image.width)
-        except (InvalidMaskError, OSError) as error:
-            refused.append({"file": image.item.mask or image.item.id, "reason": f"mask: {error}"})
-            continue
-        assert mask is not None
-        row = image.row - start
-        labels = label_map(assignment[row], image.height, image.width)
-        overlap[row] = region_overlap(labels, mask, k, num_classes)
-    return overlap, refused
 
 
 def _segmentation_figures(
@@ -223,12 +187,42 @@ def _segmentation_figures(
     searched = ~np.isnan(attainable)
     figures: dict[str, Any] = {
         "regions_per_image": float((area[rows] > 0).sum() / len(rows)),
-        "modularity": float(reached.mean()),
+        "hard_modularity": float(checkpoint.array("hard_modularity").rows(0, manifest.rows)[rows].mean()),
     }
+    if isinstance(job.settings.segment.segmenter, DCNSegmenter):
+        figures["modularity"] = float(reached.mean())
     if searched.any():
         figures |= {
             "attainable_modularity": float(attainable[searched].mean()),
-            "share_of_attainable": float(reached[searched].mean() / attainable[searched].mean()),
             "attainable_images": int(searched.sum()),
         }
+        if "modularity" in figures:
+            share = reached[searched].mean() / attainable[searched].mean()
+            figures["share_of_attainable"] = float(share)
+    if any(spec.name == "segmentation" for spec in manifest.arrays):
+        scores = checkpoint.array("segmentation").rows(0, manifest.rows)[rows]
+        names = ("covering", "rand_index", "variation_of_information")
+        means = _means(scores)
+        figures |= dict(zip(names, means, strict=True))
     return figures
+
+
+def _angles(
+    job: Job, manifest: Manifest, rows: npt.NDArray[np.int64], num_classes: int
+) -> dict[str, dict[str, float | None]]:
+    """Angles within single images, averaged over the images, and over the whole data set (section 1)."""
+    checkpoint = job.checkpoint("evaluate")
+    intra, inter = _means(checkpoint.array("angles").rows(0, manifest.rows)[rows])
+    whole = dataset_angles(job.checkpoint("extract"), checkpoint, manifest, num_classes)
+    return {
+        "single_images": {"intra_class": intra, "inter_class": inter},
+        "data_set": {name: defined(value) for name, value in whole.items()},
+    }
+
+
+def _means(values: npt.NDArray[np.float32]) -> list[float | None]:
+    """Mean of every column over the rows that have it."""
+    return [
+        defined(column[~np.isnan(column)].mean() if not np.isnan(column).all() else np.nan)
+        for column in values.T.astype(np.float64)
+    ]

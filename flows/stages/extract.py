@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dcn.datasets import Dataset
-from dcn.errors import InvalidPhotographError, WeightsUnavailableError
+from dcn.errors import WeightsUnavailableError
 from flows import progress
-from flows.image_index import IndexedImage, open_index
-from flows.inputs import batched, in_threads, load_backbone, open_dataset, read_photograph
+from flows.image_index import open_index
+from flows.inputs import batched, file_digest, in_threads, load_backbone, open_dataset, read_squashed
 from flows.settings import Settings
-from flows.stage import Job, Layout, ShardResult, Stage, Warn
+from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import ArraySpec, Manifest
-from storage.key import digest
 
 
 class ExtractStage(Stage):
     """``tokens [N, n, d]``, ``attention [N, h, n]``, and ``present [N]``: the photograph could be read."""
 
     name = "extract"
-    reads = ("index",)
+
+    def inputs(self, settings: Settings) -> tuple[str, ...]:
+        return ("index",)
 
     def settings(self, settings: Settings) -> dict[str, Any]:
         backbone = settings.backbone
         return {
             "backbone": backbone.name,
-            "weights": _weights_digest(backbone.weights),
+            "weights": file_digest(backbone.weights),
             "input_size": backbone.input_size,
             "token_layer": backbone.token_layer,
             "attention_block": backbone.attention_block,
@@ -59,7 +58,7 @@ class ExtractStage(Stage):
             spec.name: np.zeros((stop - start, *spec.row_shape), dtype=spec.dtype) for spec in manifest.arrays
         }
         refused: list[dict[str, str]] = []
-        read = partial(_read_squashed, open_dataset(job.settings.dataset), settings.input_size)
+        read = partial(read_squashed, open_dataset(job.settings.dataset), settings.input_size)
         images = open_index(job).images(start, stop)
         for batch in batched(in_threads(read, images), settings.batch_size):
             usable = []
@@ -80,14 +79,11 @@ class ExtractStage(Stage):
         return ShardResult(arrays, {"refused": refused})
 
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
-        checkpoint = job.checkpoint(self.name)
-        refused = [entry for record in checkpoint.records(manifest) for entry in record.info["refused"]]
-        for entry in refused:
-            warn(f"{entry['file']} was left out: {entry['reason']}")
+        refused = warn_of_refused(job.checkpoint(self.name), manifest, "was left out", warn)
         tokens = next(spec for spec in manifest.arrays if spec.name == "tokens")
         return {
-            "images": manifest.rows - len(refused),
-            "refused": len(refused),
+            "images": manifest.rows - refused,
+            "refused": refused,
             "tokens_per_image": tokens.row_shape[0],
             "token_width": tokens.row_shape[1],
         }
@@ -100,23 +96,3 @@ def _check_finite(tokens: npt.NDArray[np.float16], backbone: str) -> None:
             f"the tokens of {backbone} are not finite in float16; check its weights, or take another "
             f"backbone.token_layer"
         )
-
-
-def _read_squashed(
-    dataset: Dataset, size: int, image: IndexedImage
-) -> tuple[IndexedImage, npt.NDArray[np.uint8] | None, str]:
-    from dcn.backbone import squash
-
-    try:
-        return image, squash(read_photograph(dataset, image), size), ""
-    except InvalidPhotographError as error:
-        return image, None, str(error)
-
-
-def _weights_digest(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    from dcn.weights import check_weights_file
-
-    check_weights_file(path)
-    return digest(path.read_bytes())

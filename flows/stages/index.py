@@ -34,7 +34,9 @@ class IndexStage(Stage):
     """
 
     name = "index"
-    reads = ()
+
+    def inputs(self, settings: Settings) -> tuple[str, ...]:
+        return ()
 
     def settings(self, settings: Settings) -> dict[str, Any]:
         dataset = open_dataset(settings.dataset)
@@ -104,7 +106,8 @@ def _examine(dataset: Dataset, item: Item) -> tuple[dict[str, Any] | None, list[
     mask_digest = None
     try:
         mask = dataset.read_mask(item, height, width)
-        mask_digest = None if mask is None else digest(mask.tobytes())
+        drawn = [mask] if mask is not None else dataset.read_segmentations(item, height, width)
+        mask_digest = digest(b"".join(labels.tobytes() for labels in drawn)) if drawn else None
     except (InvalidMaskError, OSError) as error:
         problems.append({"file": item.mask or item.id, "reason": f"mask: {error}"})
     entry = {

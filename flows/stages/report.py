@@ -14,12 +14,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dcn.errors import InvalidMaskError, InvalidPhotographError
+from dcn.figures.confusion import confusion_figure
 from dcn.palette import class_palette
 from flows import progress
-from flows.figures import headline_figures
-from flows.image_index import IndexedImage
+from flows.figures import headline_figures, protocols
+from flows.paper_figures import PaperFigure, ShownImage, paper_figures
 from flows.pictures import ResultReader, drawn, jpeg
-from flows.settings import Settings
+from flows.settings import DCNSegmenter, Settings
 from flows.stage import Job, Layout, Stage, Warn
 from storage import Manifest
 from storage.key import digest
@@ -32,7 +33,12 @@ class ReportStage(Stage):
     """``report.html``: figures, pictures, curves, what was refused, and where everything came from."""
 
     name = "report"
-    reads = ("index", "extract", "train", "segment", "embed", "evaluate")
+    version = 2
+
+    def inputs(self, settings: Settings) -> tuple[str, ...]:
+        trained = ("train",) if isinstance(settings.segment.segmenter, DCNSegmenter) else ()
+        embed = () if settings.regions_are_classes else ("embed",)
+        return ("index", "extract", *trained, "segment", *embed, "evaluate")
 
     def settings(self, settings: Settings) -> dict[str, Any]:
         return {**settings.report.model_dump(mode="json"), "template": digest(_template().encode())}
@@ -42,27 +48,32 @@ class ReportStage(Stage):
 
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
         reader = ResultReader(job, semantic=True)
-        shown = reader.shown(job.settings.report.num_photographs)
-        progress.start(self.name, len(shown))
-        photographs = []
-        for image in shown:
+        images = reader.shown(job.settings.report.num_photographs)
+        progress.start(self.name, len(images))
+        shown = []
+        for image in images:
             try:
-                photographs.append(_photograph(reader, image))
+                shown.append(ShownImage(image, reader.maps(image)))
             except (InvalidPhotographError, InvalidMaskError, OSError) as error:
                 warn(f"{image.item.image} is not shown: {error}")
             progress.advance(self.name, 1)
         results = job.checkpoint("evaluate").require().summary
+        photographs = [_photograph(reader, one) for one in shown]
         environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
         page = environment.from_string(_template()).render(
             dataset=job.settings.dataset.name,
+            segmenter=job.settings.segment.segmenter.name,
             figures=headline_figures(results),
             photographs=photographs,
             columns=list(photographs[0]["pictures"]) if photographs else [],
-            loss_curve=_loss_curve(job),
-            regions_histogram=_regions_histogram(job, reader),
+            plots=[*_training_plots(job), _regions_histogram(job, reader)],
+            protocols=protocols(results),
             classes=_classes(reader, results),
+            confusion=_confusion(reader, results),
+            foreground_variants=results.get("foreground_variants", {}),
+            paper=[_drawn(figure) for figure in paper_figures(job, reader, shown)] if shown else [],
             refused=list(reader.index.refused()),
-            provenance=_provenance(job),
+            provenance=_provenance(job, self.inputs(job.settings)),
         )
         path = job.checkpoint(self.name).write_file("report.html", page.encode())
         return {"photographs": len(photographs), "bytes": path.stat().st_size}
@@ -72,27 +83,41 @@ def _template() -> str:
     return resources.files("flows").joinpath("templates", _TEMPLATE).read_text()
 
 
-def _photograph(reader: ResultReader, image: IndexedImage) -> dict[str, Any]:
-    maps = reader.maps(image)
-    pictures = drawn(maps, reader.index.summary["ignore_label"])
+def _photograph(reader: ResultReader, one: ShownImage) -> dict[str, Any]:
+    pictures = drawn(one.maps, reader.index.summary["ignore_label"])
     encoded = {name: base64.b64encode(jpeg(p, _PICTURE_WIDTH)).decode() for name, p in pictures.items()}
-    return {"id": image.item.id, "regions": len(np.unique(maps.regions)), "pictures": encoded}
+    return {"id": one.image.item.id, "regions": len(np.unique(one.maps.regions)), "pictures": encoded}
 
 
 def _classes(reader: ResultReader, results: dict[str, Any]) -> list[dict[str, Any]]:
-    """Name, color and IoU of every class of the ground truth."""
+    """Name and color of every class of the ground truth, and its IoU by every protocol."""
     palette = class_palette(reader.index.summary["ignore_label"])
-    found = results["kmeans"].get("class_iou", [])
-    bound = results.get("upper_bound", {}).get("class_iou", [])
+    found = protocols(results)
     return [
-        {"name": name, "color": "#" + palette[i].tobytes().hex(), "iou": iou, "bound": most}
-        for i, (name, iou, most) in enumerate(zip(reader.index.class_names, found, bound, strict=False))
+        {
+            "name": name,
+            "color": "#" + palette[i].tobytes().hex(),
+            "iou": [figures["class_iou"][i] for figures in found.values()],
+        }
+        for i, name in enumerate(reader.index.class_names if found else ())
     ]
 
 
-def _provenance(job: Job) -> list[dict[str, Any]]:
+def _confusion(reader: ResultReader, results: dict[str, Any]) -> str | None:
+    matrices = {title: np.array(figures["confusion"]) for title, figures in protocols(results).items()}
+    return _svg(confusion_figure(matrices, reader.index.class_names)) if matrices else None
+
+
+def _drawn(figure: PaperFigure) -> dict[str, str]:
+    buffer = io.BytesIO()
+    figure.figure.savefig(buffer, format="jpeg", dpi=110, pil_kwargs={"quality": 85})
+    picture = base64.b64encode(buffer.getvalue()).decode()
+    return {"title": figure.title, "caption": figure.caption, "picture": picture}
+
+
+def _provenance(job: Job, stages: tuple[str, ...]) -> list[dict[str, Any]]:
     entries = []
-    for stage in ReportStage.reads:
+    for stage in stages:
         manifest = job.checkpoint(stage).require()
         entries.append(
             {
@@ -107,7 +132,10 @@ def _provenance(job: Job) -> list[dict[str, Any]]:
     return entries
 
 
-def _loss_curve(job: Job) -> str:
+def _training_plots(job: Job) -> list[dict[str, str]]:
+    """The loss, where something was trained."""
+    if not isinstance(job.settings.segment.segmenter, DCNSegmenter):
+        return []
     curve = json.loads((job.checkpoint("train").files / "curve.json").read_bytes())
     figure = Figure(figsize=(6.4, 3.2), layout="constrained")
     axes = figure.subplots()
@@ -117,10 +145,11 @@ def _loss_curve(job: Job) -> str:
     axes.plot(held_out[:, 0], -held_out[:, 1], marker="o", ms=3, label="held-out images")
     axes.set(xlabel="iteration", ylabel="loss (negative modularity)")
     axes.legend(frameon=False)
-    return _svg(figure)
+    caption = "Loss over the iterations. The weights are those that were best on held-out images."
+    return [{"picture": _svg(_without_frame(figure)), "alt": "loss over iterations", "caption": caption}]
 
 
-def _regions_histogram(job: Job, reader: ResultReader) -> str:
+def _regions_histogram(job: Job, reader: ResultReader) -> dict[str, str]:
     area = job.checkpoint("segment").array("area").rows(0, len(reader.index))
     counts = (area > 0).sum(axis=1)
     figure = Figure(figsize=(6.4, 3.2), layout="constrained")
@@ -128,13 +157,18 @@ def _regions_histogram(job: Job, reader: ResultReader) -> str:
     k = area.shape[1]
     axes.bar(range(1, k + 1), [int((counts == i).sum()) for i in range(1, k + 1)])
     axes.set(xlabel="regions", ylabel="photographs", xticks=range(1, k + 1))
-    return _svg(figure)
+    caption = "Regions per photograph, at its original size."
+    return {"picture": _svg(_without_frame(figure)), "alt": "regions per photograph", "caption": caption}
+
+
+def _without_frame(figure: Figure) -> Figure:
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
 
 
 def _svg(figure: Figure) -> str:
     """A figure as a data URI: an image cannot run anything."""
-    for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "report"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})

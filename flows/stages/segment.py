@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import Any
 
@@ -10,14 +11,14 @@ import numpy.typing as npt
 import torch
 
 from dcn.foreground import foreground_regions, reduce_heads, region_scores
-from dcn.model_file import load_model
-from dcn.modularity import cosine_assignment
 from dcn.regions import label_map, region_areas, region_boxes
+from dcn.segmenters.spectral import border_background
 from flows import progress
 from flows.image_index import IndexedImage, open_index
-from flows.inputs import batched, choose_device, in_threads
-from flows.settings import SegmentSettings, Settings
-from flows.stage import Job, Layout, ShardResult, Stage, Warn
+from flows.inputs import batched, in_threads, open_dataset, read_squashed
+from flows.segmenters import needs_colors, open_segmenter, prepare_segmenter
+from flows.settings import DCNSegmenter, ModularitySegmenter, SegmentSettings, Settings, SpectralSegmenter
+from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import ArraySpec, Manifest
 
 
@@ -28,14 +29,21 @@ class SegmentStage(Stage):
     """
 
     name = "segment"
-    reads = ("index", "extract", "train")
+    version = 2
+
+    def inputs(self, settings: Settings) -> tuple[str, ...]:
+        trained = ("train",) if isinstance(settings.segment.segmenter, DCNSegmenter) else ()
+        return ("index", "extract", *trained)
 
     def settings(self, settings: Settings) -> dict[str, Any]:
-        return settings.segment.model_dump(mode="json")
+        chosen = settings.segment.model_dump(mode="json")
+        if isinstance(settings.segment.segmenter, ModularitySegmenter):
+            chosen["resolution"] = settings.train.resolution
+        return chosen
 
     def layout(self, job: Job) -> Layout:
         extract = job.checkpoint("extract").require()
-        n, k = extract.summary["tokens_per_image"], job.settings.train.num_prototypes
+        n, k = extract.summary["tokens_per_image"], job.settings.num_regions
         arrays = (
             ArraySpec("assignment", (n, k), "float16", ("patch", "region")),
             ArraySpec("area", (k,), "int64", ("region",)),
@@ -45,44 +53,67 @@ class SegmentStage(Stage):
         )
         return Layout(extract.rows, extract.shard_rows, arrays)
 
+    def prepare(self, job: Job) -> None:
+        prepare_segmenter(job)
+
     def compute_shard(self, job: Job, manifest: Manifest, shard: int) -> ShardResult:
-        device = choose_device(job.settings.backbone.device)
-        network = load_model(job.checkpoint("train").files / "dcn.safetensors")[0].to(device)
+        segmenter = open_segmenter(job)
         start, stop = manifest.shard_range(shard)
         extract = job.checkpoint("extract")
         tokens = extract.array("tokens").rows(start, stop)
-        assignments: list[npt.NDArray[np.float16]] = []
-        for rows in batched(range(stop - start), job.settings.backbone.batch_size):
-            batch = torch.from_numpy(tokens[rows[0] : rows[-1] + 1]).to(device).float()  # [B, n, d]
-            with torch.inference_mode():
-                soft = cosine_assignment(batch, network(batch))  # [B, n, k]
-            assignments.append(soft.half().cpu().numpy())
-        assignment = np.concatenate(assignments)
-
-        attention = extract.array("attention").rows(start, stop)
         present = extract.array("present").rows(start, stop)
         arrays = {
             spec.name: np.zeros((stop - start, *spec.row_shape), dtype=spec.dtype) for spec in manifest.arrays
         }
-        arrays["assignment"] = assignment
-        describe = partial(_describe, job.settings.segment, assignment, attention, start)
-        images = (image for image in open_index(job).images(start, stop) if present[image.row - start])
+        images = [image for image in open_index(job).images(start, stop) if present[image.row - start]]
+        colors: npt.NDArray[np.float32] | None = None
+        refused: list[dict[str, str]] = []
+        if needs_colors(job.settings):
+            images, colors, refused = _read_colors(job, images, tokens.shape[1])
+        seconds = 0.0
+        for few in batched(range(len(images)), job.settings.backbone.batch_size):
+            rows = [images[i].row - start for i in few]
+            began = time.perf_counter()
+            assigned = segmenter(tokens[rows], None if colors is None else colors[list(few)])
+            seconds += time.perf_counter() - began
+            arrays["assignment"][rows] = assigned
+        attention = extract.array("attention").rows(start, stop)
+        describe = partial(_describe, job.settings.segment, arrays["assignment"], attention, start)
         for row, described in in_threads(describe, images):
             for name, values in described.items():
                 arrays[name][row] = values
             progress.advance(self.name, 1)
-        return ShardResult(arrays)
+        return ShardResult(arrays, {"seconds_of_segmentation": seconds, "refused": refused})
 
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
         area, foreground = (
             job.checkpoint(self.name).array(name).rows(0, manifest.rows) for name in ("area", "foreground")
         )
         images = (area > 0).any(axis=1).sum()
+        checkpoint = job.checkpoint(self.name)
+        warn_of_refused(checkpoint, manifest, "was left out", warn)
+        seconds = sum(record.info["seconds_of_segmentation"] for record in checkpoint.records(manifest))
         return {
             "images": int(images),
+            "segmentation_seconds_per_image": float(seconds / images),
             "regions_per_image": float((area > 0).sum() / images),
             "foreground_regions_per_image": float(foreground.sum() / images),
         }
+
+
+def _read_colors(
+    job: Job, images: list[IndexedImage], patches: int
+) -> tuple[list[IndexedImage], npt.NDArray[np.float32], list[dict[str, str]]]:
+    """Photographs that can be read, the mean color of their patches ``[B, n, 3]``, and what was refused."""
+    read = partial(read_squashed, open_dataset(job.settings.dataset), round(patches**0.5))
+    readable, colors, refused = [], [], []
+    for image, squashed, reason in in_threads(read, images):
+        if squashed is None:
+            refused.append({"file": image.item.image, "reason": reason})
+        else:
+            readable.append(image)
+            colors.append(squashed.reshape(patches, 3) / 255)
+    return readable, np.array(colors, dtype=np.float32).reshape(-1, patches, 3), refused
 
 
 def _describe(
@@ -101,9 +132,13 @@ def _describe(
     area = region_areas(labels, k)
     pixels = reduce_heads(torch.from_numpy(attention[row]).float(), settings.attention_reduction)
     scores = region_scores(pixels, labels, k, settings.region_score)
+    if isinstance(settings.segmenter, SpectralSegmenter) and settings.segmenter.border_background:
+        foreground = (area > 0) & (np.arange(k) != border_background(labels))
+    else:
+        foreground = foreground_regions(scores, area)
     return row, {
         "area": area,
         "box": region_boxes(labels, k),
         "foreground_score": scores,
-        "foreground": foreground_regions(scores, area),
+        "foreground": foreground,
     }

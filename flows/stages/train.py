@@ -31,6 +31,8 @@ _MAX_HELD_OUT = 256
 _COLLAPSE_LENGTH = 10
 # For the start of the prototypes.
 _SAMPLED_IMAGES, _SAMPLED_TOKENS = 64, 64
+# Settings that are arguments of the network.
+_NETWORK = {"num_prototypes", "num_stages", "heads", "self_update", "norm", "start"}
 _STATE = "state.safetensors"
 
 
@@ -41,7 +43,9 @@ class TrainStage(Stage):
     """
 
     name = "train"
-    reads = ("index", "extract")
+
+    def inputs(self, settings: Settings) -> tuple[str, ...]:
+        return ("index", "extract")
 
     def settings(self, settings: Settings) -> dict[str, Any]:
         return settings.train.model_dump(mode="json", exclude={"save_every"})
@@ -83,7 +87,7 @@ class _TrainingRun:
         settings = self._settings
         self._network_arguments = {
             "dim": token_width,
-            **settings.model_dump(include={"num_prototypes", "num_stages", "heads", "norm", "start"}),
+            **settings.model_dump(include=_NETWORK),
         }
         torch.manual_seed(settings.seed)
         network = DynamicClusteringNetwork(**self._network_arguments)

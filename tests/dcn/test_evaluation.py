@@ -1,6 +1,7 @@
 """Metrics and protocols against torchmetrics, scikit-learn, brute force and by hand."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,15 @@ from torchmetrics.functional import accuracy, jaccard_index
 from dcn.clustering import cluster_directions
 from dcn.evaluation.metrics import class_iou, match_clusters, matched_confusion, mean_iou, pixel_accuracy
 from dcn.evaluation.overlap import confusion_matrix, region_overlap
-from dcn.evaluation.protocols import Regions, foreground_quality, kmeans_classes, kmeans_labels, upper_bound
+from dcn.evaluation.protocols import (
+    Regions,
+    foreground_quality,
+    kmeans_labels,
+    kmeans_predictions,
+    knn_figures,
+    matched_classes,
+    upper_bound,
+)
 
 
 @st.composite
@@ -101,26 +110,60 @@ def regions_of_two_classes() -> Regions:
         np.array([direction[c] for c in (0, 0, 1, 1, 2, 2)], dtype=np.float32) * np.arange(1, 7)[:, None]
     )
     embedding += np.random.default_rng(0).normal(size=embedding.shape) * 0.01
-    return Regions(overlap, np.array([0, 0, 1, 1, 1, 1], dtype=bool), embedding.astype(np.float32))
+    return Regions(
+        image=np.array([0, 1, 0, 1, 2, 2]),
+        index=np.array([0, 0, 1, 1, 0, 1]),
+        overlap=overlap,
+        foreground=np.array([0, 0, 1, 1, 1, 1], dtype=bool),
+        embedding=embedding.astype(np.float32),
+    )
 
 
 def test_protocols_by_hand() -> None:
     regions = regions_of_two_classes()
-    bound = upper_bound(regions)
+    bound = upper_bound(regions.overlap)
     assert bound["accuracy"] == pytest.approx((50 + 40 + 30 + 12 + 25 + 20) / 187)
     assert bound["class_iou"] == pytest.approx([90 / 100, 42 / 52, 1.0])
-    foreground = foreground_quality(regions)
+    assert bound["confusion"] == [[90, 0, 0], [10, 42, 0], [0, 0, 45]]
+    foreground = foreground_quality(regions.overlap, regions.foreground)
     assert foreground["iou"] == pytest.approx((30 + 12 + 25 + 20) / (30 + 12 + 25 + 20 + 10))
     for clusters in kmeans_labels(regions, 2, 3):
-        classes, figures = kmeans_classes(regions, clusters)
+        classes, figures = matched_classes(regions, kmeans_predictions(regions, clusters))
         assert classes.tolist() == [0, 0, 1, 1, 2, 2]
         assert figures["miou"] == pytest.approx((90 / 100 + 42 / 52 + 1) / 3)
 
 
+def test_nearest_regions_by_hand() -> None:
+    """Each region's nearest one in another image is of its class, but the two of class 2 share an image."""
+    regions = regions_of_two_classes()
+    found = knn_figures(regions, regions, (1,))["1"]
+    # Image 2 has both regions of class 2, so their neighbors are of class 1, whose directions are nearer.
+    assert found["confusion"] == [[90, 0, 0], [10, 42, 45], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("broken", [0.0, np.nan, np.inf])
+def test_a_region_without_a_direction_is_background_and_in_no_bank(broken: float) -> None:
+    regions = regions_of_two_classes()
+    regions.embedding[2] = broken
+    assert regions.embedded.tolist() == [True, True, False, True, True, True]
+    for clusters in kmeans_labels(regions, 2, 2):
+        assert kmeans_predictions(regions, clusters)[2] == 0
+    found = knn_figures(regions, regions, (1,))["1"]
+    assert found["confusion"][0][1] >= 30
+
+
+def test_no_foreground_at_all_is_all_background() -> None:
+    regions = replace(regions_of_two_classes(), foreground=np.zeros(6, dtype=bool))
+    (clusters,) = kmeans_labels(regions, 20, 1)
+    classes, figures = matched_classes(regions, kmeans_predictions(regions, clusters))
+    assert classes.tolist() == [0] * 6
+    assert figures["class_iou"] == pytest.approx([100 / 187, 0, 0])
+
+
 def test_foreground_that_no_image_has_is_not_a_number() -> None:
-    regions = Regions(np.array([[5, 0]]), np.array([True]), np.ones((1, 2), dtype=np.float32))
-    assert foreground_quality(regions)["iou"] is None
-    assert upper_bound(regions)["class_iou"] == [1.0, None]
+    overlap = np.array([[5, 0]])
+    assert foreground_quality(overlap, np.array([True]))["iou"] is None
+    assert upper_bound(overlap)["class_iou"] == [1.0, None]
 
 
 def test_clusters_depend_on_directions_and_not_on_lengths() -> None:

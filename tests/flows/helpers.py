@@ -4,11 +4,14 @@ from flows.execution import StageResult, compute_shards, run_stage
 from flows.plan import find_job, stages_up_to
 from flows.settings import Settings
 
+# The stages of a run without a language model.
+STAGES = stages_up_to(None, Settings())
+
 
 def run_stages(settings: Settings, last: str | None = None) -> dict[str, StageResult]:
     """Every stage up to ``last`` as :mod:`flows.pipeline` runs it, one after the other."""
     results = {}
-    for stage in stages_up_to(last):
+    for stage in stages_up_to(last, settings):
         results[stage] = run_stage(find_job(settings, stage), stage, compute_shards, lambda _: None)
     return results
 

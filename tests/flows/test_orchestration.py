@@ -18,10 +18,10 @@ import yaml
 from PIL import Image
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.plan import STAGES, find_job
+from flows.plan import find_job
 from flows.settings import Settings
 from tests.conftest import free_port, wait_until
-from tests.flows.helpers import digests, run_stages
+from tests.flows.helpers import STAGES, digests, run_stages
 
 ROOT = Path(__file__).parent.parent.parent
 MakeSettings = Callable[..., Settings]
@@ -201,10 +201,7 @@ def test_dask_workers_compute_the_same(
     assert np.abs(area[0] - area[1]).max() <= 48 * 64 * 0.02
 
 
-KILLED_STAGES = [stage for stage in STAGES if stage != "report"]
-
-
-@pytest.mark.parametrize("stage", [*KILLED_STAGES, "report"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_a_random_moment_the_same_command_finishes(
     ran: Settings, config_file: Path, dcn, prefect_server: dict[str, str], tmp_path: Path, stage: str
 ) -> None:
@@ -213,7 +210,7 @@ def test_killed_at_a_random_moment_the_same_command_finishes(
     shutil.copytree(ran.workspace, workspace)
     here = ran.model_copy(update={"workspace": workspace})
     job = find_job(here)
-    for later in list(STAGES)[list(STAGES).index(stage) :]:
+    for later in STAGES[STAGES.index(stage) :]:
         shutil.rmtree(job.checkpoint(later).path)
     rng = random.Random(stage)
     arguments = command("run", config_file, "--workspace", workspace)

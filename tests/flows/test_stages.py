@@ -16,11 +16,11 @@ from dcn.errors import NonFiniteTrainingError, WeightsUnavailableError
 from dcn.network import DynamicClusteringNetwork
 from flows.errors import EmptyDatasetError
 from flows.export import export_labels
-from flows.plan import STAGES, find_job, states
+from flows.plan import find_job, states
 from flows.settings import Settings
 from storage import CheckpointDamagedError
 from tests.conftest import draw_scene
-from tests.flows.helpers import digests, run_stages
+from tests.flows.helpers import STAGES, digests, run_stages
 
 MakeSettings = Callable[..., Settings]
 
@@ -48,7 +48,7 @@ def reused(settings: Settings) -> list[str]:
 
 
 def test_every_stage_is_complete_and_a_second_run_computes_nothing(finished: Settings) -> None:
-    assert reused(finished) == list(STAGES)
+    assert reused(finished) == STAGES
     assert all(result.reused for result in run_stages(finished).values())
 
 
@@ -72,16 +72,16 @@ def test_every_stage_is_complete_and_a_second_run_computes_nothing(finished: Set
     ],
 )
 def test_a_setting_costs_the_stages_that_depend_on_it(finished: Settings, section, values, kept: int) -> None:
-    assert reused(changed(finished, **{section: values})) == list(STAGES)[:kept]
+    assert reused(changed(finished, **{section: values})) == STAGES[:kept]
 
 
 def test_shard_size_changes_no_key(finished: Settings) -> None:
-    assert reused(finished.model_copy(update={"shard_images": 5})) == list(STAGES)
+    assert reused(finished.model_copy(update={"shard_images": 5})) == STAGES
 
 
 def test_the_preset_of_a_name_and_its_values_written_out_are_the_same(finished: Settings) -> None:
     explicit = changed(finished, segment={"attention_reduction": "max"}, embed={"layer": -1})
-    assert reused(explicit) == list(STAGES)
+    assert reused(explicit) == STAGES
 
 
 def test_another_number_of_prototypes_reuses_the_features_and_leaves_the_old(

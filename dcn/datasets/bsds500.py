@@ -1,0 +1,82 @@
+"""BSDS500: photographs whose regions several people drew, without classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.io import loadmat
+
+from dcn.datasets.dataset import Dataset, Item
+from dcn.errors import InvalidDatasetError, InvalidMaskError
+
+_FOLDER = Path("BSR") / "BSDS500" / "data"
+
+
+class BSDS500Dataset(Dataset):
+    """The Berkeley Segmentation Data Set of 200, 100 and 200 photographs; ids are ``split/name``.
+
+    There are no classes: its ground truth are the regions of :meth:`read_segmentations`.
+
+    Args:
+        root: where ``BSR_bsds500.tgz`` was unpacked: the folder that holds ``BSR/BSDS500/data``.
+        train_split: ``train``, ``val`` or ``test``.
+        evaluate_split: likewise; the benchmark's figures are those of ``test``.
+
+    """
+
+    class_names = ()
+    has_segmentations = True
+
+    def __init__(self, root: Path, train_split: str = "train", evaluate_split: str = "test") -> None:
+        folder = root / _FOLDER
+        if not folder.is_dir():
+            raise InvalidDatasetError(
+                f"there is no {folder}; set dataset.root to the folder that holds {_FOLDER.as_posix()}, "
+                f"where BSR_bsds500.tgz was unpacked"
+            )
+        self.root = folder
+        self.train_split = train_split
+        self.evaluate_split = evaluate_split
+
+    def items(self) -> Iterator[Item]:
+        for split in sorted({self.train_split, self.evaluate_split}):
+            files = sorted((self.root / "images" / split).glob("*.jpg"))
+            if not files:
+                raise InvalidDatasetError(
+                    f"there are no photographs (*.jpg) in {self.root / 'images' / split}; the split "
+                    f"{split!r} needs them"
+                )
+            for file in files:
+                yield Item(f"{split}/{file.stem}", f"images/{split}/{file.name}", None, (split,))
+
+    def read_segmentations(self, item: Item, height: int, width: int) -> list[npt.NDArray[np.uint16]]:
+        path = self.root / "groundTruth" / f"{item.id}.mat"
+        if not path.is_file():
+            raise InvalidMaskError(f"there is no {path}")
+        try:
+            cells = loadmat(path, variable_names=["groundTruth"]).get("groundTruth")
+        except Exception as error:  # scipy has some ten kinds for a broken file; each means the same
+            reason = str(error).partition("\n")[0]
+            raise InvalidMaskError(f"{path} cannot be read as a MAT file: {reason}") from error
+        if cells is None or not cells.size:
+            raise InvalidMaskError(f"{path} has no groundTruth; that is not a file of BSDS500")
+        return [_segmentation(path, cell, height, width) for cell in cells.ravel()]
+
+
+def _segmentation(path: Path, cell: object, height: int, width: int) -> npt.NDArray[np.uint16]:
+    """The regions in one cell of ``groundTruth``, a 1 x 1 struct with a field ``Segmentation``."""
+    if not isinstance(cell, np.ndarray) or "Segmentation" not in (cell.dtype.names or ()) or cell.size != 1:
+        raise InvalidMaskError(f"{path} has an annotation without Segmentation")
+    regions = cell["Segmentation"].item()
+    if not isinstance(regions, np.ndarray) or not np.can_cast(regions.dtype, np.uint16):
+        raise InvalidMaskError(f"{path} has a Segmentation that is not of 16-bit numbers")
+    if regions.shape != (height, width):
+        raise InvalidMaskError(
+            f"{path} has a Segmentation of shape {regions.shape}; its image is of {(height, width)}"
+        )
+    if not regions.any():
+        raise InvalidMaskError(f"{path} has a Segmentation in which every pixel is 0, unlabelled")
+    return regions.astype(np.uint16)

@@ -1,0 +1,1 @@
+"""The figures of the paper, each a pure function of arrays."""

@@ -1,0 +1,125 @@
+"""Figure 5: regions, and the regions of other photographs that are most like them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from dcn.figures.grid import RGB, picture_grid, show
+from dcn.modularity import cosine_assignment
+from dcn.regions import region_boxes
+
+_CELL_INCHES = 1.6
+_NAME_INCHES, _LEGEND_INCHES = 0.2, 0.3
+_QUERY, _SAME, _OTHER, _UNKNOWN = "black", "limegreen", "red", "lightgray"
+# How much is left of what is outside a region.
+_OUTSIDE = 0.25
+
+
+@dataclass(frozen=True)
+class RegionView:
+    """A region in its photograph.
+
+    Attributes:
+        photograph: ``[H, W, 3]``.
+        mask: ``[H, W]`` bool, somewhere true.
+        class_name: of most of its pixels, None where it is not known.
+
+    """
+
+    photograph: RGB
+    mask: npt.NDArray[np.bool_]
+    class_name: str | None
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """A query region, and what was found for it.
+
+    Attributes:
+        query: the region that others are compared with.
+        neighbors: the regions most like it, the nearest first.
+        similarity: ``[m]`` cosine of the embeddings of the query and of each neighbor.
+
+    """
+
+    query: RegionView
+    neighbors: Sequence[RegionView]
+    similarity: npt.NDArray[np.float32]
+
+
+def nearest_regions(
+    query: npt.NDArray[np.float32], bank: npt.NDArray[np.float32], count: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """The regions whose embeddings are nearest to that of a query.
+
+    Args:
+        query: ``[d]``.
+        bank: ``[R, d]`` embeddings of regions of other images.
+        count: how many; all where there are fewer.
+
+    Returns:
+        Rows of the bank ``[m]``, the nearest first, and their cosines ``[m]``.
+
+    """
+    cosines = cosine_assignment(torch.from_numpy(bank), torch.from_numpy(query)[None])[:, 0].numpy()
+    rows = np.argsort(-cosines, kind="stable")[:count]
+    return rows, cosines[rows]
+
+
+def retrieval_figure(retrievals: Sequence[Retrieval]) -> Figure:
+    """A query in each row, framed in black, and after it its neighbors with their cosines.
+
+    The frame of a neighbor is green where its class is the query's, red where it is another, and gray where
+    one of them is not known.
+    """
+    columns = 1 + max(len(retrieval.neighbors) for retrieval in retrievals)
+    known = any(_frame(r.query, neighbor) != _UNKNOWN for r in retrievals for neighbor in r.neighbors)
+    text = (_NAME_INCHES * len(retrievals) + _LEGEND_INCHES) if known else 0
+    figure, rows = picture_grid([1.0] * len(retrievals), columns, _CELL_INCHES, text)
+    for cell, title in zip(rows[0], ["query", *range(1, columns)], strict=True):
+        cell.set_title(str(title))
+    for retrieval, (first, *cells) in zip(retrievals, rows, strict=True):
+        _show(first, retrieval.query, _QUERY)
+        # A bank with few regions leaves cells empty.
+        for cell, neighbor, cosine in zip(cells, retrieval.neighbors, retrieval.similarity, strict=False):
+            _show(cell, neighbor, _frame(retrieval.query, neighbor))
+            _write_in_corner(cell, f"{cosine:.2f}")
+    if known:
+        meanings = {"same class": _SAME, "another class": _OTHER}
+        patches = [Patch(facecolor="none", edgecolor=c, linewidth=2, label=m) for m, c in meanings.items()]
+        figure.legend(handles=patches, loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def region_crop(region: RegionView) -> RGB:
+    """The photograph of a region, cut to its box ``[h, w, 3]``; gray and pale outside of it."""
+    top, left, bottom, right = region_boxes(region.mask.astype(np.uint8), 2)[1]
+    crop, mask = region.photograph[top:bottom, left:right], region.mask[top:bottom, left:right]
+    pale = 255 - (255 - crop.mean(axis=2, keepdims=True)) * _OUTSIDE
+    return np.where(mask[..., None], crop, pale).astype(np.uint8)
+
+
+def _frame(query: RegionView, neighbor: RegionView) -> str:
+    if query.class_name is None or neighbor.class_name is None:
+        return _UNKNOWN
+    return _SAME if neighbor.class_name == query.class_name else _OTHER
+
+
+def _show(cell: Axes, region: RegionView, color: str) -> None:
+    show(cell, region_crop(region))
+    cell.set_axis_on()
+    cell.set(xticks=[], yticks=[], xlabel=region.class_name or "")
+    cell.spines[:].set(color=color, linewidth=3)
+
+
+def _write_in_corner(cell: Axes, text: str) -> None:
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+    cell.text(0.95, 0.05, text, transform=cell.transAxes, ha="right", va="bottom", fontsize=8, bbox=box)

@@ -1,0 +1,118 @@
+"""Figure 2: tokens tell what belongs together within an image, and much less so across images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dcn.figures.grid import RGB, cell_aspect, keep_box, picture_grid, reduced, show
+from dcn.modularity import cosine_assignment
+from dcn.regions import upsampled_bands
+
+_CELL_INCHES = 1.9
+_SCALE_INCHES = 0.6
+_COLORS, _OPACITY = "turbo", 0.6
+
+
+@dataclass(frozen=True)
+class TokenImage:
+    """A photograph ``[H, W, 3]`` and its tokens ``[n, d]``, a square number of patches in row-major order."""
+
+    photograph: RGB
+    tokens: npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Query:
+    """The patch that all others are compared with: its image, and its row in the tokens of that image."""
+
+    image: int
+    patch: int
+
+
+def query_patch(assignment: npt.NDArray[np.float16], foreground: npt.NDArray[np.bool_]) -> int:
+    """A patch worth asking for: in the middle of the largest foreground region.
+
+    Args:
+        assignment: ``[n, k]`` cosines of one image.
+        foreground: ``[k]``; if no patch is in such a region, all regions count.
+
+    Returns:
+        The patch of that region that is nearest to its center, 0 to n - 1.
+
+    """
+    n, k = assignment.shape
+    clusters = assignment.argmax(axis=1)
+    areas = np.bincount(clusters, minlength=k)
+    if areas[foreground].any():
+        areas[~foreground] = 0
+    inside = np.flatnonzero(clusters == areas.argmax())
+    places = np.stack(np.divmod(inside, round(n**0.5)), axis=1)  # [m, 2] row and column
+    distances = ((places - places.mean(axis=0)) ** 2).sum(axis=1)
+    return int(inside[distances.argmin()])
+
+
+def similarity_figure(images: Sequence[TokenImage], queries: Sequence[Query]) -> Figure:
+    """A query in each row: its place, its cosines with its own image, and those with every other image.
+
+    All cosines share one color scale.
+    """
+    cosines = [[_cosines(images, query, i) for i in range(len(images))] for query in queries]
+    everything = torch.cat([values for row in cosines for values in row])
+    scale = Normalize(float(everything.min()), float(everything.max()))
+    height = cell_aspect([image.photograph for image in images])
+    figure, rows = picture_grid([height] * len(queries), 1 + len(images), _CELL_INCHES, _SCALE_INCHES)
+    for query, (place, *cells), values in zip(queries, rows, cosines, strict=True):
+        _mark(place, images[query.image], query.patch)
+        others = [i for i in range(len(images)) if i != query.image]
+        for cell, i in zip(cells, [query.image, *others], strict=True):
+            _heat_map(cell, images[i].photograph, values[i], scale)
+    titles = ["query", "same image", *["other image"] * (len(images) - 1)]
+    for cell, title in zip(rows[0], titles, strict=True):
+        cell.set_title(title)
+    figure.colorbar(
+        ScalarMappable(scale, _COLORS),
+        ax=figure.axes,
+        alpha=_OPACITY,
+        location="bottom",
+        label="cosine similarity",
+        shrink=0.5,
+        aspect=40,
+        pad=0.02,
+    )
+    return figure
+
+
+def _cosines(images: Sequence[TokenImage], query: Query, image: int) -> Tensor:
+    """Cosines ``[n, 1]`` of the tokens of one image with the token of a query."""
+    tokens, asked = (torch.from_numpy(images[i].tokens).float() for i in (image, query.image))
+    return cosine_assignment(tokens, asked[query.patch, None])
+
+
+def _mark(cell: Axes, image: TokenImage, patch: int) -> None:
+    """Show a photograph with a point in the middle of one of its patches."""
+    show(cell, image.photograph)
+    height, width = reduced(image.photograph).shape[:2]
+    side = round(len(image.tokens) ** 0.5)
+    row, column = divmod(patch, side)
+    # Whole numbers are the middles of pixels, so a photograph begins at -0.5.
+    x, y = (column + 0.5) * width / side - 0.5, (row + 0.5) * height / side - 0.5
+    cell.plot(x, y, marker="o", markersize=9, color="red", markeredgecolor="white", markeredgewidth=1.5)
+
+
+def _heat_map(cell: Axes, photograph: RGB, cosines: Tensor, scale: Normalize) -> None:
+    """Show cosines ``[n, 1]``, upsampled like the assignment, over a photograph in gray."""
+    gray = reduced(photograph).mean(axis=2)
+    bands = [band.numpy() for _, band in upsampled_bands(cosines, *gray.shape)]
+    cell.imshow(gray, cmap="gray", vmin=0, vmax=255)
+    cell.imshow(np.concatenate(bands, axis=1)[0], cmap=_COLORS, norm=scale, alpha=_OPACITY)
+    keep_box(cell)

@@ -1,0 +1,93 @@
+"""Figure 1: the tokens of an image fall into groups, and the DCN finds their centers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.manifold import TSNE
+
+from dcn.figures.grid import RGB, cell_aspect, keep_box, picture_grid, show
+from dcn.palette import overlay, region_palette
+from dcn.regions import label_map
+
+_CELL_INCHES, _TITLE_INCHES = 3.0, 0.25
+_PERPLEXITY = 30.0
+
+
+@dataclass(frozen=True)
+class ClusteredImage:
+    """One image, and the clusters that the DCN finds in it.
+
+    Attributes:
+        photograph: ``[H, W, 3]``.
+        tokens: ``[n, d]`` floating point.
+        centers: ``[k, d]`` floating point.
+        assignment: ``[n, k]`` cosines of tokens and centers (equation 5).
+
+    """
+
+    photograph: RGB
+    tokens: npt.NDArray[np.floating]
+    centers: npt.NDArray[np.floating]
+    assignment: npt.NDArray[np.float16]
+
+
+def tokens_tsne_figure(images: Sequence[ClusteredImage]) -> Figure:
+    """An image in each row: its photograph, its regions, and a map of its tokens and cluster centers.
+
+    A cluster has one color in both. A center without a region is not one of the groups of its image, and is
+    left out.
+    """
+    aspects = [cell_aspect([image.photograph]) for image in images]
+    figure, rows = picture_grid(aspects, 3, _CELL_INCHES, _TITLE_INCHES * (len(images) - 1))
+    for image, (photograph, regions, tokens) in zip(images, rows, strict=True):
+        labels = label_map(image.assignment, *image.photograph.shape[:2])
+        found = np.unique(labels)
+        show(photograph, image.photograph)
+        show(regions, overlay(_gray(image.photograph), labels, region_palette()))
+        regions.set_title(f"{len(found)} region{'s' if len(found) > 1 else ''}")
+        _draw_map(tokens, image, found)
+    rows[0][0].set_title("photograph")
+    rows[0][2].set_title("tokens and centers (t-SNE)")
+    return figure
+
+
+def token_map(
+    tokens: npt.NDArray[np.floating], centers: npt.NDArray[np.floating]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """t-SNE by cosine of tokens ``[n, d]`` and centers ``[k, d]`` together: places ``[n, 2]``, ``[k, 2]``."""
+    vectors = np.concatenate([tokens, centers]).astype(np.float32)
+    alike = np.ptp(vectors, axis=0).max() == 0  # no principal component to start from
+    places = TSNE(
+        perplexity=min(_PERPLEXITY, (len(vectors) - 1) / 3),  # t-SNE looks at three times as many neighbors
+        metric="cosine",
+        init="random" if alike else "pca",
+        random_state=0,
+    ).fit_transform(vectors)
+    return places[: len(tokens)], places[len(tokens) :]
+
+
+def _gray(photograph: RGB) -> RGB:
+    """A photograph without colors, so that those of the clusters are as in the map."""
+    gray = photograph.mean(axis=2, keepdims=True).astype(np.uint8)
+    return np.broadcast_to(gray, photograph.shape)
+
+
+def _draw_map(cell: Axes, image: ClusteredImage, found: npt.NDArray[np.uint8]) -> None:
+    """Draw the map of the tokens, and of the centers ``found``."""
+    clusters = image.assignment.argmax(axis=1)  # [n]
+    # The smallest last: a star that hides another lies among fewer tokens of its color.
+    stars = found[np.argsort(-np.bincount(clusters, minlength=256)[found], kind="stable")]
+    tokens, centers = token_map(image.tokens, image.centers[stars])
+    colors = region_palette() / 255
+    x, y = tokens.T
+    cell.scatter(x, y, s=9, c=colors[clusters], linewidths=0)
+    x, y = centers.T
+    cell.scatter(x, y, s=200, c=colors[stars], marker="*", edgecolors="black", linewidths=1)
+    cell.margins(0.08)
+    keep_box(cell)

@@ -1,0 +1,118 @@
+"""What finds the regions of an image: cached tokens in, an assignment out. One entry per segmenter.
+
+The stages after ``segment`` neither know nor care which one it was.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from dcn.model_file import load_model
+from dcn.modularity import cosine_assignment
+from dcn.segmenters.kmeans import kmeans_assignment
+from dcn.segmenters.louvain import louvain_assignment
+from dcn.segmenters.ncut import ncut_assignment
+from dcn.segmenters.pixels import fit_pixel_clusters, pixel_assignment
+from dcn.segmenters.spectral import spectral_assignment
+from flows.image_index import open_index
+from flows.inputs import batched, choose_device
+from flows.settings import (
+    DCNSegmenter,
+    KMeansSegmenter,
+    ModularitySegmenter,
+    NCutSegmenter,
+    PixelsSegmenter,
+    Settings,
+    SpectralSegmenter,
+)
+from flows.stage import Job
+
+Tokens = npt.NDArray[np.float16]
+Assignment = npt.NDArray[np.float32]
+Colors = npt.NDArray[np.float32]
+# Tokens [B, n, d] in, and for some the mean colors of the patches [B, n, 3]; assignments [B, n, k] out.
+Segmenter = Callable[[Tokens, Colors | None], Assignment]
+# Images of a batch of the stream in which the clusters of all pixels are found, in one pass.
+_PIXEL_BATCH = 16
+_SEED = 0
+_CENTERS = "centers.npy"
+
+
+def open_segmenter(job: Job) -> Segmenter:
+    """The segmenter of a run. What it needs besides the tokens is there: :func:`prepare_segmenter`."""
+    chosen = job.settings.segment.segmenter
+    assign: Callable[..., Assignment]
+    match chosen:
+        case DCNSegmenter():
+            return _network(job)
+        case KMeansSegmenter():
+            assign = partial(kmeans_assignment, num_regions=chosen.num_regions, seed=_SEED)
+        case NCutSegmenter():
+            assign = partial(ncut_assignment, num_regions=chosen.num_regions)
+        case ModularitySegmenter():
+            assign = partial(
+                louvain_assignment,
+                num_regions=chosen.num_regions,
+                seed=_SEED,
+                resolution=job.settings.train.resolution,
+            )
+        case PixelsSegmenter():
+            content = (job.checkpoint("segment").files / _CENTERS).read_bytes()
+            assign = partial(pixel_assignment, centers=np.load(io.BytesIO(content), allow_pickle=False))
+        case SpectralSegmenter():
+            assign = partial(
+                spectral_assignment,
+                num_regions=chosen.num_regions,
+                seed=_SEED,
+                color_weight=chosen.color_weight,
+            )
+
+    def one_by_one(tokens: Tokens, colors: Colors | None) -> Assignment:
+        images = tokens.astype(np.float32)
+        if colors is None:
+            return np.stack([assign(values) for values in images])
+        pairs = zip(images, colors, strict=True)
+        return np.stack([assign(values, colors=patches) for values, patches in pairs])
+
+    return one_by_one
+
+
+def needs_colors(settings: Settings) -> bool:
+    """Whether the segmenter looks at the photographs beside their tokens."""
+    chosen = settings.segment.segmenter
+    return isinstance(chosen, SpectralSegmenter) and chosen.color_weight > 0
+
+
+def prepare_segmenter(job: Job) -> None:
+    """Find what all images share, where a segmenter has such a thing: the clusters of all pixels."""
+    chosen, checkpoint = job.settings.segment.segmenter, job.checkpoint("segment")
+    if not isinstance(chosen, PixelsSegmenter) or (checkpoint.files / _CENTERS).is_file():
+        return
+    index, extract = open_index(job), job.checkpoint("extract")
+    rows = index.split_rows(index.summary["train_split"])
+    rows = rows[extract.array("present").rows(0, len(index))[rows]]
+    shuffled = np.random.default_rng(_SEED).permutation(rows).tolist()
+    tokens = extract.array("tokens")
+    stream = (tokens.read_ahead(few).result() for few in batched(shuffled, _PIXEL_BATCH))
+    buffer = io.BytesIO()
+    np.save(buffer, fit_pixel_clusters(stream, chosen.num_clusters, _SEED), allow_pickle=False)
+    checkpoint.write_file(_CENTERS, buffer.getvalue())
+
+
+def _network(job: Job) -> Segmenter:
+    device = choose_device(job.settings.backbone.device)
+    network = load_model(job.checkpoint("train").files / "dcn.safetensors")[0].to(device)
+
+    @torch.inference_mode()
+    def assign(tokens: Tokens, _: Colors | None) -> Assignment:
+        batch = torch.from_numpy(tokens).to(device).float()  # [B, n, d]
+        assignment: Assignment = cosine_assignment(batch, network(batch)).cpu().numpy()
+        return assignment
+
+    return assign

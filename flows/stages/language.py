@@ -1,0 +1,86 @@
+"""Stage ``language``: what a language-image model says of every patch (section 4.5)."""
+
+from __future__ import annotations
+
+import io
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from dcn.language import patch_logits
+from dcn.prompts import class_prompts
+from flows import progress
+from flows.errors import InvalidSettingsError
+from flows.image_index import open_index
+from flows.inputs import batched, file_digest, in_threads, load_language_model, open_dataset, read_squashed
+from flows.settings import Settings
+from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
+from storage import ArraySpec, Manifest
+
+_TEXT = "text.npy"
+
+
+class LanguageStage(Stage):
+    """``logits [N, n, C - 1]``: cosine of every patch with every class but the background, by MaskCLIP."""
+
+    name = "language"
+
+    def inputs(self, settings: Settings) -> tuple[str, ...]:
+        return ("index",)
+
+    def settings(self, settings: Settings) -> dict[str, Any]:
+        language = settings.language
+        return {
+            "model": language.model,
+            "weights": file_digest(language.weights),
+            "input_size": language.input_size,
+        }
+
+    def layout(self, job: Job) -> Layout:
+        if job.settings.language.model is None:
+            raise InvalidSettingsError(
+                "language.model is empty: set it to a model of open_clip, as ViT-B-16:openai"
+            )
+        index = open_index(job)
+        if len(index.class_names) < 2:
+            raise InvalidSettingsError("language needs the names of the classes, and this data set has none")
+        patches = load_language_model(job.settings).grid(job.settings.language.input_size) ** 2
+        spec = ArraySpec("logits", (patches, len(index.class_names) - 1), "float16", ("patch", "class"))
+        return Layout(len(index), job.settings.shard_images, (spec,))
+
+    def prepare(self, job: Job) -> None:
+        """Embed the names of the classes once: that is thousands of sentences."""
+        names = open_index(job).class_names[1:]
+        text = load_language_model(job.settings).text_embeddings([class_prompts(name) for name in names])
+        buffer = io.BytesIO()
+        np.save(buffer, text.cpu().numpy(), allow_pickle=False)
+        job.checkpoint(self.name).write_file(_TEXT, buffer.getvalue())
+
+    def compute_shard(self, job: Job, manifest: Manifest, shard: int) -> ShardResult:
+        model = load_language_model(job.settings)
+        start, stop = manifest.shard_range(shard)
+        content = (job.checkpoint(self.name).files / _TEXT).read_bytes()
+        text = torch.from_numpy(np.load(io.BytesIO(content), allow_pickle=False)).to(model.device)  # [C, e]
+        logits = np.zeros((stop - start, *manifest.arrays[0].row_shape), dtype=np.float16)
+        refused: list[dict[str, str]] = []
+        read = partial(read_squashed, open_dataset(job.settings.dataset), job.settings.language.input_size)
+        images = open_index(job).images(start, stop)
+        for batch in batched(in_threads(read, images), job.settings.backbone.batch_size):
+            usable = [(image.row - start, squashed) for image, squashed, _ in batch if squashed is not None]
+            refused.extend(
+                {"file": image.item.image, "reason": reason}
+                for image, squashed, reason in batch
+                if squashed is None
+            )
+            if usable:
+                inputs = model.preprocess(np.stack([squashed for _, squashed in usable]))
+                found = patch_logits(model.patch_features(inputs), text)  # [b, n, C]
+                logits[[row for row, _ in usable]] = found.cpu().numpy()
+            progress.advance(self.name, len(batch))
+        return ShardResult({"logits": logits}, {"refused": refused})
+
+    def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
+        refused = warn_of_refused(job.checkpoint(self.name), manifest, "was left out", warn)
+        return {"images": manifest.rows - refused, "refused": refused}
