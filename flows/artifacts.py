@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect.artifacts import create_image_artifact, create_table_artifact
 
+from flows.comparison import comparison_table
 from flows.execution import StageResult
 from flows.pictures import contact_sheet
 from flows.stage import Job
@@ -29,6 +30,13 @@ def publish(job: Job, result: StageResult) -> None:
         semantic = manifest.stage == "report"
         encoded = base64.b64encode(contact_sheet(job, _SHEET_PHOTOGRAPHS, semantic)).decode()
         create_image_artifact(f"data:image/jpeg;base64,{encoded}", key=f"{manifest.stage}-pictures")
+
+
+def publish_comparison(rows: list[dict[str, Any]]) -> None:
+    """Leave the table of a comparison."""
+    titles, cells = comparison_table(rows)
+    table = [dict(zip(["variant", *titles[1:]], row, strict=True)) for row in cells]
+    create_table_artifact(table, key="compare", description="Comparison")
 
 
 def flat_figures(summary: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 app = typer.Typer(
     help="Segment photographs without labels: the Dynamic Clustering Network on a frozen ViT.",
@@ -24,6 +24,9 @@ app = typer.Typer(
 # Results go to standard output; everything else that a person reads while waiting goes to standard error.
 _out = Console()
 _err = Console(stderr=True)
+
+# Of a comparison: a dozen columns.
+_TABLE_WIDTH = 200
 
 Config = Annotated[
     str, typer.Argument(help="A YAML file, or a configuration that comes with dcn (sample, voc2012, ...).")
@@ -65,6 +68,31 @@ for _stage, _summary in (
     ("report", "Make the page."),
 ):
     _add_stage_command(_stage, _summary)
+
+
+@app.command()
+def compare(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
+    """Run the DCN and its rivals on one feature cache: one table, and a page with all of them."""
+    with _readable_errors():
+        from flows.comparison import segmenter_variants
+
+        _compare(segmenter_variants(_load(config, workspace, overrides)))
+
+
+@app.command()
+def sweep(
+    config: Config,
+    over: Annotated[
+        list[str], typer.Option(help="A setting and its values: --over train.num_prototypes=3,5,7")
+    ],
+    workspace: WorkspaceOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Run every combination of some values on one feature cache: one table, and a page."""
+    with _readable_errors():
+        from flows.comparison import sweep_variants
+
+        _compare(sweep_variants(config, overrides or [], workspace, over))
 
 
 @app.command()
@@ -163,18 +191,9 @@ def _load(config: str, workspace: Path | None, overrides: list[str] | None) -> A
 
 def _execute(name: str, config: str, workspace: Path | None, overrides: list[str] | None) -> None:
     settings = _load(config, workspace, overrides)
-    _configure_prefect()
-    with _err.status("starting Prefect"):
-        from flows import pipeline, progress
-        from flows.terminal import TerminalProgress
-
-        flow = pipeline.FLOWS.get(name, pipeline.pipeline)
-    with TerminalProgress(_err) as watcher:
-        progress.watch(watcher)
-        try:
-            records = flow(**pipeline.sections(settings))
-        finally:
-            progress.watch(None)
+    with _watched_flows() as flows:
+        flow = flows.FLOWS.get(name, flows.pipeline)
+        records = flow(**flows.sections(settings))
     table = Table("stage", "", "seconds", "checkpoint", box=None)
     for record in records:
         how = "[dim]reused[/]" if record["reused"] else "[green]computed[/]"
@@ -185,9 +204,44 @@ def _execute(name: str, config: str, workspace: Path | None, overrides: list[str
         from flows.figures import headline_figures
 
         _print_figures(headline_figures(records[-2]["summary"]))
-        page = Path(settings.workspace) / "report" / last["key"] / "files" / "report.html"
-        _out.print("Open", end=" ")
-        _out.print(escape(str(page.absolute())), style="bold", soft_wrap=True)
+        _print_page(Path(settings.workspace) / "report" / last["key"] / "files" / "report.html")
+
+
+def _compare(variants: list[Any]) -> None:
+    """Run variants of the settings, print their table, and say where their page is."""
+    from flows.comparison import comparison_table
+
+    with _watched_flows() as flows:
+        (record,) = flows.sweep(variants)
+    titles, cells = comparison_table(record["rows"])
+    headers = [Column(title.replace(" ", "\n"), justify="right", no_wrap=True) for title in titles[1:]]
+    table = Table(Column(no_wrap=True), *headers, box=None)
+    for row in cells:
+        table.add_row(*(escape(cell) for cell in row))
+    # Whole figures on lines that a narrow terminal breaks, rather than figures that are cut off.
+    Console(width=_TABLE_WIDTH).print(table, soft_wrap=True)
+    folder = Path(variants[0].settings.workspace) / record["stage"] / record["key"] / "files"
+    _print_page(folder / "comparison.html")
+
+
+@contextmanager
+def _watched_flows() -> Iterator[Any]:
+    """The module of the flows; what runs inside shows its progress in the terminal."""
+    _configure_prefect()
+    with _err.status("starting Prefect"):
+        from flows import pipeline, progress
+        from flows.terminal import TerminalProgress
+    with TerminalProgress(_err) as watcher:
+        progress.watch(watcher)
+        try:
+            yield pipeline
+        finally:
+            progress.watch(None)
+
+
+def _print_page(page: Path) -> None:
+    _out.print("Open", end=" ")
+    _out.print(escape(str(page.absolute())), style="bold", soft_wrap=True)
 
 
 def _configure_prefect() -> None:

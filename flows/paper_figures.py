@@ -54,9 +54,11 @@ def paper_figures(job: Job, reader: ResultReader, shown: list[ShownImage]) -> It
     Args:
         job: its ``evaluate`` is complete.
         reader: of its results.
-        shown: photographs of the evaluated split, at least one.
+        shown: photographs of the evaluated split; without any there are no figures.
 
     """
+    if not shown:
+        return
     yield PaperFigure(
         "Tokens and cluster centers",
         "t-SNE of the tokens of single photographs, colored by their cluster; stars are the centers "

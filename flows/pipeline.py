@@ -16,7 +16,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
 
 from flows import progress
-from flows.artifacts import publish
+from flows.artifacts import publish, publish_comparison
+from flows.comparison import Variant, segmenter_variants
+from flows.comparison_page import write_comparison
 from flows.execution import compute_shards, run_stage
 from flows.plan import STAGES, find_job, stages_up_to
 from flows.runners import task_runner
@@ -156,3 +158,28 @@ def _run_pipeline(settings: Settings) -> list[StageRecord]:
 
 
 pipeline = _make_flow("pipeline", _run_pipeline, "All stages, from the data set to the page.")
+
+
+def run_variants(variants: list[Variant]) -> list[StageRecord]:
+    """Run each up to ``evaluate``, on shared checkpoints, and write the page; returns one record."""
+    logger = get_run_logger()
+    for variant in variants:
+        logger.info("%s", variant.name)
+        progress.say(variant.name)
+        FLOWS["evaluate"](**sections(variant.settings))
+    checkpoint, rows = write_comparison(variants)
+    publish_comparison(rows)
+    return [{"stage": checkpoint.stage, "key": checkpoint.key, "rows": rows}]
+
+
+compare = _make_flow(
+    "compare",
+    lambda settings: run_variants(segmenter_variants(settings)),
+    "The DCN and its rivals through the same protocols, on one feature cache.",
+)
+
+
+@flow(name="sweep", persist_result=False)
+def sweep(variants: list[Variant]) -> list[StageRecord]:
+    """Any settings, side by side, on one feature cache."""
+    return run_variants(variants)

@@ -46,6 +46,8 @@ class TerminalProgress:
     def start(self, stage: str, total: int, done: int) -> None:
         with self._lock:
             self._done[stage] = done, total
+            if stage in self._tasks:  # the same stage of the next variant
+                self._bars.remove_task(self._tasks[stage])
             self._tasks[stage] = self._bars.add_task(stage, total=total, completed=done, note="")
         self._line(stage, "", force=True)
 

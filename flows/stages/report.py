@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-from importlib import resources
 from typing import Any
 
-import jinja2
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -18,12 +13,12 @@ from dcn.figures.confusion import confusion_figure
 from dcn.palette import class_palette
 from flows import progress
 from flows.figures import headline_figures, protocols
-from flows.paper_figures import PaperFigure, ShownImage, paper_figures
+from flows.page import jpeg_uri, photograph_uri, plot_uri, render, template_digest
+from flows.paper_figures import ShownImage, paper_figures
 from flows.pictures import ResultReader, drawn, jpeg
 from flows.settings import DCNSegmenter, Settings
 from flows.stage import Job, Layout, Stage, Warn
 from storage import Manifest
-from storage.key import digest
 
 _PICTURE_WIDTH = 320
 _TEMPLATE = "report.html.j2"
@@ -41,7 +36,7 @@ class ReportStage(Stage):
         return ("index", "extract", *trained, "segment", *embed, "evaluate")
 
     def settings(self, settings: Settings) -> dict[str, Any]:
-        return {**settings.report.model_dump(mode="json"), "template": digest(_template().encode())}
+        return {**settings.report.model_dump(mode="json"), "template": template_digest(_TEMPLATE)}
 
     def layout(self, job: Job) -> Layout:
         return Layout(extra_bytes=job.settings.report.num_photographs * 5 * 100_000)
@@ -59,8 +54,8 @@ class ReportStage(Stage):
             progress.advance(self.name, 1)
         results = job.checkpoint("evaluate").require().summary
         photographs = [_photograph(reader, one) for one in shown]
-        environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-        page = environment.from_string(_template()).render(
+        page = render(
+            _TEMPLATE,
             dataset=job.settings.dataset.name,
             segmenter=job.settings.segment.segmenter.name,
             figures=headline_figures(results),
@@ -71,21 +66,20 @@ class ReportStage(Stage):
             classes=_classes(reader, results),
             confusion=_confusion(reader, results),
             foreground_variants=results.get("foreground_variants", {}),
-            paper=[_drawn(figure) for figure in paper_figures(job, reader, shown)] if shown else [],
+            paper=[
+                {"title": one.title, "caption": one.caption, "picture": photograph_uri(one.figure)}
+                for one in paper_figures(job, reader, shown)
+            ],
             refused=list(reader.index.refused()),
             provenance=_provenance(job, self.inputs(job.settings)),
         )
-        path = job.checkpoint(self.name).write_file("report.html", page.encode())
+        path = job.checkpoint(self.name).write_file("report.html", page)
         return {"photographs": len(photographs), "bytes": path.stat().st_size}
-
-
-def _template() -> str:
-    return resources.files("flows").joinpath("templates", _TEMPLATE).read_text()
 
 
 def _photograph(reader: ResultReader, one: ShownImage) -> dict[str, Any]:
     pictures = drawn(one.maps, reader.index.summary["ignore_label"])
-    encoded = {name: base64.b64encode(jpeg(p, _PICTURE_WIDTH)).decode() for name, p in pictures.items()}
+    encoded = {name: jpeg_uri(jpeg(picture, _PICTURE_WIDTH)) for name, picture in pictures.items()}
     return {"id": one.image.item.id, "regions": len(np.unique(one.maps.regions)), "pictures": encoded}
 
 
@@ -105,14 +99,7 @@ def _classes(reader: ResultReader, results: dict[str, Any]) -> list[dict[str, An
 
 def _confusion(reader: ResultReader, results: dict[str, Any]) -> str | None:
     matrices = {title: np.array(figures["confusion"]) for title, figures in protocols(results).items()}
-    return _svg(confusion_figure(matrices, reader.index.class_names)) if matrices else None
-
-
-def _drawn(figure: PaperFigure) -> dict[str, str]:
-    buffer = io.BytesIO()
-    figure.figure.savefig(buffer, format="jpeg", dpi=110, pil_kwargs={"quality": 85})
-    picture = base64.b64encode(buffer.getvalue()).decode()
-    return {"title": figure.title, "caption": figure.caption, "picture": picture}
+    return plot_uri(confusion_figure(matrices, reader.index.class_names)) if matrices else None
 
 
 def _provenance(job: Job, stages: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -146,7 +133,7 @@ def _training_plots(job: Job) -> list[dict[str, str]]:
     axes.set(xlabel="iteration", ylabel="loss (negative modularity)")
     axes.legend(frameon=False)
     caption = "Loss over the iterations. The weights are those that were best on held-out images."
-    return [{"picture": _svg(_without_frame(figure)), "alt": "loss over iterations", "caption": caption}]
+    return [{"picture": plot_uri(_without_frame(figure)), "alt": "loss over iterations", "caption": caption}]
 
 
 def _regions_histogram(job: Job, reader: ResultReader) -> dict[str, str]:
@@ -158,18 +145,10 @@ def _regions_histogram(job: Job, reader: ResultReader) -> dict[str, str]:
     axes.bar(range(1, k + 1), [int((counts == i).sum()) for i in range(1, k + 1)])
     axes.set(xlabel="regions", ylabel="photographs", xticks=range(1, k + 1))
     caption = "Regions per photograph, at its original size."
-    return {"picture": _svg(_without_frame(figure)), "alt": "regions per photograph", "caption": caption}
+    return {"picture": plot_uri(_without_frame(figure)), "alt": "regions per photograph", "caption": caption}
 
 
 def _without_frame(figure: Figure) -> Figure:
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
     return figure
-
-
-def _svg(figure: Figure) -> str:
-    """A figure as a data URI: an image cannot run anything."""
-    buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "report"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,144 @@
+"""Several settings on one feature cache, side by side in one table: segmenters, or values of a setting."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.errors import InvalidSettingsError
+from flows.plan import find_job
+from flows.settings import Settings, load_settings
+
+# Published mIoU of k-means classification (table 1 of the paper): all of VOC 2012, DINO ViT-S/8.
+PUBLISHED = {"dcn": "47.1 ± 2.4", "spectral": "30.8 ± 2.7"}
+# k of the k-NN column: that which the paper prints in bold.
+_NEIGHBORS = 5
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the settings that are compared.
+
+    Attributes:
+        name: unique in the comparison.
+        group: variants of one group are the points of one curve.
+        settings: all of them.
+
+    """
+
+    name: str
+    group: str
+    settings: Settings
+
+
+def segmenter_variants(settings: Settings) -> list[Variant]:
+    """Every segmenter of ``compare`` with every number of regions; ``pixels`` has its own, and is run once.
+
+    What tells nothing of a rival is left out: the attainable modularity, and language.
+    """
+    variants = []
+    for name in settings.compare.segmenters:
+        for k in settings.compare.num_regions if name != "pixels" else (None,):
+            changed = settings.model_dump(mode="json")
+            changed["segment"]["segmenter"] = {"name": name}
+            if name == "dcn":
+                changed["train"]["num_prototypes"] = k
+            elif k is not None:
+                changed["segment"]["segmenter"]["num_regions"] = k
+            changed["evaluate"]["attainable_images"] = 0
+            changed["language"] = {}
+            label = name if k is None else f"{name}, k = {k}"
+            variants.append(Variant(label, name, Settings.model_validate(changed)))
+    return variants
+
+
+def sweep_variants(
+    config: str | Path, overrides: list[str], workspace: Path | None, over: list[str]
+) -> list[Variant]:
+    """Every combination of the values of some settings.
+
+    Args:
+        config: see :func:`flows.settings.load_settings`.
+        overrides: likewise.
+        workspace: likewise.
+        over: ``section.name=value,value,...`` each.
+
+    Raises:
+        InvalidSettingsError: with the wrong one.
+
+    """
+    axes = []
+    for text in over:
+        name, separator, values = text.partition("=")
+        if not separator or not all(values.split(",")):
+            raise InvalidSettingsError(f"--over {text}: write section.name=value,value,...")
+        axes.append([f"{name}={value}" for value in values.split(",")])
+    return [
+        Variant(", ".join(chosen), "sweep", load_settings(config, [*overrides, *chosen], workspace))
+        for chosen in itertools.product(*axes)
+    ]
+
+
+def comparison_row(variant: Variant) -> dict[str, Any]:
+    """The figures of one variant whose ``evaluate`` is complete; None where one is not defined."""
+    job = find_job(variant.settings)
+    results = job.checkpoint("evaluate").require().summary
+    segment = job.checkpoint("segment").require().summary
+    kmeans, bound = results["kmeans"], results.get("upper_bound", {})
+    segmentation = results["segmentation"]
+    on_voc = variant.settings.dataset.name == "voc2012"
+    return {
+        "name": variant.name,
+        "group": variant.group,
+        "kmeans_miou": kmeans.get("miou"),
+        "kmeans_miou_deviation": kmeans.get("miou_deviation") if kmeans["seeds"] > 1 else None,
+        "published_miou": PUBLISHED.get(variant.group) if on_voc else None,
+        "knn_miou": results.get("knn", {}).get(str(_NEIGHBORS), {}).get("miou"),
+        "upper_bound_miou": bound.get("miou"),
+        "upper_bound_accuracy": bound.get("accuracy"),
+        "foreground_iou": results.get("foreground", {}).get("iou"),
+        "regions_per_image": segmentation["regions_per_image"],
+        "modularity": segmentation["hard_modularity"],
+        "covering": segmentation.get("covering"),
+        "rand_index": segmentation.get("rand_index"),
+        "variation_of_information": segmentation.get("variation_of_information"),
+        "seconds_per_image": segment["segmentation_seconds_per_image"],
+    }
+
+
+# Columns of the table: title, and the figure; a column in which nothing is defined is left out.
+COLUMNS = {
+    "k-means mIoU": "kmeans_miou",
+    "published, VOC 2012 with DINO": "published_miou",
+    "k-NN mIoU": "knn_miou",
+    "upper bound mIoU": "upper_bound_miou",
+    "upper bound accuracy": "upper_bound_accuracy",
+    "foreground IoU": "foreground_iou",
+    "regions per image": "regions_per_image",
+    "modularity": "modularity",
+    "covering": "covering",
+    "Rand index": "rand_index",
+    "variation of information": "variation_of_information",
+    "seconds per image": "seconds_per_image",
+}
+
+
+def comparison_table(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Titles and cells of the table, as text."""
+    shown = {
+        title: figure for title, figure in COLUMNS.items() if any(row[figure] is not None for row in rows)
+    }
+    cells = [[row["name"], *(_cell(row, figure) for figure in shown.values())] for row in rows]
+    return ["", *shown], cells
+
+
+def _cell(row: dict[str, Any], figure: str) -> str:
+    value = row[figure]
+    if value is None or isinstance(value, str):
+        return value or "-"
+    digits = {"regions_per_image": 2, "modularity": 4, "seconds_per_image": 4}.get(figure, 3)
+    text = f"{value:.{digits}f}"
+    deviation = row.get(f"{figure}_deviation")
+    return text if deviation is None else f"{text} ± {deviation:.3f}"
