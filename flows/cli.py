@@ -64,6 +64,7 @@ for _stage, _summary in (
     ("train", "Train the network on the cached tokens."),
     ("segment", "Cut every photograph into regions."),
     ("embed", "Embed the masked crop of every region."),
+    ("language", "Ask a language-image model for the classes of every patch."),
     ("evaluate", "Measure regions and classes."),
     ("report", "Make the page."),
 ):
