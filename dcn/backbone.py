@@ -16,7 +16,7 @@ from timm.models import Eva, VisionTransformer
 from torch import Tensor
 
 from dcn.errors import InvalidOptionError
-from dcn.presets import Preset, find_preset
+from dcn.presets import Precision, Preset, find_preset
 from dcn.weights import create_pretrained
 
 
@@ -43,12 +43,20 @@ class Backbone:
     Args:
         model: an instance of timm's ``VisionTransformer`` or ``Eva`` with ``dynamic_img_size=True``.
         device: where it computes.
+        precision: of its weights and its arithmetic. bfloat16 is several times as fast where the processor
+            has units for it; docs/performance.md has its effect.
 
     """
 
-    def __init__(self, model: VisionTransformer | Eva, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        model: VisionTransformer | Eva,
+        device: str | torch.device = "cpu",
+        precision: Precision = "float32",
+    ) -> None:
         self.device = torch.device(device)
-        self.model = model.to(self.device).eval().requires_grad_(False)
+        self._dtype: torch.dtype = getattr(torch, precision)
+        self.model = model.to(self.device, self._dtype).eval().requires_grad_(False)
         config = cast(dict[str, Any], model.pretrained_cfg)
         self._mean = torch.tensor(config["mean"], device=self.device).view(3, 1, 1)
         self._std = torch.tensor(config["std"], device=self.device).view(3, 1, 1)
@@ -59,7 +67,11 @@ class Backbone:
 
     @classmethod
     def from_preset(
-        cls, name: str, weights: Path | None = None, device: str | torch.device = "cpu"
+        cls,
+        name: str,
+        weights: Path | None = None,
+        device: str | torch.device = "cpu",
+        precision: Precision = "float32",
     ) -> tuple[Backbone, Preset]:
         """The pretrained backbone called ``name`` (a preset, or a ViT of timm), and its preset.
 
@@ -71,7 +83,7 @@ class Backbone:
         preset = find_preset(name)
         model = create_pretrained(name, preset, weights, dynamic_img_size=True, global_pool="token")
         assert isinstance(model, VisionTransformer | Eva), f"{name} is a {type(model).__name__}"
-        return cls(model, device), preset
+        return cls(model, device, precision), preset
 
     def grid(self, input_size: int) -> int:
         """Patches along one side of a square input of ``input_size`` pixels.
@@ -88,10 +100,10 @@ class Backbone:
         return input_size // self.patch_size
 
     def preprocess(self, photographs: npt.NDArray[np.uint8] | Tensor) -> Tensor:
-        """Normalize ``[B, H, W, 3]`` uint8 to ``[B, 3, H, W]`` float32 on the device."""
+        """Normalize ``[B, H, W, 3]`` uint8 to ``[B, 3, H, W]`` in the model's precision, on the device."""
         pixels = torch.as_tensor(photographs).to(self.device, non_blocking=True)
         scaled = pixels.permute(0, 3, 1, 2).float() / 255
-        return (scaled - self._mean) / self._std
+        return ((scaled - self._mean) / self._std).to(self._dtype)
 
     @torch.inference_mode()
     def features(self, inputs: Tensor, token_layer: int = -1, attention_block: int = -1) -> Features:

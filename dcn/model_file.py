@@ -25,7 +25,8 @@ class ModelDescription:
 
     Attributes:
         network: arguments of :class:`dcn.network.DynamicClusteringNetwork`.
-        backbone: name of the backbone, its weights file or None, input size, token layer and attention block.
+        backbone: name of the backbone, its weights file or None, input size, token layer, attention block
+            and precision.
 
     """
 

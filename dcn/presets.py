@@ -12,6 +12,7 @@ from dcn.errors import UnknownModelError
 
 AttentionReduction = Literal["max", "mean", "min"]
 RegionScore = Literal["sum", "mean"]
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)

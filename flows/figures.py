@@ -14,7 +14,7 @@ def headline_figures(results: dict[str, Any]) -> list[dict[str, str]]:
             f"{results['images']}",
             f"of the split {results['split']}, {results['labelled_images']} labelled",
         ),
-        ("regions per image", f"{segmentation['regions_per_image']:.2f}", "found by the network"),
+        ("regions per image", f"{segmentation['regions_per_image']:.2f}", "that the segmenter finds"),
         ("modularity", f"{segmentation['hard_modularity']:.4f}", "of the regions, mean over the photographs"),
     ]
     if "covering" in segmentation:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from dcn.datasets import BSDS500Dataset, Dataset, FolderDataset, SampleDataset, VOC2012Dataset
 from dcn.errors import InvalidOptionError, InvalidPhotographError
 from dcn.photograph import decode_photograph
+from dcn.presets import Precision
 from flows.image_index import IndexedImage
 from flows.settings import BSDS500Settings, DatasetSettings, FolderSettings, SampleSettings, Settings
 from storage.key import digest
@@ -89,14 +90,15 @@ def choose_device(name: str) -> str:
 def load_backbone(settings: Settings) -> Backbone:
     """The backbone of a run, loaded once per process."""
     backbone = settings.backbone
-    return _load_backbone(backbone.name, backbone.weights, choose_device(backbone.device))
+    device = choose_device(backbone.device)
+    return _load_backbone(backbone.name, backbone.weights, device, backbone.precision)
 
 
 @lru_cache(maxsize=1)
-def _load_backbone(name: str, weights: Path | None, device: str) -> Backbone:
+def _load_backbone(name: str, weights: Path | None, device: str, precision: Precision) -> Backbone:
     from dcn.backbone import Backbone
 
-    return Backbone.from_preset(name, weights, device)[0]
+    return Backbone.from_preset(name, weights, device, precision)[0]
 
 
 def load_language_model(settings: Settings) -> LanguageModel:

@@ -63,7 +63,7 @@ def predict(
     network = network.to(device)
     trained = description.backbone
     local = weights or (Path(trained["weights"]) if trained["weights"] else None)
-    backbone, _ = Backbone.from_preset(trained["name"], local, device)
+    backbone, _ = Backbone.from_preset(trained["name"], local, device, trained.get("precision", "float32"))
     names = _output_names(images)
     for image in images:
         try:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dcn.presets import AttentionReduction, RegionScore, find_preset
+from dcn.presets import AttentionReduction, Precision, RegionScore, find_preset
 from flows.errors import InvalidSettingsError
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -78,6 +78,9 @@ class BackboneSettings(Section):
     attention_block: Layer | None = None
     batch_size: PositiveInt = Field(8, description="photographs or crops at once; does not change results")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    precision: Precision = Field(
+        "float32", description="bfloat16 is faster where the processor has units for it, and less exact"
+    )
 
 
 class TrainSettings(Section):

@@ -33,6 +33,7 @@ class ExtractStage(Stage):
             "input_size": backbone.input_size,
             "token_layer": backbone.token_layer,
             "attention_block": backbone.attention_block,
+            "precision": backbone.precision,
         }
 
     def layout(self, job: Job) -> Layout:

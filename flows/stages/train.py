@@ -74,7 +74,8 @@ class _TrainingRun:
         self._tokens = job.checkpoint("extract").array("tokens")
         self._warn = warn
         self._backbone = job.settings.backbone.model_dump(
-            mode="json", include={"name", "weights", "input_size", "token_layer", "attention_block"}
+            mode="json",
+            include={"name", "weights", "input_size", "token_layer", "attention_block", "precision"},
         )
         index = open_index(job)
         self._names = {image.row: image.item.id for image in index.images()}

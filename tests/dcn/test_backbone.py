@@ -1,5 +1,6 @@
 """Tokens, attention and embeddings against timm's own forward pass and a plain softmax."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,17 @@ def test_squash_ignores_the_aspect_ratio() -> None:
     squashed = squash(gradient, 30)
     assert squashed.shape == (30, 30, 3)
     assert squashed[0, 0, 0] < squashed[0, 15, 0] < squashed[0, 29, 0]
+
+
+def test_bfloat16_is_near_and_not_equal(small_model: nn.Module) -> None:
+    exact = Backbone(copy.deepcopy(small_model))
+    coarse = Backbone(small_model, precision="bfloat16")
+    pixels = photographs(exact.patch_size)
+    ours, theirs = (b.features(b.preprocess(pixels)) for b in (coarse, exact))
+    assert ours.tokens.dtype == ours.attention.dtype == torch.float32
+    assert torch.nn.functional.cosine_similarity(ours.tokens, theirs.tokens, dim=-1).min() > 0.99
+    torch.testing.assert_close(ours.attention, theirs.attention, atol=0.02, rtol=0.1)
+    assert not torch.equal(ours.tokens, theirs.tokens)
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -87,6 +87,17 @@ def test_both_starts_are_the_same_network() -> None:
     assert shapes[0] == shapes[1]
 
 
+def test_without_self_updates_the_dynamic_ones_follow_each_other() -> None:
+    torch.manual_seed(0)
+    network = DynamicClusteringNetwork(8, num_stages=3, self_update=False, start="random").double()
+    tokens = torch.randn(2, 10, 8, dtype=torch.float64)
+    centers = network.prototypes.expand(2, -1, -1)
+    for block in network.dynamic_updates:
+        centers = block(centers, tokens)
+    torch.testing.assert_close(network(tokens), network.final_norm(centers))
+    assert not any("self_updates" in name for name, _ in network.named_parameters())
+
+
 def test_an_image_does_not_see_the_others_of_its_batch() -> None:
     torch.manual_seed(0)
     network = DynamicClusteringNetwork(8, start="random").double()
