@@ -117,6 +117,7 @@ def test_planted_groups_are_found(segment, groups: int) -> None:
 
 
 @by_segmenter
+@pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")  # clusters of rounding errors
 def test_duplicates_and_zeros_among_other_tokens(segment) -> None:
     owner = np.random.default_rng(0).permutation(np.arange(36) % 3)
     tokens = np.array([[3, 0, 1], [-1, 2, 0], [0, 0, 0]], dtype=np.float32)[owner]
@@ -190,6 +191,18 @@ def test_spectral_equals_scikit_learn(seed: int) -> None:
     assert adjusted_rand_score(expected, labels) == 1
 
 
+@pytest.mark.parametrize("k", [2, 3, 5])
+def test_spectral_is_kmeans_on_the_eigenvectors_after_the_first(k: int) -> None:
+    tokens = random_tokens(49, 4, seed=k) + 0.5
+    affinity = cosine_affinity(tokens).clip(min=0)
+    degrees = np.diag(affinity.sum(axis=1))
+    points = eigh(degrees - affinity, degrees)[1][:, 1:k]
+    expected = KMeans(k, n_init=100, random_state=0).fit(points)
+    labels = spectral_assignment(tokens, k, seed=0).argmax(axis=1)
+    spread = sum(((points[labels == c] - points[labels == c].mean(axis=0)) ** 2).sum() for c in range(k))
+    assert spread == pytest.approx(expected.inertia_, rel=0.05)
+
+
 def test_color_affinity_counts_neighbors() -> None:
     rng = np.random.default_rng(0)
     colors = rng.random((36, 3)).astype(np.float32)
@@ -219,10 +232,11 @@ def test_colors_divide_what_tokens_do_not() -> None:
 
 
 def test_background_has_the_border() -> None:
-    labels = np.full((5, 6), 2)
-    labels[1:4, 1:5] = 0  # larger than the rest of the inside, and touches no border
-    labels[0, :3] = 1
+    labels = np.full((6, 6), 2)
+    labels[:, 1:5] = 0  # the largest, and as much of the top and the bottom as a corner on both sides
+    labels[0, 1] = labels[-1, 1] = 1
     assert border_background(labels) == 2
+    assert border_background(labels.T) == 2
     assert border_background(np.array([[1, 0], [0, 1]])) == 0
 
 
@@ -252,13 +266,15 @@ def test_cuts_equal_the_generalized_problem(seed: int, n: int, threshold: float)
     assume(sure > 1e-4)
     assignment = ncut_assignment(tokens, 2, threshold)
     np.testing.assert_allclose(assignment[:, 0] - assignment[:, 1], degree, atol=1e-5)
-    first, rest = degree > 0, np.flatnonzero(degree < 0)
+    rest = np.flatnonzero(degree < 0)
     assume((cosine_affinity(tokens[rest]) <= threshold).any())
-    degree, sure = plain_cut(tokens[rest], threshold)
+    second, sure = plain_cut(tokens[rest], threshold)
     assume(sure > 1e-4)
-    labels = ncut_assignment(tokens, 4, threshold).argmax(axis=1)
-    np.testing.assert_array_equal(labels == 0, first)
-    np.testing.assert_array_equal(np.flatnonzero(labels == 1), rest[degree > 0])
+    scores = np.column_stack([degree, -degree, -degree])
+    scores[rest, 1] = np.minimum(-degree[rest], second)
+    scores[rest, 2] = np.minimum(-degree[rest], -second)
+    expected = assignment_of(scores.argmax(axis=1), scores, 3)
+    np.testing.assert_allclose(ncut_assignment(tokens, 3, threshold), expected, atol=1e-5)
 
 
 def test_nothing_more_to_cut() -> None:
@@ -341,19 +357,19 @@ def test_modularity_beats_kmeans(k: int) -> None:
         assert found >= modularity_of(tokens, kmeans_assignment(tokens, k, seed).argmax(axis=1))
 
 
-@given(st.integers(0, 10_000), st.sampled_from([0.8, 1.0, 1.5]))
-@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([0.5, 1.0, 2.0]))
+@settings(max_examples=60, deadline=None)
 def test_the_cheapest_pair_is_merged(seed: int, resolution: float) -> None:
-    tokens = random_tokens(10, 3, seed)
+    tokens = random_tokens(12, 4, seed)
     graph = networkx_graph(tokens)
     affinity = cosine_affinity(tokens).clip(min=0)
     weights = affinity / affinity.sum()
     labels = kmeans_assignment(tokens, 5, seed).argmax(axis=1)
     merged = merge_communities(labels, weights, weights.sum(axis=1), 4, resolution)
-    assume(len(np.unique(merged)) == 4)
-    candidates = [np.where(labels == b, a, labels) for a, b in itertools.combinations(range(5), 2)]
-    best = max(networkx_modularity(graph, candidate, resolution) for candidate in candidates)
-    assert networkx_modularity(graph, merged, resolution) == pytest.approx(best, abs=1e-12)
+    pairs = [np.where(labels == b, a, labels) for a, b in itertools.combinations(range(5), 2)]
+    values = [networkx_modularity(graph, pair, resolution) for pair in pairs]
+    assume(len(np.unique(merged)) == 4)  # further merges may gain as well
+    assert networkx_modularity(graph, merged, resolution) == pytest.approx(max(values), abs=1e-12)
 
 
 # All pixels at once
