@@ -1,6 +1,7 @@
 """The demo on real photographs with the real weights: what it finds, what its page shows."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -67,7 +68,20 @@ def test_the_page_opens_in_a_browser_without_an_error(sample: Settings, tmp_path
     dom = subprocess.run(
         [*arguments, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120
     ).stdout
-    assert dom.count("<img") == 8 * 5 + 2
+    pictures = re.findall(r'<img[^>]* alt="([^"]+)" src="data:image/', dom)
+    photographs = [name for name in pictures if " of " in name]
+    columns = ("photograph", "regions", "foreground", "semantic", "ground truth")
+    ids = [image.item.id for image in open_index(find_job(sample)).images()]
+    assert sorted(photographs) == sorted(f"{column} of {name}" for column in columns for name in ids)
+    assert [name for name in pictures if name not in photographs] == [
+        "confusion matrices",
+        "Tokens and cluster centers",
+        "Similarity within and across photographs",
+        "Qualitative results",
+        "Region retrieval",
+        "loss over iterations",
+        "regions per photograph",
+    ]
     for text in (
         "share of attainable modularity",
         "astronaut",

@@ -14,6 +14,7 @@ from dcn.foreground import foreground_regions, reduce_heads, region_scores
 from dcn.regions import label_map, region_areas, region_boxes
 from dcn.segmenters.spectral import border_background
 from flows import progress
+from flows.errors import EmptyDatasetError
 from flows.image_index import IndexedImage, open_index
 from flows.inputs import batched, in_threads, open_dataset, read_squashed
 from flows.segmenters import needs_colors, open_segmenter, prepare_segmenter
@@ -92,6 +93,10 @@ class SegmentStage(Stage):
         images = (area > 0).any(axis=1).sum()
         checkpoint = job.checkpoint(self.name)
         warn_of_refused(checkpoint, manifest, "was left out", warn)
+        if not images:
+            raise EmptyDatasetError(
+                "no photograph could be segmented; the warnings of extract and segment say why"
+            )
         seconds = sum(record.info["seconds_of_segmentation"] for record in checkpoint.records(manifest))
         return {
             "images": int(images),
