@@ -63,12 +63,11 @@ def main() -> None:
             checkpoint, settings = job.checkpoint("train"), job.settings.train
             batches = evaluated_tokens(job)
             if attainable is None:
-                k, resolution = settings.num_prototypes, settings.resolution
-                attainable = (
-                    torch.cat([attainable_modularity(b, k, resolution) for b in batches]).mean().item()
-                )
+                k = settings.num_prototypes
+                loss = (settings.resolution, settings.temperature)
+                attainable = torch.cat([attainable_modularity(b, k, *loss) for b in batches]).mean().item()
             network, _ = load_model(checkpoint.files / "dcn.safetensors")
-            reached = torch.cat([held_out_modularity(network, b, settings.resolution) for b in batches])
+            reached = torch.cat([held_out_modularity(network, b, *loss) for b in batches])
             summary = checkpoint.require().summary
             last = json.loads((checkpoint.files / "curve.json").read_text())["held_out"][-1][1]
             print(

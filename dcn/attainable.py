@@ -20,7 +20,13 @@ _PATIENCE = 20
 _TOLERANCE = 1e-3
 
 
-def attainable_modularity(tokens: Tensor, num_centers: int, resolution: float = 1.0, seed: int = 0) -> Tensor:
+def attainable_modularity(
+    tokens: Tensor,
+    num_centers: int,
+    resolution: float = 1.0,
+    temperature: float | None = None,
+    seed: int = 0,
+) -> Tensor:
     """Best modularity found for each image by ``num_centers`` free centers.
 
     The centers start from k-means on the unit tokens and follow Adam until the mean over the images stops
@@ -30,6 +36,7 @@ def attainable_modularity(tokens: Tensor, num_centers: int, resolution: float = 
         tokens: ``[B, n, d]`` floating point.
         num_centers: ``k``; fewer if an image has fewer tokens.
         resolution: as in :func:`dcn.modularity.modularity`.
+        temperature: likewise.
         seed: of k-means.
 
     Returns:
@@ -43,7 +50,7 @@ def attainable_modularity(tokens: Tensor, num_centers: int, resolution: float = 
     best = torch.full((len(tokens),), -torch.inf, device=tokens.device)
     means: list[float] = []
     for _ in range(_MAX_STEPS):
-        value = modularity(unit, cosine_assignment(unit, centers), resolution)  # [B]
+        value = modularity(unit, cosine_assignment(unit, centers), resolution, temperature)  # [B]
         best = torch.maximum(best, value.detach())
         means.append(best.mean().item())
         if len(means) > _PATIENCE and means[-1] - means[-1 - _PATIENCE] < _TOLERANCE * abs(means[-1]):

@@ -44,7 +44,9 @@ def cosine_assignment(tokens: Tensor, centers: Tensor) -> Tensor:
     return assignment
 
 
-def modularity(tokens: Tensor, assignment: Tensor, resolution: float = 1.0) -> Tensor:
+def modularity(
+    tokens: Tensor, assignment: Tensor, resolution: float = 1.0, temperature: float | None = None
+) -> Tensor:
     """Modularity of soft assignments on the affinity graph of their tokens (equations 7 to 9).
 
     The loss of equation 10 is its negative. It is computed in float32 (or float64 if the tokens are),
@@ -54,12 +56,16 @@ def modularity(tokens: Tensor, assignment: Tensor, resolution: float = 1.0) -> T
         tokens: ``[B, n, d]``; no gradient flows into them.
         assignment: ``[B, n, k]`` cosines of equation 5; negative ones count as zero.
         resolution: factor in front of ``k_i k_j / 2m`` (1 in the paper). Larger finds smaller regions.
+        temperature: the cosines are divided by it and go through a softmax over the clusters first; None
+            takes them as they are (the paper). ``docs/training.md`` says what it is good for.
 
     Returns:
         ``[B]``, differentiable with respect to ``assignment``. 0 for an image whose tokens are all zero.
 
     """
     dtype = torch.promote_types(tokens.dtype, torch.float32)
+    if temperature is not None:
+        assignment = (assignment.to(dtype) / temperature).softmax(dim=-1)
     with torch.autocast(tokens.device.type, enabled=False):
         value: Tensor = _Modularity.apply(tokens.detach().to(dtype), assignment.to(dtype), resolution)
     return value

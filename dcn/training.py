@@ -59,6 +59,7 @@ class Trainer:
         weight_decay: of AdamW.
         max_gradient_norm: clips the gradient of all parameters together; None does not clip.
         resolution: see :func:`dcn.modularity.modularity`.
+        temperature: likewise.
 
     """
 
@@ -71,6 +72,7 @@ class Trainer:
         weight_decay: float = 0.01,
         max_gradient_norm: float | None = 0.5,
         resolution: float = 1.0,
+        temperature: float | None = None,
     ) -> None:
         self.network = network
         self.iteration = 0
@@ -79,6 +81,7 @@ class Trainer:
         self._iterations = iterations
         self._max_gradient_norm = max_gradient_norm
         self._resolution = resolution
+        self._temperature = temperature
         self._parameters = dict(network.named_parameters())
         self._optimizer = torch.optim.AdamW(
             self._parameters.values(), lr=learning_rate, weight_decay=weight_decay, fused=True
@@ -94,7 +97,7 @@ class Trainer:
         self.network.train()
         centers = self.network(tokens)  # [B, k, d]
         assignment = cosine_assignment(tokens, centers)  # [B, n, k]
-        values = modularity(tokens, assignment, self._resolution)  # [B]
+        values = modularity(tokens, assignment, self._resolution, self._temperature)  # [B]
         loss = -values.mean()
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -155,10 +158,12 @@ class Trainer:
 
 
 @torch.inference_mode()
-def held_out_modularity(network: DynamicClusteringNetwork, tokens: Tensor, resolution: float) -> Tensor:
+def held_out_modularity(
+    network: DynamicClusteringNetwork, tokens: Tensor, resolution: float, temperature: float | None
+) -> Tensor:
     """Modularity ``[B]`` of images that are not trained on, from their tokens ``[B, n, d]``."""
     network.eval()
-    return modularity(tokens, cosine_assignment(tokens, network(tokens)), resolution)
+    return modularity(tokens, cosine_assignment(tokens, network(tokens)), resolution, temperature)
 
 
 def used_clusters(assignment: Tensor) -> Tensor:

@@ -89,10 +89,10 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     return {key: value for key, value in state.items() if not key.startswith("head.")}
 
 
-def check_weights_file(path: Path) -> None:
-    """Raise WeightsUnavailableError where there is no such file."""
+def check_weights_file(path: Path, section: str = "backbone") -> None:
+    """Raise WeightsUnavailableError where there is no such file, which ``<section>.weights`` names."""
     if not path.is_file():
-        raise WeightsUnavailableError(f"there is no weights file {path}; check backbone.weights")
+        raise WeightsUnavailableError(f"there is no weights file {path}; check {section}.weights")
 
 
 def _create(name: str, preset: Preset, kwargs: dict[str, Any], *, pretrained: bool) -> nn.Module:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 from prefect.artifacts import create_image_artifact, create_table_artifact
 
 from flows.comparison import comparison_table
 from flows.execution import StageResult
+from flows.page import jpeg_uri
 from flows.pictures import contact_sheet
 from flows.stage import Job
 
@@ -28,8 +28,9 @@ def publish(job: Job, result: StageResult) -> None:
     create_table_artifact(rows, key=manifest.stage, description=f"Stage `{manifest.stage}`")
     if manifest.stage in _WITH_PICTURES:
         semantic = manifest.stage == "report"
-        encoded = base64.b64encode(contact_sheet(job, _SHEET_PHOTOGRAPHS, semantic)).decode()
-        create_image_artifact(f"data:image/jpeg;base64,{encoded}", key=f"{manifest.stage}-pictures")
+        sheet = contact_sheet(job, _SHEET_PHOTOGRAPHS, semantic)
+        if sheet is not None:
+            create_image_artifact(jpeg_uri(sheet), key=f"{manifest.stage}-pictures")
 
 
 def publish_comparison(rows: list[dict[str, Any]]) -> None:

@@ -34,13 +34,16 @@ class Variant:
 
 
 def segmenter_variants(settings: Settings) -> list[Variant]:
-    """Every segmenter of ``compare`` with every number of regions; ``pixels`` has its own, and is run once.
+    """Every segmenter of ``compare`` with every number of regions.
 
-    What tells nothing of a rival is left out: the attainable modularity, and language.
+    ``pixels`` has a number of its own and ``modularity`` finds one, so each is run once. What tells nothing
+    of a rival is left out: the attainable modularity, and language.
     """
     variants = []
+    most = max(settings.compare.num_regions)
+    numbers: dict[str, tuple[int | None, ...]] = {"pixels": (None,), "modularity": (most,)}
     for name in settings.compare.segmenters:
-        for k in settings.compare.num_regions if name != "pixels" else (None,):
+        for k in numbers.get(name, settings.compare.num_regions):
             changed = settings.model_dump(mode="json")
             changed["segment"]["segmenter"] = {"name": name}
             if name == "dcn":
@@ -74,6 +77,8 @@ def sweep_variants(
         name, separator, values = text.partition("=")
         if not separator or not all(values.split(",")):
             raise InvalidSettingsError(f"--over {text}: write section.name=value,value,...")
+        if name.startswith("dataset."):
+            raise InvalidSettingsError(f"--over {text}: figures compare on one data set only")
         axes.append([f"{name}={value}" for value in values.split(",")])
     return [
         Variant(", ".join(chosen), "sweep", load_settings(config, [*overrides, *chosen], workspace))

@@ -39,7 +39,7 @@ def write_comparison(variants: list[Variant]) -> tuple[Checkpoint, list[dict[str
 
     """
     jobs = {variant.name: find_job(variant.settings) for variant in variants}
-    inputs = {name: job.keys["evaluate"] for name, job in jobs.items()}
+    inputs = {name: job.checkpoint("evaluate").key for name, job in jobs.items()}
     settings = {"template": template_digest(_TEMPLATE)}
     key = content_key({"stage": "compare", "version": 1, "settings": settings, "inputs": inputs})
     checkpoint = Workspace(variants[0].settings.workspace).checkpoint("compare", key)

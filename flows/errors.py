@@ -11,3 +11,7 @@ class InvalidSettingsError(FlowError):
 
 class EmptyDatasetError(FlowError):
     """No photograph of the data set can be used."""
+
+
+class DatasetChangedError(FlowError):
+    """The data set is not the one that was indexed any more."""

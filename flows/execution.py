@@ -102,9 +102,9 @@ def _new_manifest(job: Job, stage: str, layout: Layout) -> Manifest:
     definition = STAGES[stage]
     return Manifest(
         stage=stage,
-        key=job.keys[stage],
+        key=job.checkpoint(stage).key,
         settings=definition.settings(job.settings),
-        inputs={read: job.keys[read] for read in definition.inputs(job.settings)},
+        inputs={read: job.checkpoint(read).key for read in definition.inputs(job.settings)},
         rows=layout.rows,
         shard_rows=layout.shard_rows,
         arrays=layout.arrays,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from dcn.datasets import Item
 from flows.stage import Job
 from storage import Checkpoint
+from storage.key import digest
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class IndexedImage:
         item: its place in the data set; without a mask where the mask was refused.
         height, width: in pixels, upright.
         digest: of the bytes of its file.
-        labelled: it has usable ground truth.
+        truth_digest: of its ground truth (:func:`digest_truth`), None where there is none that can be used.
 
     """
 
@@ -35,7 +36,11 @@ class IndexedImage:
     height: int
     width: int
     digest: str
-    labelled: bool
+    truth_digest: str | None
+
+    @property
+    def labelled(self) -> bool:
+        return self.truth_digest is not None
 
 
 class ImageIndex:
@@ -86,10 +91,15 @@ class ImageIndex:
                 height=entry["height"],
                 width=entry["width"],
                 digest=entry["digest"],
-                labelled=entry["mask_digest"] is not None,
+                truth_digest=entry["mask_digest"],
             )
             for row, entry in enumerate(images, start=first)
         ]
+
+
+def digest_truth(drawn: Sequence[npt.NDArray[Any]]) -> str:
+    """Digest of the ground truth of one photograph: its mask, or the regions of each annotator."""
+    return digest(b"".join(labels.tobytes() for labels in drawn))
 
 
 def open_index(job: Job) -> ImageIndex:

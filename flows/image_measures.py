@@ -19,6 +19,7 @@ from dcn.language import classify_pixels, foreground_pixels, region_modes
 from dcn.presets import AttentionReduction, RegionScore
 from dcn.regions import label_map, region_areas
 from flows.image_index import IndexedImage
+from flows.inputs import read_mask, read_segmentations
 from storage import ArraySpec
 
 Rows = dict[str, npt.NDArray[Any]]
@@ -94,12 +95,11 @@ def measure(data: ShardData, dataset: Dataset, image: IndexedImage) -> tuple[int
     rows: Rows = {}
     try:
         if evaluated and image.labelled and dataset.has_segmentations:
-            segmentations = dataset.read_segmentations(image.item, image.height, image.width)
-            scores = segmentation_scores(labels, segmentations)
+            scores = segmentation_scores(labels, read_segmentations(dataset, image))
             rows["segmentation"] = np.array(
                 [scores.covering, scores.rand_index, scores.variation_of_information]
             )
-        mask = dataset.read_mask(image.item, image.height, image.width) if image.labelled else None
+        mask = read_mask(dataset, image)
     except (InvalidMaskError, OSError) as error:
         return row, rows, str(error)
     if mask is None:
@@ -134,7 +134,9 @@ def _language(
     mask: npt.NDArray[np.uint8],
     num_classes: int,
 ) -> Rows:
-    pixels = classify_pixels(torch.from_numpy(logits).float(), *labels.shape)
+    pixels = np.zeros(labels.shape, dtype=np.uint8)  # of a photograph that could not be read
+    if logits.any():
+        pixels = classify_pixels(torch.from_numpy(logits).float(), *labels.shape)
     inside = foreground_pixels(labels, pixels, foreground)
     return {
         "language_pixels": region_overlap(pixels, mask, num_classes, num_classes),

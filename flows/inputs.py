@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from dcn.datasets import BSDS500Dataset, Dataset, FolderDataset, SampleDataset, VOC2012Dataset
-from dcn.errors import InvalidOptionError, InvalidPhotographError
+from dcn.errors import InvalidMaskError, InvalidOptionError, InvalidPhotographError
 from dcn.photograph import decode_photograph
 from dcn.presets import Precision
-from flows.image_index import IndexedImage
+from flows.image_index import IndexedImage, digest_truth
 from flows.settings import BSDS500Settings, DatasetSettings, FolderSettings, SampleSettings, Settings
 from storage.key import digest
 
@@ -54,6 +54,37 @@ def read_photograph(dataset: Dataset, image: IndexedImage) -> npt.NDArray[np.uin
     if digest(content) != image.digest:
         raise InvalidPhotographError("it was changed after it was indexed; run the pipeline again")
     return decode_photograph(content)
+
+
+def read_mask(dataset: Dataset, image: IndexedImage) -> npt.NDArray[np.uint8] | None:
+    """Ground truth ``[H, W]`` of an indexed photograph, None where there is none.
+
+    Raises:
+        InvalidMaskError: it is not what was indexed.
+        OSError: it is gone.
+
+    """
+    mask = dataset.read_mask(image.item, image.height, image.width) if image.labelled else None
+    if mask is not None:
+        _check_truth(image, [mask])
+    return mask
+
+
+def read_segmentations(dataset: Dataset, image: IndexedImage) -> list[npt.NDArray[np.uint16]]:
+    """Regions ``[H, W]`` that annotators drew of an indexed photograph.
+
+    Raises:
+        InvalidMaskError: they are gone, or not what was indexed.
+
+    """
+    segmentations = dataset.read_segmentations(image.item, image.height, image.width)
+    _check_truth(image, segmentations)
+    return segmentations
+
+
+def _check_truth(image: IndexedImage, drawn: Sequence[npt.NDArray[Any]]) -> None:
+    if digest_truth(drawn) != image.truth_digest:
+        raise InvalidMaskError("it was changed after it was indexed; run the pipeline again")
 
 
 def read_squashed(
@@ -115,8 +146,8 @@ def _load_language_model(name: str, weights: Path | None, device: str) -> Langua
     return LanguageModel.from_name(name, weights, device)
 
 
-def file_digest(path: Path | None) -> str | None:
-    """Digest of a weights file; None where there is none to read.
+def weights_digest(path: Path | None, section: str) -> str | None:
+    """Digest of the file that ``<section>.weights`` names; None where it names none.
 
     Raises:
         WeightsUnavailableError: there is no such file.
@@ -126,7 +157,7 @@ def file_digest(path: Path | None) -> str | None:
         return None
     from dcn.weights import check_weights_file
 
-    check_weights_file(path)
+    check_weights_file(path, section)
     return digest(path.read_bytes())
 
 

@@ -10,10 +10,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from dcn.datasets import Dataset
+from dcn.errors import InvalidMaskError, InvalidPhotographError
 from dcn.palette import class_palette, colorize, overlay, region_palette
 from dcn.regions import label_map
 from flows.image_index import IndexedImage, open_index
-from flows.inputs import open_dataset, read_photograph
+from flows.inputs import open_dataset, read_mask, read_photograph
 from flows.stage import Job
 
 RGB = npt.NDArray[np.uint8]
@@ -82,16 +83,17 @@ class ResultReader:
 
         Raises:
             InvalidPhotographError: the photograph is gone or was changed.
+            InvalidMaskError: the ground truth was changed.
+            OSError: the ground truth is gone.
 
         """
         regions = self.regions(image)
-        truth = self._dataset.read_mask(image.item, image.height, image.width) if image.labelled else None
         return ResultMaps(
             photograph=read_photograph(self._dataset, image),
             regions=regions,
             foreground=self._foreground.rows(image.row, image.row + 1)[0][regions],
             semantic=self.semantic(image),
-            truth=truth,
+            truth=read_mask(self._dataset, image),
         )
 
 
@@ -122,15 +124,20 @@ def jpeg(picture: RGB, width: int) -> bytes:
     return buffer.getvalue()
 
 
-def contact_sheet(job: Job, count: int, semantic: bool) -> bytes:
-    """Photographs in a row each, with their maps beside them, as JPEG."""
+def contact_sheet(job: Job, count: int, semantic: bool) -> bytes | None:
+    """Photographs in a row each, with their maps beside them, as JPEG; None where none can be read."""
     reader = ResultReader(job, semantic)
     cell = 160
     rows = []
     for image in reader.shown(count):
-        pictures = drawn(reader.maps(image), reader.index.summary["ignore_label"])
+        try:
+            pictures = drawn(reader.maps(image), reader.index.summary["ignore_label"])
+        except (InvalidPhotographError, InvalidMaskError, OSError):
+            continue  # the stages have said so
         cells = [np.asarray(Image.fromarray(picture).resize((cell, cell))) for picture in pictures.values()]
         rows.append(np.concatenate(cells, axis=1))
+    if not rows:
+        return None
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
     return jpeg(np.concatenate(padded), width)

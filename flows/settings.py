@@ -16,6 +16,7 @@ from dcn.presets import AttentionReduction, Precision, RegionScore, find_preset
 from flows.errors import InvalidSettingsError
 
 PositiveInt = Annotated[int, Field(ge=1)]
+RegionCount = Annotated[int, Field(ge=1, le=255, description="the most regions of an image")]
 Layer = Annotated[int, Field(description="counted from the end: -1 is the last block", lt=0)]
 
 
@@ -98,6 +99,9 @@ class TrainSettings(Section):
     resolution: Annotated[float, Field(gt=0)] = Field(
         1.0, description="of the modularity; larger: more regions"
     )
+    temperature: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="of a softmax over the cosines in the loss; empty: the cosines, as in the paper"
+    )
     iterations: PositiveInt = 2500
     batch_size: PositiveInt = 32
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
@@ -112,9 +116,6 @@ class TrainSettings(Section):
         250, description="iterations between two checkpoints of the training state"
     )
     seed: Annotated[int, Field(ge=0)] = 0
-
-
-RegionCount = Annotated[int, Field(ge=1, le=255, description="the most regions of an image")]
 
 
 class DCNSegmenter(Section):
@@ -191,7 +192,7 @@ class EmbedSettings(Section):
 class EvaluateSettings(Section):
     """The evaluations (section 4)."""
 
-    num_clusters: PositiveInt | None = Field(
+    num_clusters: RegionCount | None = Field(
         None, description="of k-means; empty: the classes without background, or 20 where there are none"
     )
     num_seeds: PositiveInt = Field(10, description="runs of k-means")

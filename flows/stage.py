@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy.typing as npt
 
+from flows.errors import DatasetChangedError
 from flows.settings import Settings
 from storage import ArraySpec, Checkpoint, Manifest, Workspace
 
@@ -31,7 +32,16 @@ class Job:
         return Workspace(Path(self.settings.workspace))
 
     def checkpoint(self, stage: str) -> Checkpoint:
-        """The checkpoint of a stage in this run."""
+        """The checkpoint of a stage in this run.
+
+        Raises:
+            DatasetChangedError: its key is not known, for the data set changed after its index was read.
+
+        """
+        if stage not in self.keys:
+            raise DatasetChangedError(
+                f"the data set changed while it was read, so {stage} has no checkpoint yet; run this again"
+            )
         return self.workspace.checkpoint(stage, self.keys[stage])
 
     def to_json(self) -> dict[str, Any]:

@@ -52,8 +52,11 @@ class BSDS500Dataset(Dataset):
             for file in files:
                 yield Item(f"{split}/{file.stem}", f"images/{split}/{file.name}", None, (split,))
 
+    def truth_file(self, item: Item) -> str:
+        return f"groundTruth/{item.id}.mat"
+
     def read_segmentations(self, item: Item, height: int, width: int) -> list[npt.NDArray[np.uint16]]:
-        path = self.root / "groundTruth" / f"{item.id}.mat"
+        path = self.root / self.truth_file(item)
         if not path.is_file():
             raise InvalidMaskError(f"there is no {path}")
         try:

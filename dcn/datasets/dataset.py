@@ -60,6 +60,10 @@ class Dataset(ABC):
 
         """
 
+    def truth_file(self, item: Item) -> str | None:
+        """File of the ground truth of a photograph, relative to the root; it need not be there."""
+        return item.mask
+
     def read_mask(self, item: Item, height: int, width: int) -> npt.NDArray[np.uint8] | None:
         """Ground truth ``[height, width]`` of a photograph of this size, None where there is none.
 

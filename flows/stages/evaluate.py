@@ -62,7 +62,10 @@ class EvaluateStage(Stage):
         return ("index", "extract", "segment", *embed, *language)
 
     def settings(self, settings: Settings) -> dict[str, Any]:
-        return {**settings.evaluate.model_dump(mode="json"), "resolution": settings.train.resolution}
+        chosen = {**settings.evaluate.model_dump(mode="json"), "resolution": settings.train.resolution}
+        if isinstance(settings.segment.segmenter, DCNSegmenter):
+            chosen["temperature"] = settings.train.temperature
+        return chosen
 
     def layout(self, job: Job) -> Layout:
         segment, extract = job.checkpoint("segment").require(), job.checkpoint("extract").require()
@@ -154,7 +157,8 @@ def _measure_modularity(
     arrays: dict[str, npt.NDArray[Any]],
 ) -> None:
     """Modularity of these photographs, and of the chosen ones what is attainable."""
-    device, resolution = choose_device(job.settings.backbone.device), job.settings.train.resolution
+    device = choose_device(job.settings.backbone.device)
+    resolution, temperature = job.settings.train.resolution, job.settings.train.temperature
     tokens = job.checkpoint("extract").array("tokens")
     assignments = job.checkpoint("segment").array("assignment")
     for images in batched(evaluated, _SEARCH_BATCH):
@@ -162,12 +166,13 @@ def _measure_modularity(
         batch = torch.from_numpy(tokens.read_ahead(rows).result()).to(device).float()  # [B, n, d]
         assignment = torch.from_numpy(assignments.read_ahead(rows).result()).to(device).float()
         if isinstance(job.settings.segment.segmenter, DCNSegmenter):  # only its assignments are cosines
-            arrays["modularity"][rows - start] = modularity(batch, assignment, resolution).cpu().numpy()
+            reached = modularity(batch, assignment, resolution, temperature)
+            arrays["modularity"][rows - start] = reached.cpu().numpy()
         hard = torch.nn.functional.one_hot(assignment.argmax(dim=-1), assignment.shape[-1])
         arrays["hard_modularity"][rows - start] = modularity(batch, hard, resolution).cpu().numpy()
         searched = [i for i, row in enumerate(rows.tolist()) if row in chosen]
         if searched:
-            best = attainable_modularity(batch[searched], job.settings.num_regions, resolution)
+            best = attainable_modularity(batch[searched], job.settings.num_regions, resolution, temperature)
             arrays["attainable"][rows[searched] - start] = best.cpu().numpy()
 
 

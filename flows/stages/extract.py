@@ -11,7 +11,7 @@ import numpy.typing as npt
 from dcn.errors import WeightsUnavailableError
 from flows import progress
 from flows.image_index import open_index
-from flows.inputs import batched, file_digest, in_threads, load_backbone, open_dataset, read_squashed
+from flows.inputs import batched, in_threads, load_backbone, open_dataset, read_squashed, weights_digest
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import ArraySpec, Manifest
@@ -29,7 +29,7 @@ class ExtractStage(Stage):
         backbone = settings.backbone
         return {
             "backbone": backbone.name,
-            "weights": file_digest(backbone.weights),
+            "weights": weights_digest(backbone.weights, "backbone"),
             "input_size": backbone.input_size,
             "token_layer": backbone.token_layer,
             "attention_block": backbone.attention_block,

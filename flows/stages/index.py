@@ -14,6 +14,7 @@ from dcn.errors import InvalidMaskError, InvalidPhotographError
 from dcn.photograph import decode_photograph
 from flows import progress
 from flows.errors import EmptyDatasetError
+from flows.image_index import digest_truth
 from flows.inputs import in_threads, open_dataset
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn
@@ -107,7 +108,7 @@ def _examine(dataset: Dataset, item: Item) -> tuple[dict[str, Any] | None, list[
     try:
         mask = dataset.read_mask(item, height, width)
         drawn = [mask] if mask is not None else dataset.read_segmentations(item, height, width)
-        mask_digest = digest(b"".join(labels.tobytes() for labels in drawn)) if drawn else None
+        mask_digest = digest_truth(drawn) if drawn else None
     except (InvalidMaskError, OSError) as error:
         problems.append({"file": item.mask or item.id, "reason": f"mask: {error}"})
     entry = {
@@ -125,7 +126,7 @@ def _listing_digest(dataset: Dataset) -> str:
     """Digest of what the file system says of all files, without reading them."""
     lines = ["\0".join([*dataset.class_names, str(dataset.ignore_label), dataset.train_split])]
     for item in dataset.items():
-        stats = [_stat(dataset.root / file) for file in (item.image, item.mask) if file]
+        stats = [_stat(dataset.root / file) for file in (item.image, dataset.truth_file(item)) if file]
         lines.append(json.dumps([asdict(item), stats]))
     return digest("\n".join(lines).encode())
 

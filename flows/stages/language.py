@@ -14,7 +14,7 @@ from dcn.prompts import class_prompts
 from flows import progress
 from flows.errors import InvalidSettingsError
 from flows.image_index import open_index
-from flows.inputs import batched, file_digest, in_threads, load_language_model, open_dataset, read_squashed
+from flows.inputs import batched, in_threads, load_language_model, open_dataset, read_squashed, weights_digest
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import ArraySpec, Manifest
@@ -23,7 +23,10 @@ _TEXT = "text.npy"
 
 
 class LanguageStage(Stage):
-    """``logits [N, n, C - 1]``: cosine of every patch with every class but the background, by MaskCLIP."""
+    """``logits [N, n, C - 1]``: cosine of every patch with every class but the background, by MaskCLIP.
+
+    Zeros where the photograph cannot be read any more.
+    """
 
     name = "language"
 
@@ -34,7 +37,7 @@ class LanguageStage(Stage):
         language = settings.language
         return {
             "model": language.model,
-            "weights": file_digest(language.weights),
+            "weights": weights_digest(language.weights, "language"),
             "input_size": language.input_size,
         }
 
@@ -82,5 +85,5 @@ class LanguageStage(Stage):
         return ShardResult({"logits": logits}, {"refused": refused})
 
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
-        refused = warn_of_refused(job.checkpoint(self.name), manifest, "was left out", warn)
+        refused = warn_of_refused(job.checkpoint(self.name), manifest, "counts as background", warn)
         return {"images": manifest.rows - refused, "refused": refused}

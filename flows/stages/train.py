@@ -102,6 +102,7 @@ class _TrainingRun:
             weight_decay=settings.weight_decay,
             max_gradient_norm=settings.max_gradient_norm,
             resolution=settings.resolution,
+            temperature=settings.temperature,
         )
         self._curve: list[StepRecord] = []
         self._checks: list[tuple[int, float]] = []
@@ -172,7 +173,10 @@ class _TrainingRun:
         values = []
         for rows in batched(self._held_out.tolist(), self._settings.batch_size):
             tokens = torch.from_numpy(self._tokens.read_ahead(rows).result()).to(self._device).float()
-            values.append(held_out_modularity(self._trainer.network, tokens, self._settings.resolution))
+            settings = self._settings
+            values.append(
+                held_out_modularity(self._trainer.network, tokens, settings.resolution, settings.temperature)
+            )
         value = torch.cat(values).mean().item()
         if not self._checks or value > max(check[1] for check in self._checks):
             weights = self._trainer.network.state_dict()

@@ -146,10 +146,31 @@ def test_attainable_modularity_is_no_less_than_a_trained_network_reaches() -> No
     tokens = make_tokens()
     for _ in range(60):
         trainer.step(tokens, list("abcd"))
-    reached = held_out_modularity(trainer.network, tokens, 1.0)
+    reached = held_out_modularity(trainer.network, tokens, 1.0, None)
     assert (attainable_modularity(tokens, 3) > reached - 0.01).all()
 
 
 def test_attainable_modularity_of_fewer_distinct_tokens_than_centers() -> None:
     tokens = torch.eye(2)[None].repeat(1, 3, 1)
     assert attainable_modularity(tokens, 5).item() == pytest.approx(0.5, abs=1e-3)
+
+
+def test_a_temperature_merges_what_plain_cosines_keep_apart() -> None:
+    """Two groups and four centers: a softmax finds two communities, cosines alone gain by using all four."""
+    generator = torch.Generator().manual_seed(0)
+    groups = torch.nn.functional.normalize(torch.randn(1, 2, 16, generator=generator), dim=-1)
+    tokens = groups.repeat_interleave(20, dim=1) + 0.05 * torch.randn(1, 40, 16, generator=generator)
+    whole = groups.repeat(1, 2, 1)
+    halves = torch.stack([tokens[0, i * 10 : i * 10 + 10].mean(dim=0) for i in range(4)])[None]
+    two, four = cosine_assignment(tokens, whole[:, :2]), cosine_assignment(tokens, halves)
+    hard_two, hard_four = (
+        torch.nn.functional.one_hot(a.argmax(-1), a.shape[-1]).float() for a in (two, four)
+    )
+    assert modularity(tokens, two, 1.0, 1e-3).item() == pytest.approx(
+        modularity(tokens, hard_two).item(), abs=1e-4
+    )
+    assert modularity(tokens, four, 1.0, 1e-3).item() == pytest.approx(
+        modularity(tokens, hard_four).item(), abs=1e-2
+    )
+    assert modularity(tokens, two, 1.0, 0.01) > modularity(tokens, four, 1.0, 0.01) + 0.05
+    assert modularity(tokens, four) > modularity(tokens, two)

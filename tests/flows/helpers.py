@@ -1,5 +1,7 @@
 """Running the stages in this process, without an orchestrator."""
 
+import sys
+
 from flows.execution import StageResult, compute_shards, run_stage
 from flows.plan import find_job, stages_up_to
 from flows.settings import Settings
@@ -14,6 +16,19 @@ def run_stages(settings: Settings, last: str | None = None) -> dict[str, StageRe
     for stage in stages_up_to(last, settings):
         results[stage] = run_stage(find_job(settings, stage), stage, compute_shards, lambda _: None)
     return results
+
+
+def command(*arguments: object) -> list[str]:
+    """The command line with these arguments."""
+    return [sys.executable, "-m", "flows", *map(str, arguments)]
+
+
+def changed(settings: Settings, **sections: dict[str, object]) -> Settings:
+    """The same settings with some values of some sections changed."""
+    values = settings.model_dump(mode="json")
+    for name, section in sections.items():
+        values[name] = {**values[name], **section} if isinstance(section, dict) else section
+    return Settings.model_validate(values)
 
 
 def digests(settings: Settings) -> dict[str, object]:

@@ -21,7 +21,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.plan import find_job
 from flows.settings import Settings
 from tests.conftest import free_port, wait_until
-from tests.flows.helpers import STAGES, digests, run_stages
+from tests.flows.helpers import STAGES, command, digests, run_stages
 
 ROOT = Path(__file__).parent.parent.parent
 MakeSettings = Callable[..., Settings]
@@ -52,10 +52,6 @@ def dcn(prefect_server: dict[str, str]) -> Callable[..., subprocess.CompletedPro
         )
 
     return run
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "flows", *map(str, arguments)]
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,13 @@ from torchmetrics.functional import accuracy, jaccard_index
 
 from dcn.errors import NonFiniteTrainingError, WeightsUnavailableError
 from dcn.network import DynamicClusteringNetwork
-from flows.errors import EmptyDatasetError
+from flows.errors import DatasetChangedError, EmptyDatasetError
 from flows.export import export_labels
 from flows.plan import find_job, states
 from flows.settings import Settings
 from storage import CheckpointDamagedError
 from tests.conftest import draw_scene
-from tests.flows.helpers import STAGES, digests, run_stages
+from tests.flows.helpers import STAGES, changed, digests, run_stages
 
 MakeSettings = Callable[..., Settings]
 
@@ -32,14 +32,6 @@ def finished(tiny_config: dict[str, object], tmp_path_factory: pytest.TempPathFa
     settings = Settings.model_validate({**tiny_config, "workspace": str(workspace)})
     run_stages(settings)
     return settings
-
-
-def changed(settings: Settings, **sections: dict[str, object]) -> Settings:
-    """The same settings with some values of some sections changed."""
-    values = settings.model_dump(mode="json")
-    for name, section in sections.items():
-        values[name] = {**values[name], **section} if isinstance(section, dict) else section
-    return Settings.model_validate(values)
 
 
 def reused(settings: Settings) -> list[str]:
@@ -351,3 +343,15 @@ def test_nan_in_tokens_names_iteration_and_photograph(finished: Settings, tmp_pa
 def test_missing_weights_stop_before_anything_is_computed(tiny_settings: MakeSettings) -> None:
     with pytest.raises(WeightsUnavailableError, match="there is no weights file .*nowhere"):
         run_stages(tiny_settings(backbone={"weights": "nowhere.safetensors"}))
+
+
+def test_a_data_set_that_changes_under_a_run_is_a_sentence(
+    photograph_folder: Path, tmp_path: Path, tiny_settings: MakeSettings
+) -> None:
+    shutil.copytree(photograph_folder / "photos", tmp_path / "photos")
+    settings = tiny_settings(dataset={"root": str(tmp_path / "photos"), "masks": None, "classes": None})
+    run_stages(settings, "index")
+    assert find_job(settings).checkpoint("extract").read_manifest() is None
+    (tmp_path / "photos" / "left" / "scene 01.png").unlink()
+    with pytest.raises(DatasetChangedError, match="extract has no checkpoint yet; run this again"):
+        find_job(settings).checkpoint("extract")
