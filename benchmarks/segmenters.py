@@ -1,10 +1,11 @@
 """Seconds per image of every segmenter, from cached tokens, on the same cores in the same run.
 
-    python -m benchmarks.segmenters [--workspace DIR] [--regions 5] [--repeats 5]
+    python -m benchmarks.segmenters [--workspace DIR] [--regions 5] [--repeats 5] [--precision bfloat16]
 
 The tokens are those of the sample photographs (focus-s14, 784 of 384), in float16 as the cache has them, each
-eight times; the network is the one that the configuration trains. Every segmenter gets them in batches of 32,
-and may do with a batch what it likes. `pixels` is timed with its clusters found.
+nine times; the network is the one that the configuration trains. Every segmenter gets them in the batches of
+the stage, after an untimed one, and may do with a batch what it likes. `pixels` is timed with its clusters
+found. The precision is that of the backbone and of the network.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ import torch
 
 from benchmarks.stages import run_up_to
 from flows.segmenters import open_segmenter
+from flows.stages.segment import SEGMENT_BATCH
 
 SEGMENTERS = ("dcn", "kmeans", "spectral", "ncut", "modularity", "pixels")
-BATCH = 32
 
 
 def main() -> None:
@@ -31,24 +32,26 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, default=Path("workspace"))
     parser.add_argument("--regions", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     arguments = parser.parse_args()
     segmenters = {}
     for name in SEGMENTERS:
         k = arguments.regions
         size = {"dcn": f"train.num_prototypes={k}", "pixels": "segment.segmenter.num_clusters=21"}
-        choice = [f"segment.segmenter.name={name}", size.get(name, f"segment.segmenter.num_regions={k}")]
+        choice = [f"backbone.precision={arguments.precision}", f"segment.segmenter.name={name}"]
+        choice += [size.get(name, f"segment.segmenter.num_regions={k}")]
         job = run_up_to("segment", "sample", choice, arguments.workspace)
         segmenters[name] = open_segmenter(job)
     tokens = job.checkpoint("extract").array("tokens").rows(0, 8)
-    tokens = np.concatenate([tokens] * 8)  # [64, n, d]
+    tokens = np.concatenate([tokens] * 9)  # [72, n, d]
     seconds: dict[str, list[float]] = {name: [] for name in SEGMENTERS}
-    for repeat in range(arguments.repeats + 1):
+    for _ in range(arguments.repeats):
         for name, segment in segmenters.items():
+            segment(tokens[:SEGMENT_BATCH], None)
             began = time.perf_counter()
-            for start in range(0, len(tokens), BATCH):
-                segment(tokens[start : start + BATCH], None)
-            if repeat:  # the first round warms up
-                seconds[name].append((time.perf_counter() - began) / len(tokens))
+            for start in range(0, len(tokens), SEGMENT_BATCH):
+                segment(tokens[start : start + SEGMENT_BATCH], None)
+            seconds[name].append((time.perf_counter() - began) / len(tokens))
     print(f"{len(tokens)} images of {tokens.shape[1]} tokens, {arguments.regions} regions, "
           f"{torch.get_num_threads()} threads, median of {arguments.repeats}")  # fmt: skip
     print("segmenter    ms per image   times as long as the DCN")

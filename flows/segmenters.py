@@ -106,13 +106,15 @@ def prepare_segmenter(job: Job) -> None:
 
 
 def _network(job: Job) -> Segmenter:
-    device = choose_device(job.settings.backbone.device)
-    network = load_model(job.checkpoint("train").files / "dcn.safetensors")[0].to(device)
+    backbone = job.settings.backbone
+    device, dtype = choose_device(backbone.device), getattr(torch, backbone.precision)
+    network = load_model(job.checkpoint("train").files / "dcn.safetensors")[0].to(device, dtype)
 
     @torch.inference_mode()
     def assign(tokens: Tokens, _: Colors | None) -> Assignment:
         batch = torch.from_numpy(tokens).to(device).float()  # [B, n, d]
-        assignment: Assignment = cosine_assignment(batch, network(batch)).cpu().numpy()
+        centers = network(batch.to(dtype)).float()  # [B, k, d]
+        assignment: Assignment = cosine_assignment(batch, centers).cpu().numpy()
         return assignment
 
     return assign

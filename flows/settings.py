@@ -80,7 +80,9 @@ class BackboneSettings(Section):
     batch_size: PositiveInt = Field(8, description="photographs or crops at once; does not change results")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     precision: Precision = Field(
-        "float32", description="bfloat16 is faster where the processor has units for it, and less exact"
+        "float32",
+        description="of the backbone, and of the network that segments; bfloat16 is faster where the "
+        "processor has units for it, and less exact",
     )
 
 
