@@ -185,7 +185,7 @@ def export(
 
 
 def _load(config: str, workspace: Path | None, overrides: list[str] | None) -> Any:
-    from flows.settings import load_settings
+    from flows.configuration import load_settings
 
     return load_settings(config, overrides, workspace)
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows.configuration import load_settings
 from flows.errors import InvalidSettingsError
 from flows.plan import find_job
-from flows.settings import Settings, load_settings
+from flows.settings import Settings
 
 # Published mIoU of k-means classification (table 1 of the paper): all of VOC 2012, DINO ViT-S/8.
 PUBLISHED = {"dcn": "47.1 ± 2.4", "spectral": "30.8 ± 2.7"}
@@ -63,7 +64,7 @@ def sweep_variants(
     """Every combination of the values of some settings.
 
     Args:
-        config: see :func:`flows.settings.load_settings`.
+        config: see :func:`flows.configuration.load_settings`.
         overrides: likewise.
         workspace: likewise.
         over: ``section.name=value,value,...`` each.

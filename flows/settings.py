@@ -9,11 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from dcn.presets import AttentionReduction, Precision, RegionScore, find_preset
-from flows.errors import InvalidSettingsError
 
 PositiveInt = Annotated[int, Field(ge=1)]
 RegionCount = Annotated[int, Field(ge=1, le=255, description="the most regions of an image")]
@@ -292,87 +290,3 @@ class Settings(Section):
             missing = {key: value for key, value in values.items() if getattr(section, key) is None}
             sections[name] = section.model_copy(update=missing)
         return self.model_copy(update=sections)
-
-
-def load_settings(
-    config: str | Path, overrides: list[str] | None = None, workspace: Path | None = None
-) -> Settings:
-    """Read a configuration.
-
-    Args:
-        config: a YAML file, or the name of a configuration that comes with the package.
-        overrides: ``section.name=value`` each, the value in YAML.
-        workspace: instead of the configuration's.
-
-    Raises:
-        InvalidSettingsError: with the name of the setting, its value and what is allowed.
-
-    """
-    values = _read_yaml(_find_config(config))
-    for override in overrides or []:
-        _apply(values, override)
-    if workspace is not None:
-        values["workspace"] = str(workspace)
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        raise InvalidSettingsError(f"{config}: {describe(error)}") from error
-
-
-def config_names() -> list[str]:
-    """Names of the configurations that come with the package."""
-    return sorted(path.stem for path in _CONFIGS.glob("*.yaml"))
-
-
-def describe(error: ValidationError) -> str:
-    """One line per wrong setting: its name, what is wrong, its value."""
-    lines = []
-    for problem in error.errors():
-        # The tag of a union is in the location (dataset.voc2012.root); the user wrote dataset.root.
-        place = [str(part) for part in problem["loc"]]
-        if len(place) > 1 and place[0] == "dataset":
-            place.pop(1)
-        shown = "" if problem["type"] == "missing" else f", not {problem['input']!r}"
-        lines.append(f"{'.'.join(place)}: {problem['msg']}{shown}")
-    return "\n".join(lines)
-
-
-_CONFIGS = Path(__file__).parent / "configs"
-
-
-def _find_config(config: str | Path) -> Path:
-    path = Path(config)
-    if path.is_file():
-        return path
-    packaged = _CONFIGS / f"{config}.yaml"
-    if str(config) in config_names():
-        return packaged
-    raise InvalidSettingsError(
-        f"there is no configuration {config}; give a YAML file or one of {', '.join(config_names())}"
-    )
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidSettingsError(f"{path} is not readable YAML: {error}") from error
-    if values is not None and not isinstance(values, dict):
-        raise InvalidSettingsError(f"{path} holds a {type(values).__name__}, not sections of settings")
-    return values or {}
-
-
-def _apply(values: dict[str, Any], override: str) -> None:
-    name, separator, text = override.partition("=")
-    if not separator or not name:
-        raise InvalidSettingsError(f"--set {override}: write section.name=value")
-    *sections, last = name.split(".")
-    target = values
-    for section in sections:
-        target = target.setdefault(section, {})
-        if not isinstance(target, dict):
-            raise InvalidSettingsError(f"--set {override}: {section} is no section")
-    try:
-        target[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InvalidSettingsError(f"--set {override}: the value is not YAML: {error}") from error

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from dcn.regions import label_map
+from flows.configuration import load_settings
 from flows.image_index import open_index
 from flows.inputs import open_dataset
 from flows.plan import find_job
-from flows.settings import Settings, load_settings
+from flows.settings import Settings
 from tests.flows.helpers import run_stages
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]

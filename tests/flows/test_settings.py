@@ -6,9 +6,10 @@ import pytest
 import yaml
 
 from dcn.presets import PRESETS
+from flows.configuration import config_names, load_settings
 from flows.errors import InvalidSettingsError
 from flows.plan import STAGES
-from flows.settings import Settings, config_names, load_settings
+from flows.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -84,6 +85,7 @@ def write(tmp_path: Path, text: str) -> Path:
         ("dataset: {name: folder, root: a, split: val}", "dataset.split: Extra inputs are not permitted"),
         ("backbone: {token_layer: 3}", "backbone.token_layer: Input should be less than 0, not 3"),
         ("segment: {attention_reduction: median}", "segment.attention_reduction: .*'max', 'mean' or 'min', not 'median'"),
+        ("segment: {segmenter: {name: kmeans, num_regions: 0}}", r"segment.segmenter.num_regions: Input should be"),
         ("[1, 2]", "holds a list, not sections of settings"),
         ("a: [", "is not readable YAML"),
     ],
