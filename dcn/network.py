@@ -133,3 +133,10 @@ class DynamicClusteringNetwork(nn.Module):
         for block in self.self_updates:
             assert isinstance(block, UpdateBlock)
             nn.init.zeros_(block.attention.output.weight)
+
+
+@torch.inference_mode()
+def image_centers(network: DynamicClusteringNetwork, tokens: Tensor) -> Tensor:
+    """Cluster centers ``[B, k, d]`` float32 of tokens ``[B, n, d]``, in the precision of the network."""
+    centers: Tensor = network(tokens.to(network.prototypes.dtype))
+    return centers.float()

@@ -82,7 +82,13 @@ def find_preset(name: str) -> Preset:
         return PRESETS[name]
     import timm
 
+    architecture, _, tag = name.partition(".")
     if timm.is_model(name):
+        known = timm.list_models(f"{architecture}.*", pretrained=True)
+        if tag and name not in known:
+            raise UnknownModelError(
+                f"backbone {name!r}: timm has no weights {tag!r} of it, only {', '.join(known) or 'none'}"
+            )
         if timm.model_entrypoint(name).__module__ not in _VIT_MODULES:
             raise UnknownModelError(f"backbone {name!r} is a model of timm, but not a ViT with a CLS token")
         return Preset(name)

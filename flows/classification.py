@@ -105,6 +105,9 @@ def _neighbors(job: Job, index: ImageIndex, queries: Regions, warn: Warn) -> dic
     if not bank.overlap.any():
         warn(f"k-NN has no figures: no photograph of the split {split} has ground truth")
         return {}
+    missing = int((~bank.embedded).sum())
+    if missing and split != index.summary["evaluate_split"]:
+        warn(f"{missing} regions of the split {split} have no embedding, so the bank of k-NN lacks them")
     return knn_figures(bank, queries, job.settings.evaluate.neighbors)
 
 

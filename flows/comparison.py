@@ -10,7 +10,7 @@ from typing import Any
 from flows.configuration import load_settings
 from flows.errors import InvalidSettingsError
 from flows.plan import find_job
-from flows.settings import Settings
+from flows.settings import Settings, TrainSettings
 
 # Published mIoU of k-means classification (table 1 of the paper): all of VOC 2012, DINO ViT-S/8.
 PUBLISHED = {"dcn": "47.1 ± 2.4", "spectral": "30.8 ± 2.7"}
@@ -37,7 +37,8 @@ class Variant:
 def segmenter_variants(settings: Settings) -> list[Variant]:
     """Every segmenter of ``compare`` with every number of regions.
 
-    ``pixels`` has a number of its own and ``modularity`` finds one, so each is run once. What tells nothing
+    ``pixels`` has a number of its own and ``modularity`` finds one, so each is run once. The one that
+    ``segment`` names has the options that stand there, the others their defaults. What tells nothing
     of a rival is left out: the attainable modularity, and language.
     """
     variants = []
@@ -46,7 +47,8 @@ def segmenter_variants(settings: Settings) -> list[Variant]:
     for name in settings.compare.segmenters:
         for k in numbers.get(name, settings.compare.num_regions):
             changed = settings.model_dump(mode="json")
-            changed["segment"]["segmenter"] = {"name": name}
+            if name != settings.segment.segmenter.name:
+                changed["segment"]["segmenter"] = {"name": name}
             if name == "dcn":
                 changed["train"]["num_prototypes"] = k
             elif k is not None:
@@ -94,13 +96,15 @@ def comparison_row(variant: Variant) -> dict[str, Any]:
     segment = job.checkpoint("segment").require().summary
     kmeans, bound = results["kmeans"], results.get("upper_bound", {})
     segmentation = results["segmentation"]
-    on_voc = variant.settings.dataset.name == "voc2012"
+    published = variant.settings.dataset.name == "voc2012" and (
+        variant.settings.num_regions == TrainSettings().num_prototypes
+    )
     return {
         "name": variant.name,
         "group": variant.group,
         "kmeans_miou": kmeans.get("miou"),
         "kmeans_miou_deviation": kmeans.get("miou_deviation") if kmeans["seeds"] > 1 else None,
-        "published_miou": PUBLISHED.get(variant.group) if on_voc else None,
+        "published_miou": PUBLISHED.get(variant.group) if published else None,
         "knn_miou": results.get("knn", {}).get(str(_NEIGHBORS), {}).get("miou"),
         "upper_bound_miou": bound.get("miou"),
         "upper_bound_accuracy": bound.get("accuracy"),
@@ -118,7 +122,7 @@ def comparison_row(variant: Variant) -> dict[str, Any]:
 COLUMNS = {
     "k-means mIoU": "kmeans_miou",
     "published, VOC 2012 with DINO": "published_miou",
-    "k-NN mIoU": "knn_miou",
+    f"k-NN mIoU, k = {_NEIGHBORS}": "knn_miou",
     "upper bound mIoU": "upper_bound_miou",
     "upper bound accuracy": "upper_bound_accuracy",
     "foreground IoU": "foreground_iou",

@@ -15,6 +15,7 @@ from storage import Manifest
 
 # Runs the given shards of a stage, anywhere.
 RunShards = Callable[[Job, str, list[int]], None]
+_MAX_WARNINGS = 100
 _SOFTWARE = ("dynamic-clustering-network", "torch", "timm", "zarr", "tensorstore", "numpy", "scikit-learn")
 
 
@@ -26,14 +27,17 @@ class StageResult:
         stage: its name.
         reused: the checkpoint was complete already; nothing was computed.
         manifest: of the complete checkpoint.
-        warnings: what a person should know.
 
     """
 
     stage: str
     reused: bool
     manifest: Manifest
-    warnings: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know of its content."""
+        return self.manifest.warnings
 
 
 def run_stage(
@@ -52,6 +56,8 @@ def run_stage(
     definition, checkpoint = STAGES[stage], job.checkpoint(stage)
     manifest = checkpoint.read_manifest()
     if manifest is not None and manifest.complete:
+        for message in manifest.warnings:
+            warn(message)
         return StageResult(stage, True, manifest)
     warnings: list[str] = []
 
@@ -73,11 +79,17 @@ def run_stage(
             progress.start(stage, manifest.rows, manifest.rows - sum(stop - start for start, stop in ranges))
             run_shards(job, stage, missing)
         summary = definition.complete(job, manifest, note)
-        manifest = checkpoint.finish(summary, time.monotonic() - began)
+        manifest = checkpoint.finish(summary, time.monotonic() - began, _shortened(warnings))
     except BaseException:
         checkpoint.add_seconds(time.monotonic() - began)
         raise
-    return StageResult(stage, False, manifest, tuple(warnings))
+    return StageResult(stage, False, manifest)
+
+
+def _shortened(warnings: list[str]) -> list[str]:
+    """As many as a person reads: a manifest stays small, however much of a data set is unreadable."""
+    more = len(warnings) - _MAX_WARNINGS
+    return [*warnings[:_MAX_WARNINGS], f"and {more} more"] if more > 0 else warnings
 
 
 def compute_shards(job: Job, stage: str, shards: list[int]) -> dict[str, Any]:

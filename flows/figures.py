@@ -40,12 +40,12 @@ def headline_figures(results: dict[str, Any]) -> list[dict[str, str]]:
         figures += [
             (
                 "k-means mIoU",
-                f"{kmeans['miou']:.3f} ± {kmeans['miou_deviation']:.3f}",
+                _mean(kmeans, "miou"),
                 f"{kmeans['clusters']} clusters, {kmeans['seeds']} seeds",
             ),
             (
                 "k-means pixel accuracy",
-                f"{kmeans['accuracy']:.3f} ± {kmeans['accuracy_deviation']:.3f}",
+                _mean(kmeans, "accuracy"),
                 "over the same seeds",
             ),
             ("upper bound mIoU", f"{bound['miou']:.3f}", "every region given its majority class"),
@@ -57,8 +57,8 @@ def headline_figures(results: dict[str, Any]) -> list[dict[str, str]]:
             ),
         ]
         if results.get("knn"):
-            k, best = max(results["knn"].items(), key=lambda item: item[1]["miou"])
-            figures.append(("k-NN mIoU", f"{best['miou']:.3f}", f"best of all k, at k = {k}"))
+            k = "5" if "5" in results["knn"] else next(iter(results["knn"]))
+            figures.append(("k-NN mIoU", f"{results['knn'][k]['miou']:.3f}", f"at k = {k}"))
         for scope, angles in (("within a photograph", "single_images"), ("over all", "data_set")):
             found = results["angles"][angles]
             figures.append(
@@ -86,6 +86,11 @@ def protocols(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
     found |= {titles[name]: figures for name, figures in results.get("language", {}).items()}
     return {**found, "upper bound": results["upper_bound"]}
+
+
+def _mean(kmeans: dict[str, Any], name: str) -> str:
+    deviation = f" ± {kmeans[f'{name}_deviation']:.3f}" if kmeans["seeds"] > 1 else ""
+    return f"{kmeans[name]:.3f}{deviation}"
 
 
 def _optional(value: float | None, digits: int = 3) -> str:

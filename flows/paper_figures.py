@@ -18,10 +18,11 @@ from dcn.figures.qualitative import SegmentedPhotograph, qualitative_figure
 from dcn.figures.retrieval import RegionView, Retrieval, nearest_regions, retrieval_figure
 from dcn.figures.similarity import Query, TokenImage, query_patch, similarity_figure
 from dcn.figures.tokens_tsne import ClusteredImage, tokens_tsne_figure
-from dcn.model_file import load_model
+from dcn.network import image_centers
 from flows.image_index import IndexedImage
 from flows.pictures import ResultMaps, ResultReader
 from flows.region_table import read_regions
+from flows.segmenters import load_network
 from flows.settings import DCNSegmenter
 from flows.stage import Job
 
@@ -101,8 +102,7 @@ def _clustered(job: Job, one: ShownImage) -> ClusteredImage:
     tokens = job.checkpoint("extract").array("tokens").rows(row, row + 1)[0].astype(np.float32)
     assignment = job.checkpoint("segment").array("assignment").rows(row, row + 1)[0]
     if isinstance(job.settings.segment.segmenter, DCNSegmenter):
-        network, _ = load_model(job.checkpoint("train").files / "dcn.safetensors")
-        centers = network(torch.from_numpy(tokens)[None])[0].numpy()
+        centers = image_centers(load_network(job), torch.from_numpy(tokens)[None])[0].numpy()
     else:  # others have no centers of their own: the mean directions of their regions
         members = np.eye(assignment.shape[1], dtype=np.float32)[assignment.argmax(axis=1)]  # [n, k]
         centers = normalize(members.T @ normalize(tokens))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +56,7 @@ class ResultReader:
         segment = job.checkpoint("segment")
         self._assignment = segment.array("assignment")
         self._foreground = segment.array("foreground")
+        self._area = segment.array("area")
         path = job.checkpoint("evaluate").files / "semantic.npy" if semantic else None
         self._semantic = None if path is None else np.load(path, mmap_mode="r", allow_pickle=False)
 
@@ -63,6 +65,11 @@ class ResultReader:
         rows = self.index.split_rows(self.index.summary["evaluate_split"])
         places = np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(np.int64)
         return [self.index.image(int(row)) for row in rows[places]]
+
+    def segmented(self) -> Iterator[IndexedImage]:
+        """Every photograph that has regions."""
+        area = self._area.rows(0, len(self.index))  # [N, k]
+        return (image for image in self.index.images() if area[image.row].any())
 
     def regions(self, image: IndexedImage) -> npt.NDArray[np.uint8]:
         """Cluster of every pixel, ``[H, W]``."""

@@ -126,11 +126,12 @@ def _make_flow(name: str, run: Callable[[Settings], list[StageRecord]], descript
 def _stage_flow(stage: str) -> SettingsFlow:
     def run(settings: Settings) -> list[StageRecord]:
         records = []
+        job = find_job(settings, stage)
         for earlier in stages_up_to(stage, settings)[:-1]:
-            job = find_job(settings, earlier)
             manifest = job.checkpoint(earlier).read_manifest()
             if manifest is None or not manifest.complete:
                 records.extend(FLOWS[earlier](**sections(settings)))
+                job = find_job(settings, stage)  # the keys after an index are known once it is there
         return [*records, _run_stage(stage, settings)]
 
     return _make_flow(stage, run, inspect.getdoc(STAGES[stage]) or "")

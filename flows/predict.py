@@ -14,9 +14,11 @@ from dcn.backbone import Backbone, squash
 from dcn.errors import InvalidPhotographError
 from dcn.model_file import load_model
 from dcn.modularity import cosine_assignment
+from dcn.network import image_centers
 from dcn.palette import overlay, region_palette, save_palette_png
 from dcn.photograph import decode_photograph
 from dcn.regions import label_map
+from flows.errors import FlowError
 from flows.inputs import choose_device
 
 
@@ -51,20 +53,29 @@ def predict(
         device: see ``backbone.device``.
 
     Raises:
+        FlowError: a result would replace one of the photographs.
         InvalidModelFileError: the model is none.
         WeightsUnavailableError: of its backbone.
 
     """
+    names = _output_names(images)
+    photographs = {image.resolve() for image in images}
+    for image, name in names.items():
+        for path in (output / f"{name}.png", output / f"{name}-overlay.jpg"):
+            if path.resolve() in photographs:
+                raise FlowError(
+                    f"the result of {image} would replace the photograph {path}; choose another --output"
+                )
     if model.is_dir():
         inside = [model / "files" / "dcn.safetensors", model / "dcn.safetensors"]
         model = next((path for path in inside if path.is_file()), inside[0])
     network, description = load_model(model)
     device = choose_device(device)
-    network = network.to(device)
     trained = description.backbone
+    precision = trained.get("precision", "float32")
+    network = network.to(device, getattr(torch, precision))
     local = weights or (Path(trained["weights"]) if trained["weights"] else None)
-    backbone, _ = Backbone.from_preset(trained["name"], local, device, trained.get("precision", "float32"))
-    names = _output_names(images)
+    backbone, _ = Backbone.from_preset(trained["name"], local, device, precision)
     for image in images:
         try:
             photograph = decode_photograph(image.read_bytes())
@@ -75,8 +86,8 @@ def predict(
             continue
         inputs = backbone.preprocess(squash(photograph, trained["input_size"])[None])
         features = backbone.features(inputs, trained["token_layer"], trained["attention_block"])
-        with torch.inference_mode():
-            assignment = cosine_assignment(features.tokens, network(features.tokens))[0]  # [n, k]
+        tokens = features.tokens.float()
+        assignment = cosine_assignment(tokens, image_centers(network, tokens))[0]  # [n, k]
         labels = label_map(assignment.half().cpu().numpy(), *photograph.shape[:2])
         path = output / f"{names[image]}.png"
         save_palette_png(labels, region_palette(), path)

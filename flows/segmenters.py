@@ -15,6 +15,7 @@ import torch
 
 from dcn.model_file import load_model
 from dcn.modularity import cosine_assignment
+from dcn.network import DynamicClusteringNetwork, image_centers
 from dcn.segmenters.kmeans import kmeans_assignment
 from dcn.segmenters.louvain import louvain_assignment
 from dcn.segmenters.ncut import ncut_assignment
@@ -105,16 +106,20 @@ def prepare_segmenter(job: Job) -> None:
     checkpoint.write_file(_CENTERS, buffer.getvalue())
 
 
+def load_network(job: Job) -> DynamicClusteringNetwork:
+    """The trained network of a run, in the precision in which it segments."""
+    network, _ = load_model(job.checkpoint("train").files / "dcn.safetensors")
+    return network.to(getattr(torch, job.settings.backbone.precision))
+
+
 def _network(job: Job) -> Segmenter:
-    backbone = job.settings.backbone
-    device, dtype = choose_device(backbone.device), getattr(torch, backbone.precision)
-    network = load_model(job.checkpoint("train").files / "dcn.safetensors")[0].to(device, dtype)
+    device = choose_device(job.settings.backbone.device)
+    network = load_network(job).to(device)
 
     @torch.inference_mode()
     def assign(tokens: Tokens, _: Colors | None) -> Assignment:
         batch = torch.from_numpy(tokens).to(device).float()  # [B, n, d]
-        centers = network(batch.to(dtype)).float()  # [B, k, d]
-        assignment: Assignment = cosine_assignment(batch, centers).cpu().numpy()
+        assignment: Assignment = cosine_assignment(batch, image_centers(network, batch)).cpu().numpy()
         return assignment
 
     return assign

@@ -7,9 +7,9 @@ Unknown keys are errors. A setting that is None takes the default of the backbon
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dcn.presets import AttentionReduction, Precision, RegionScore, find_preset
 
@@ -196,7 +196,9 @@ class EvaluateSettings(Section):
         None, description="of k-means; empty: the classes without background, or 20 where there are none"
     )
     num_seeds: PositiveInt = Field(10, description="runs of k-means")
-    neighbors: tuple[PositiveInt, ...] = Field((1, 3, 5, 10), description="k of the k-NN retrieval")
+    neighbors: tuple[PositiveInt, ...] = Field(
+        (1, 3, 5, 10), min_length=1, description="k of the k-NN retrieval"
+    )
     attainable_images: Annotated[int, Field(ge=0)] = Field(
         128, description="evaluated images whose attainable modularity is searched; 0: none"
     )
@@ -233,6 +235,12 @@ class RunnerSettings(Section):
     kind: Literal["threads", "dask"] = "threads"
     workers: PositiveInt = Field(1, description="tasks at once; a thread already uses all cores")
     address: str | None = Field(None, description="of a running Dask scheduler, as tcp://host:8786")
+
+    @model_validator(mode="after")
+    def _check_address(self) -> Self:
+        if self.address is not None and self.kind != "dask":
+            raise ValueError("an address is that of a Dask scheduler; set runner.kind to dask")
+        return self
 
 
 class Settings(Section):

@@ -41,11 +41,12 @@ class Manifest:
         rows: images, the first dimension of every array.
         shard_rows: images in one shard.
         arrays: the arrays, see :class:`ArraySpec`.
-        provenance: who made it with what: versions of the software, and names that explain the keys.
+        provenance: who made it with what: versions of the software.
         created: when it was begun, ISO 8601 in UTC.
         complete: it is finished and will never change.
         seconds: how long the work took, over all attempts.
         summary: the figures of the stage.
+        warnings: what a person should know of its content.
 
     """
 
@@ -61,6 +62,7 @@ class Manifest:
     complete: bool = False
     seconds: float = 0.0
     summary: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def num_shards(self) -> int:
@@ -127,6 +129,7 @@ class Checkpoint:
                 ArraySpec(a["name"], tuple(a["row_shape"]), a["dtype"], tuple(a["dimensions"]))
                 for a in content["arrays"]
             )
+            content["warnings"] = tuple(content.get("warnings", ()))
             return Manifest(**content)
         except (KeyError, TypeError) as error:
             raise CheckpointDamagedError(f"{self.path}/manifest.json is incomplete: {error}") from error
@@ -164,7 +167,7 @@ class Checkpoint:
             self._write_manifest(manifest)
         return current
 
-    def finish(self, summary: Mapping[str, Any], seconds: float) -> Manifest:
+    def finish(self, summary: Mapping[str, Any], seconds: float, warnings: Sequence[str] = ()) -> Manifest:
         """Record that everything is there."""
         manifest = self.read_manifest()
         if manifest is None:
@@ -172,7 +175,13 @@ class Checkpoint:
         missing = self.missing_shards(manifest)
         if missing:
             raise StorageError(f"the checkpoint {self.path} still lacks shards {missing[:10]}")
-        manifest = replace(manifest, complete=True, seconds=manifest.seconds + seconds, summary=dict(summary))
+        manifest = replace(
+            manifest,
+            complete=True,
+            seconds=manifest.seconds + seconds,
+            summary=dict(summary),
+            warnings=tuple(warnings),
+        )
         self._write_manifest(manifest)
         return manifest
 

@@ -48,6 +48,12 @@ class VOC2012Dataset(Dataset):
         augmented = any((self._lists / name).is_file() for name in _LISTS["train_aug"])
         self.train_split = train_split or ("train_aug" if augmented else "train")
         self.evaluate_split = evaluate_split
+        masks = folder / _MASK_FOLDERS["train_aug"]
+        if self.train_split == "train_aug" and not masks.is_dir():
+            raise InvalidDatasetError(
+                f"the split train_aug needs the masks of SBD in {masks}; put them there, or set "
+                f"dataset.train_split to train"
+            )
 
     def items(self) -> Iterator[Item]:
         members: dict[str, list[str]] = {}

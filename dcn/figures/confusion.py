@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from dcn.figures.grid import plain
+
 _INCHES = 4.6
 
 
@@ -25,14 +27,14 @@ def confusion_figure(
     rows = -(-len(matrices) // columns)
     figure = Figure(figsize=(columns * _INCHES, rows * _INCHES), layout="constrained")
     cells = figure.subplots(rows, columns, squeeze=False).ravel()
-    ticks = range(len(class_names))
+    ticks, names = range(len(class_names)), [plain(name) for name in class_names]
     for cell, (title, matrix) in zip(cells, matrices.items(), strict=False):
         pixels = matrix.sum(axis=0)[:, None]
         shares = np.divide(matrix.T, pixels, out=np.zeros(matrix.shape), where=pixels > 0)
         cell.imshow(shares, vmin=0, vmax=1, cmap="viridis")
         cell.set_title(title, fontsize=9)
-        cell.set_xticks(ticks, class_names, rotation=90, fontsize=6)
-        cell.set_yticks(ticks, class_names, fontsize=6)
+        cell.set_xticks(ticks, names, rotation=90, fontsize=6)
+        cell.set_yticks(ticks, names, fontsize=6)
         cell.set_xlabel("predicted", fontsize=7)
         cell.set_ylabel("true", fontsize=7)
     for cell in cells[len(matrices) :]:

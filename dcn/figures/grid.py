@@ -71,3 +71,8 @@ def show(cell: Axes, picture: RGB) -> None:
 def keep_box(cell: Axes) -> None:
     """Leave room around a picture, not around its cell, so that all cells of a row are alike."""
     cell.set_aspect("equal", adjustable="datalim")
+
+
+def plain(text: str) -> str:
+    """Text of a user, of which matplotlib takes nothing for mathematics."""
+    return text.replace("$", r"\$")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from dcn.figures.grid import RGB, cell_aspect, picture_grid, show
+from dcn.figures.grid import RGB, cell_aspect, picture_grid, plain, show
 from dcn.palette import class_palette, colorize, overlay, region_palette
 
 _CELL_INCHES = 2.4
@@ -75,7 +75,7 @@ def qualitative_figure(
             Patch(
                 facecolor=palette[label] / 255,
                 edgecolor="gray",
-                label="ignored" if label == ignore_label else _class_name(label, class_names),
+                label="ignored" if label == ignore_label else plain(_class_name(label, class_names)),
             )
             for label in classes
         ]

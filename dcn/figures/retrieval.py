@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from dcn.figures.grid import RGB, picture_grid, show
+from dcn.figures.grid import RGB, picture_grid, plain, show
 from dcn.modularity import cosine_assignment
 from dcn.regions import region_boxes
 
@@ -116,7 +116,7 @@ def _frame(query: RegionView, neighbor: RegionView) -> str:
 def _show(cell: Axes, region: RegionView, color: str) -> None:
     show(cell, region_crop(region))
     cell.set_axis_on()
-    cell.set(xticks=[], yticks=[], xlabel=region.class_name or "")
+    cell.set(xticks=[], yticks=[], xlabel=plain(region.class_name or ""))
     cell.spines[:].set(color=color, linewidth=3)
 
 

@@ -54,7 +54,7 @@ class EvaluateStage(Stage):
     """
 
     name = "evaluate"
-    version = 2
+    version = 3
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         embed = () if settings.regions_are_classes else ("embed",)
@@ -64,7 +64,8 @@ class EvaluateStage(Stage):
     def settings(self, settings: Settings) -> dict[str, Any]:
         chosen = {**settings.evaluate.model_dump(mode="json"), "resolution": settings.train.resolution}
         if isinstance(settings.segment.segmenter, DCNSegmenter):
-            chosen["temperature"] = settings.train.temperature
+            return {**chosen, "temperature": settings.train.temperature}
+        del chosen["attainable_images"]  # a share of it is defined for assignments by cosines only
         return chosen
 
     def layout(self, job: Job) -> Layout:
@@ -178,6 +179,8 @@ def _measure_modularity(
 
 def _attainable_rows(job: Job, index: ImageIndex) -> npt.NDArray[np.int64]:
     """Rows of the evaluated split, evenly spread, whose attainable modularity is searched."""
+    if not isinstance(job.settings.segment.segmenter, DCNSegmenter):
+        return np.zeros(0, dtype=np.int64)
     rows = index.split_rows(index.summary["evaluate_split"])
     count = min(len(rows), job.settings.evaluate.attainable_images)
     return rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)] if count else rows[:0]
@@ -200,10 +203,8 @@ def _segmentation_figures(
         figures |= {
             "attainable_modularity": float(attainable[searched].mean()),
             "attainable_images": int(searched.sum()),
+            "share_of_attainable": float(reached[searched].mean() / attainable[searched].mean()),
         }
-        if "modularity" in figures:
-            share = reached[searched].mean() / attainable[searched].mean()
-            figures["share_of_attainable"] = float(share)
     if any(spec.name == "segmentation" for spec in manifest.arrays):
         scores = checkpoint.array("segmentation").rows(0, manifest.rows)[rows]
         names = ("covering", "rand_index", "variation_of_information")

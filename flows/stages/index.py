@@ -35,6 +35,7 @@ class IndexStage(Stage):
     """
 
     name = "index"
+    version = 2
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         return ()
@@ -87,7 +88,13 @@ class IndexStage(Stage):
             "train_split": dataset.train_split,
             "evaluate_split": dataset.evaluate_split,
             "images_per_part": per_part,
-            "content": content_key({"parts": content, "classes": dataset.class_names}),
+            "content": content_key(
+                {
+                    "parts": content,
+                    "classes": dataset.class_names,
+                    "splits": [dataset.train_split, dataset.evaluate_split],
+                }
+            ),
         }
 
     def identity(self, manifest: Manifest) -> str:

@@ -28,12 +28,13 @@ class ReportStage(Stage):
     """``report.html``: figures, pictures, curves, what was refused, and where everything came from."""
 
     name = "report"
-    version = 2
+    version = 3
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         trained = ("train",) if isinstance(settings.segment.segmenter, DCNSegmenter) else ()
         embed = () if settings.regions_are_classes else ("embed",)
-        return ("index", "extract", *trained, "segment", *embed, "evaluate")
+        language = () if settings.language.model is None else ("language",)
+        return ("index", "extract", *trained, "segment", *embed, *language, "evaluate")
 
     def settings(self, settings: Settings) -> dict[str, Any]:
         return {**settings.report.model_dump(mode="json"), "template": template_digest(_TEMPLATE)}
@@ -58,9 +59,10 @@ class ReportStage(Stage):
             _TEMPLATE,
             dataset=job.settings.dataset.name,
             segmenter=job.settings.segment.segmenter.name,
+            regions_are_classes=job.settings.regions_are_classes,
             figures=headline_figures(results),
             photographs=photographs,
-            columns=list(photographs[0]["pictures"]) if photographs else [],
+            columns=list(dict.fromkeys(name for one in photographs for name in one["pictures"])),
             plots=[*_training_plots(job), _regions_histogram(job, reader)],
             protocols=protocols(results),
             classes=_classes(reader, results),
@@ -71,6 +73,12 @@ class ReportStage(Stage):
                 for one in paper_figures(job, reader, shown)
             ],
             refused=list(reader.index.refused()),
+            warnings=[
+                (stage, warning)
+                for stage in self.inputs(job.settings)
+                for warning in job.checkpoint(stage).require().warnings
+                if stage != "index"  # those are what was refused
+            ],
             provenance=_provenance(job, self.inputs(job.settings)),
         )
         path = job.checkpoint(self.name).write_file("report.html", page)

@@ -34,7 +34,7 @@ class SegmentStage(Stage):
     """
 
     name = "segment"
-    version = 2
+    version = 3
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         trained = ("train",) if isinstance(settings.segment.segmenter, DCNSegmenter) else ()

@@ -166,6 +166,10 @@ def test_unknown_names() -> None:
         find_preset("dyno-s8")
     with pytest.raises(UnknownModelError, match="'resnet18' is a model of timm, but not a ViT"):
         find_preset("resnet18")
+    with pytest.raises(
+        UnknownModelError, match=r"no weights 'dyno' of it, only .*vit_small_patch16_224.dino"
+    ):
+        find_preset("vit_small_patch16_224.dyno")
 
 
 def test_a_vit_without_cls_token_is_refused(tmp_path: Path) -> None:

@@ -56,6 +56,13 @@ def test_voc_without_sbd(voc: Path) -> None:
         list(VOC2012Dataset(voc, "train_aug").items())
 
 
+def test_voc_with_a_list_but_without_masks_of_sbd(voc: Path) -> None:
+    (voc / "VOCdevkit/VOC2012/SegmentationClassAug").rename(voc / "elsewhere")
+    with pytest.raises(InvalidDatasetError, match=r"needs the masks of SBD in .*SegmentationClassAug"):
+        VOC2012Dataset(voc)
+    assert VOC2012Dataset(voc, "train").train_split == "train"
+
+
 def test_voc_splits_may_overlap(voc: Path) -> None:
     items = {item.id: item.splits for item in VOC2012Dataset(voc, "trainval", "val").items()}
     assert items == {"a": ("trainval",), "b": ("trainval",), "c": ("trainval", "val")}

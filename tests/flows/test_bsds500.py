@@ -15,7 +15,7 @@ from flows.export import export_labels
 from flows.plan import find_job
 from flows.settings import Settings
 from tests.conftest import draw_scene
-from tests.flows.helpers import run_stages
+from tests.flows.helpers import changed, run_stages
 
 SPLITS = {"train": (1, 2, 3), "test": (4, 5, 6, 7, 8)}
 NAMES = ("covering", "rand_index", "variation_of_information")
@@ -184,3 +184,14 @@ def test_ground_truth_that_changes_between_runs_is_measured_anew(
     assert not results["index"].reused
     check(results["evaluate"], recomputed(bsds, SPLITS["test"], exported(settings)))
     assert results["evaluate"].manifest.summary["segmentation"]["covering"] != before["covering"]
+
+
+def test_swapped_splits_share_nothing_but_the_photographs(bsds: Path, tiny_config: dict[str, Any]) -> None:
+    keys = []
+    for train, evaluated in (("train", "test"), ("test", "train")):
+        settings = make_settings(tiny_config, bsds)
+        dataset = {"train_split": train, "evaluate_split": evaluated}
+        settings = changed(settings, dataset=dataset)
+        run_stages(settings, "index")
+        keys.append(find_job(settings).keys)
+    assert all(keys[0][stage] != keys[1][stage] for stage in ("index", "segment", "evaluate"))

@@ -105,6 +105,13 @@ def test_predict_agrees_with_the_pipeline(dcn, ran: Settings, tmp_path: Path) ->
         "predict", photograph, tmp_path / "broken.jpg", tmp_path / "gone.png", tmp_path / "[red] $(touch x) & <b>.png",
         "--model", job.checkpoint("train").path, "--output", tmp_path / "out",
     )  # fmt: skip
+    shutil.copy(photograph, tmp_path / "scene.png")
+    refused = dcn(
+        "predict", tmp_path / "scene.png", "--model", job.checkpoint("train").path, "--output", tmp_path
+    )
+    assert refused.returncode == 1
+    assert "scene.png would replace" in refused.stderr.replace("\n", " ")
+    assert (tmp_path / "scene.png").read_bytes() == photograph.read_bytes()
     assert result.returncode == 1
     assert "broken.jpg: the file is not an image of a known format" in result.stderr
     assert "gone.png: No such file or directory" in result.stderr

@@ -14,8 +14,9 @@ from torchmetrics.functional import accuracy, jaccard_index
 
 from dcn.errors import NonFiniteTrainingError, WeightsUnavailableError
 from dcn.network import DynamicClusteringNetwork
-from flows.errors import DatasetChangedError, EmptyDatasetError
+from flows.errors import DatasetChangedError, EmptyDatasetError, FlowError
 from flows.export import export_labels
+from flows.pictures import ResultReader
 from flows.plan import find_job, states
 from flows.settings import Settings
 from storage import CheckpointDamagedError
@@ -274,8 +275,26 @@ def test_photographs_that_vanish_or_change_after_indexing_are_left_out(
     assert results["segment"].manifest.summary["images"] == 12
     area = job.checkpoint("segment").array("area").rows(0, 14)
     assert ((area > 0).any(axis=1)).sum() == 12
+    assert len(list(ResultReader(job, semantic=False).segmented())) == 12
+    repeated: list[str] = []
+    assert run_stage(job, "extract", compute_shards, repeated.append).reused
+    assert "\n".join(repeated) == warnings
+    for stage in ("embed", "evaluate", "report"):
+        run_stage(job, stage, compute_shards, lambda _: None)
+    page = (job.checkpoint("report").files / "report.html").read_text()
+    assert "scene 01.png was left out: it cannot be read any more" in page
     assert other_bytes != gone_bytes
     assert other_time.st_size
+
+
+def test_an_export_never_replaces_a_file_of_the_data_set(finished: Settings, tmp_path: Path) -> None:
+    photographs, masks = Path(finished.dataset.root), Path(finished.dataset.masks)
+    before = {path: path.read_bytes() for path in [*photographs.rglob("*.png"), *masks.rglob("*.png")]}
+    with pytest.raises(FlowError, match="is in the data set"):
+        export_labels(finished, "regions", photographs / "left")
+    with pytest.raises(FlowError, match="would replace its ground truth"):
+        export_labels(finished, "regions", masks)
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_without_ground_truth_the_pipeline_ends_too(
