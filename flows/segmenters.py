@@ -1,6 +1,7 @@
 """What finds the regions of an image: cached tokens in, an assignment out. One entry per segmenter.
 
-The stages after ``segment`` neither know nor care which one it was.
+The stages after ``segment`` read the same arrays whichever it was. They ask for two things only: whether an
+assignment is one of cosines (the DCN's), and whether regions are classes already (those of ``pixels``).
 """
 
 from __future__ import annotations

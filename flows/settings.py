@@ -157,7 +157,7 @@ class ModularitySegmenter(Section):
 
 
 class PixelsSegmenter(Section):
-    """All tokens of the data set clustered at once, without regions: the intuitive way of section 1."""
+    """Tokens of all training photographs clustered at once, no regions: the intuitive way of section 1."""
 
     name: Literal["pixels"]
     num_clusters: RegionCount = Field(21, description="of the whole data set, background among them")

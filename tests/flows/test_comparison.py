@@ -150,7 +150,9 @@ def test_the_table_leaves_out_what_nobody_has(variants: list[Variant]) -> None:
         if row["name"] != "pixels":
             expected += f" ± {row['kmeans_miou_deviation']:.3f}"
         assert line[column] == expected
-    assert [line[titles.index("k-NN mIoU")] == "-" for line in cells] == [name == "pixels" for name in LABELS]
+    assert [line[titles.index("k-NN mIoU, k = 5")] == "-" for line in cells] == [
+        name == "pixels" for name in LABELS
+    ]
 
 
 def test_the_page_has_the_table_and_one_picture_per_photograph_and_segmenter(

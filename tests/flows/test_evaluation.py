@@ -316,7 +316,9 @@ class TestBadInput:
         assert results.manifest.summary["knn"] == {}
         assert results.manifest.summary["labelled_images"] == 12
         assert 0 < results.manifest.summary["kmeans"]["miou"] < 1
-        assert "k-NN" not in self.page(settings)
+        page = self.page(settings)
+        assert "k-NN, k =" not in page
+        assert results.warnings[0] in page
 
     def test_no_labelled_evaluated_photograph(self, make) -> None:
         settings = make()
