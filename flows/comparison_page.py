@@ -53,7 +53,13 @@ def write_comparison(variants: list[Variant]) -> tuple[Checkpoint, list[dict[str
             dataset=variants[0].settings.dataset.name,
             titles=titles,
             cells=cells,
-            curves=_curves(rows),
+            curves=_curves(
+                [
+                    row
+                    for variant, row in zip(variants, rows, strict=True)
+                    if not variant.settings.regions_are_classes
+                ]
+            ),
             **_photographs(variants, rows),
             inputs=inputs,
         )
