@@ -61,10 +61,9 @@ def main() -> None:
             overrides = [*common, *(f"train.{name}={json.dumps(value)}" for name, value in changes.items())]
             job = run_up_to("train", arguments.config, overrides, arguments.workspace)
             checkpoint, settings = job.checkpoint("train"), job.settings.train
-            batches = evaluated_tokens(job)
+            batches, loss = evaluated_tokens(job), (settings.resolution, settings.temperature)
             if attainable is None:
                 k = settings.num_prototypes
-                loss = (settings.resolution, settings.temperature)
                 attainable = torch.cat([attainable_modularity(b, k, *loss) for b in batches]).mean().item()
             network, _ = load_model(checkpoint.files / "dcn.safetensors")
             reached = torch.cat([held_out_modularity(network, b, *loss) for b in batches])

@@ -84,8 +84,7 @@ def find_preset(name: str) -> Preset:
 
     architecture, _, tag = name.partition(".")
     if timm.is_model(name):
-        known = timm.list_models(f"{architecture}.*", pretrained=True)
-        if tag and name not in known:
+        if tag and name not in (known := timm.list_models(f"{architecture}.*", pretrained=True)):
             raise UnknownModelError(
                 f"backbone {name!r}: timm has no weights {tag!r} of it, only {', '.join(known) or 'none'}"
             )
