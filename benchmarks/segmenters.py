@@ -1,11 +1,11 @@
 """Seconds per image of every segmenter, from cached tokens, on the same cores in the same run.
 
-    python -m benchmarks.segmenters [--workspace DIR] [--regions 5] [--repeats 5] [--precision bfloat16]
+    python -m benchmarks.segmenters [--precision bfloat16] [--regions 5] [--repeats 5] [--seconds 1]
 
 The tokens are those of the sample photographs (focus-s14, 784 of 384), in float16 as the cache has them, each
-nine times; the network is the one that the configuration trains. Every segmenter gets them in the batches of
-the stage, after an untimed one, and may do with a batch what it likes. `pixels` is timed with its clusters
-found. The precision is that of the backbone and of the network.
+eight times over; the network is the one that the configuration trains. Every segmenter gets them in the
+batches of the stage, after an untimed one, for a second at least, and may do with a batch what it likes.
+`pixels` is timed with its clusters found. The precision is that of the backbone and of the network.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, default=Path("workspace"))
     parser.add_argument("--regions", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0, help="for which each is timed in a repeat")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     arguments = parser.parse_args()
     segmenters = {}
@@ -43,15 +44,17 @@ def main() -> None:
         job = run_up_to("segment", "sample", choice, arguments.workspace)
         segmenters[name] = open_segmenter(job)
     tokens = job.checkpoint("extract").array("tokens").rows(0, 8)
-    tokens = np.concatenate([tokens] * 9)  # [72, n, d]
+    tokens = np.concatenate([tokens] * 8)  # [64, n, d]
     seconds: dict[str, list[float]] = {name: [] for name in SEGMENTERS}
     for _ in range(arguments.repeats):
         for name, segment in segmenters.items():
             segment(tokens[:SEGMENT_BATCH], None)
-            began = time.perf_counter()
-            for start in range(0, len(tokens), SEGMENT_BATCH):
+            images, began = 0, time.perf_counter()
+            while (passed := time.perf_counter() - began) < arguments.seconds:
+                start = images % len(tokens)
                 segment(tokens[start : start + SEGMENT_BATCH], None)
-            seconds[name].append((time.perf_counter() - began) / len(tokens))
+                images += SEGMENT_BATCH
+            seconds[name].append(passed / images)
     print(f"{len(tokens)} images of {tokens.shape[1]} tokens, {arguments.regions} regions, "
           f"{torch.get_num_threads()} threads, median of {arguments.repeats}")  # fmt: skip
     print("segmenter    ms per image   times as long as the DCN")

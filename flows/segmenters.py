@@ -42,6 +42,9 @@ Colors = npt.NDArray[np.float32]
 Segmenter = Callable[[Tokens, Colors | None], Assignment]
 # Images of a batch of the stream in which the clusters of all pixels are found, in one pass.
 _PIXEL_BATCH = 16
+# Images of a batch that are float32 at one time: more of them would leave the processor's cache, and memory
+# that is fresh from the system costs more than the arithmetic.
+_CONVERTED = 2
 _SEED = 0
 _CENTERS = "centers.npy"
 
@@ -76,11 +79,10 @@ def open_segmenter(job: Job) -> Segmenter:
             )
 
     def one_by_one(tokens: Tokens, colors: Colors | None) -> Assignment:
-        images = tokens.astype(np.float32)
         if colors is None:
-            return np.stack([assign(values) for values in images])
-        pairs = zip(images, colors, strict=True)
-        return np.stack([assign(values, colors=patches) for values, patches in pairs])
+            return np.stack([assign(values.astype(np.float32)) for values in tokens])
+        pairs = zip(tokens, colors, strict=True)
+        return np.stack([assign(values.astype(np.float32), colors=patches) for values, patches in pairs])
 
     return one_by_one
 
@@ -119,8 +121,19 @@ def _network(job: Job) -> Segmenter:
 
     @torch.inference_mode()
     def assign(tokens: Tokens, _: Colors | None) -> Assignment:
-        batch = torch.from_numpy(tokens).to(device).float()  # [B, n, d]
-        assignment: Assignment = cosine_assignment(batch, image_centers(network, batch)).cpu().numpy()
-        return assignment
+        stored = torch.from_numpy(tokens)  # [B, n, d] float16
+        context = torch.empty(stored.shape, dtype=network.prototypes.dtype, device=device)
+        for images, converted in zip(
+            torch.split(stored, _CONVERTED), torch.split(context, _CONVERTED), strict=True
+        ):
+            converted.copy_(images.to(device).float())
+        centers = image_centers(network, context)  # [B, k, d]
+        assignment = [
+            cosine_assignment(images.to(device).float(), of_images)
+            for images, of_images in zip(
+                torch.split(stored, _CONVERTED), torch.split(centers, _CONVERTED), strict=True
+            )
+        ]
+        return np.concatenate([cosines.cpu().numpy() for cosines in assignment])  # [B, n, k]
 
     return assign

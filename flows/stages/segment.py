@@ -23,8 +23,8 @@ from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import ArraySpec, Manifest
 
 # Images that a segmenter is given at once. Enough for the network's matrix products; and 784 tokens of 384 in
-# float32 stay under 32 MiB together, beyond which malloc asks the kernel for fresh pages every time.
-SEGMENT_BATCH = 24
+# bfloat16 stay under 32 MiB together, beyond which malloc asks the kernel for fresh pages every time.
+SEGMENT_BATCH = 32
 
 
 class SegmentStage(Stage):
@@ -34,7 +34,7 @@ class SegmentStage(Stage):
     """
 
     name = "segment"
-    version = 3
+    version = 4
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         trained = ("train",) if isinstance(settings.segment.segmenter, DCNSegmenter) else ()
