@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.stages import run_up_to
 from dcn.attainable import attainable_modularity
-from dcn.model_file import load_model
+from dcn.model_file import read_model
 from dcn.training import held_out_modularity
 from flows.configuration import load_settings
 from flows.image_index import open_index
@@ -65,10 +65,10 @@ def main() -> None:
             if attainable is None:
                 k = settings.num_prototypes
                 attainable = torch.cat([attainable_modularity(b, k, *loss) for b in batches]).mean().item()
-            network, _ = load_model(checkpoint.files / "dcn.safetensors")
+            network, _ = read_model(checkpoint.read_file("dcn.safetensors"), "dcn.safetensors")
             reached = torch.cat([held_out_modularity(network, b, *loss) for b in batches])
             summary = checkpoint.require().summary
-            last = json.loads((checkpoint.files / "curve.json").read_text())["held_out"][-1][1]
+            last = json.loads(checkpoint.read_file("curve.json"))["held_out"][-1][1]
             print(
                 f"{recipe:<8} {seed:<4}  {reached.mean().item() / attainable:.3f}   "
                 f"{summary['held_out_modularity']:.4f}  {last:.4f}  {summary['collapsed_iterations']:<20}  "

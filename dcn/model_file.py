@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
 from dcn.errors import InvalidModelFileError
 from dcn.network import DynamicClusteringNetwork
+from dcn.tensor_file import read_tensors
 
 # One entry only: safetensors writes several in any order, and equal models shall be equal files.
 _KEY = "dynamic-clustering-network"
@@ -51,19 +52,35 @@ def load_model(path: Path) -> tuple[DynamicClusteringNetwork, ModelDescription]:
     if not path.is_file():
         raise InvalidModelFileError(f"there is no model file {path}")
     try:
-        with safe_open(path, framework="pt") as file:
-            content = json.loads((file.metadata() or {}).get(_KEY, "null"))
-            if content is None:
-                raise InvalidModelFileError(
-                    f"{path} is not a trained DCN: it does not say how it was trained"
-                )
-            if content["version"] != _VERSION:
-                raise InvalidModelFileError(
-                    f"{path} has version {content['version']}; this software reads version {_VERSION}"
-                )
-            description = ModelDescription(content["network"], content["backbone"])
-            network = DynamicClusteringNetwork(**description.network)
-            network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise InvalidModelFileError(f"{path} is not a trained DCN: {error}") from error
+        content = path.read_bytes()
+    except OSError as error:
+        raise InvalidModelFileError(f"{path} cannot be read: {error.strerror or error}") from error
+    return read_model(content, str(path))
+
+
+def read_model(content: bytes, source: str) -> tuple[DynamicClusteringNetwork, ModelDescription]:
+    """The network in the content of a model file, in evaluation mode on the CPU.
+
+    Args:
+        content: see :func:`model_bytes`.
+        source: where it came from, for the error.
+
+    Raises:
+        InvalidModelFileError: it is something else.
+
+    """
+    try:
+        tensors, metadata = read_tensors(content)
+        described = json.loads(metadata.get(_KEY, "null"))
+        if described is None:
+            raise InvalidModelFileError(f"{source} is not a trained DCN: it does not say how it was trained")
+        if described["version"] != _VERSION:
+            raise InvalidModelFileError(
+                f"{source} has version {described['version']}; this software reads version {_VERSION}"
+            )
+        description = ModelDescription(described["network"], described["backbone"])
+        network = DynamicClusteringNetwork(**description.network)
+        network.load_state_dict(tensors)
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise InvalidModelFileError(f"{source} is not a trained DCN: {error}") from error
     return network.eval().requires_grad_(False), description

@@ -31,7 +31,10 @@ _TABLE_WIDTH = 200
 Config = Annotated[
     str, typer.Argument(help="A YAML file, or a configuration that comes with dcn (sample, voc2012, ...).")
 ]
-WorkspaceOption = Annotated[Path | None, typer.Option("--workspace", help="Folder of the checkpoints.")]
+WorkspaceOption = Annotated[
+    str | None,
+    typer.Option("--workspace", help="Where the checkpoints are: a folder, or s3://BUCKET/PREFIX."),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a setting: --set train.num_prototypes=3", metavar="NAME=VALUE"),
@@ -114,7 +117,7 @@ def status(config: Config, workspace: WorkspaceOption = None, overrides: SetOpti
                     if not state.missing_shards
                     else max(0, manifest.rows - state.missing_shards * manifest.shard_rows)
                 )
-                size = Workspace(Path(settings.workspace)).checkpoint(state.stage, state.key).bytes_on_disk()
+                size = Workspace(settings.workspace).checkpoint(state.stage, state.key).stored_bytes()
                 images = f"{done}/{manifest.rows}" if manifest.rows else ""
                 row[3:] = [images, _bytes(size), f"{manifest.seconds:.1f}"]
             table.add_row(*row)
@@ -184,13 +187,13 @@ def export(
         _out.print(f"{count} label maps in {escape(str(output))}", soft_wrap=True)
 
 
-def _load(config: str, workspace: Path | None, overrides: list[str] | None) -> Any:
+def _load(config: str, workspace: str | None, overrides: list[str] | None) -> Any:
     from flows.configuration import load_settings
 
     return load_settings(config, overrides, workspace)
 
 
-def _execute(name: str, config: str, workspace: Path | None, overrides: list[str] | None) -> None:
+def _execute(name: str, config: str, workspace: str | None, overrides: list[str] | None) -> None:
     settings = _load(config, workspace, overrides)
     with _watched_flows() as flows:
         flow = flows.FLOWS.get(name, flows.pipeline)
@@ -205,7 +208,7 @@ def _execute(name: str, config: str, workspace: Path | None, overrides: list[str
         from flows.figures import headline_figures
 
         _print_figures(headline_figures(records[-2]["summary"]))
-        _print_page(Path(settings.workspace) / "report" / last["key"] / "files" / "report.html")
+        _print_page(settings, last, "report.html")
 
 
 def _compare(variants: list[Any]) -> None:
@@ -221,8 +224,7 @@ def _compare(variants: list[Any]) -> None:
         table.add_row(*(escape(cell) for cell in row))
     # Whole figures on lines that a narrow terminal breaks, rather than figures that are cut off.
     Console(width=_TABLE_WIDTH).print(table, soft_wrap=True)
-    folder = Path(variants[0].settings.workspace) / record["stage"] / record["key"] / "files"
-    _print_page(folder / "comparison.html")
+    _print_page(variants[0].settings, record, "comparison.html")
 
 
 @contextmanager
@@ -240,9 +242,12 @@ def _watched_flows() -> Iterator[Any]:
             progress.watch(None)
 
 
-def _print_page(page: Path) -> None:
+def _print_page(settings: Any, record: dict[str, Any], name: str) -> None:
+    from storage import Workspace
+
+    checkpoint = Workspace(settings.workspace).checkpoint(record["stage"], record["key"])
     _out.print("Open", end=" ")
-    _out.print(escape(str(page.absolute())), style="bold", soft_wrap=True)
+    _out.print(escape(checkpoint.file_location(name)), style="bold", soft_wrap=True)
 
 
 def _configure_prefect() -> None:

@@ -61,7 +61,7 @@ def segmenter_variants(settings: Settings) -> list[Variant]:
 
 
 def sweep_variants(
-    config: str | Path, overrides: list[str], workspace: Path | None, over: list[str]
+    config: str | Path, overrides: list[str], workspace: str | None, over: list[str]
 ) -> list[Variant]:
     """Every combination of the values of some settings.
 

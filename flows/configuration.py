@@ -15,7 +15,7 @@ _CONFIGS = Path(__file__).parent / "configs"
 
 
 def load_settings(
-    config: str | Path, overrides: list[str] | None = None, workspace: Path | None = None
+    config: str | Path, overrides: list[str] | None = None, workspace: str | None = None
 ) -> Settings:
     """Read a configuration.
 
@@ -32,7 +32,7 @@ def load_settings(
     for override in overrides or []:
         _apply(values, override)
     if workspace is not None:
-        values["workspace"] = str(workspace)
+        values["workspace"] = workspace
     try:
         return Settings.model_validate(values)
     except ValidationError as error:

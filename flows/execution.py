@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ def run_stage(
         missing = checkpoint.missing_shards(manifest)
         size = checkpoint.missing_bytes(manifest) + layout.extra_bytes
         if size:
-            say(f"{stage} is going to write {size / 1e6:,.1f} MB to {checkpoint.path}")
+            say(f"{stage} is going to write {size / 1e6:,.1f} MB to {checkpoint.location}")
         if missing:
             definition.prepare(job)
             ranges = [manifest.shard_range(shard) for shard in missing]
@@ -97,10 +98,12 @@ def compute_shards(job: Job, stage: str, shards: list[int]) -> dict[str, Any]:
     definition, checkpoint = STAGES[stage], job.checkpoint(stage)
     manifest = checkpoint.read_manifest()
     assert manifest is not None, f"{checkpoint} was not begun"
-    missing = set(checkpoint.missing_shards(manifest))
     seconds = 0.0
-    for shard in shards:
-        if shard not in missing:  # another attempt of the same task was here
+    # In an order of its own, so that two runs at once on one workspace share the work instead of doubling it.
+    for shard in random.sample(shards, len(shards)):
+        if checkpoint.has_shard(shard):  # another run, or another attempt of the same task, was here
+            start, stop = manifest.shard_range(shard)
+            progress.advance(stage, stop - start)
             continue
         began = time.monotonic()
         result = definition.compute_shard(job, manifest, shard)

@@ -57,8 +57,10 @@ class ResultReader:
         self._assignment = segment.array("assignment")
         self._foreground = segment.array("foreground")
         self._area = segment.array("area")
-        path = job.checkpoint("evaluate").files / "semantic.npy" if semantic else None
-        self._semantic = None if path is None else np.load(path, mmap_mode="r", allow_pickle=False)
+        self._semantic: npt.NDArray[np.uint8] | None = None  # [N, k]
+        if semantic:
+            content = io.BytesIO(job.checkpoint("evaluate").read_file("semantic.npy"))
+            self._semantic = np.load(content, allow_pickle=False)
 
     def shown(self, count: int) -> list[IndexedImage]:
         """Up to ``count`` photographs of the evaluated split, evenly spread."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from prefect import Flow, flow, get_run_logger, task
@@ -34,6 +33,7 @@ from flows.settings import (
     SegmentSettings,
     Settings,
     TrainSettings,
+    WorkspaceLocation,
 )
 from flows.stage import Job
 
@@ -114,7 +114,7 @@ def _make_flow(name: str, run: Callable[[Settings], list[StageRecord]], descript
         report: ReportSettings = _DEFAULTS.report,
         compare: CompareSettings = _DEFAULTS.compare,
         runner: RunnerSettings = _DEFAULTS.runner,
-        workspace: Path = _DEFAULTS.workspace,
+        workspace: WorkspaceLocation = _DEFAULTS.workspace,
         shard_images: int = _DEFAULTS.shard_images,
     ) -> list[StageRecord]:
         arguments = locals()

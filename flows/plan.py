@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from flows.settings import Settings
 from flows.stage import Job, Stage
@@ -68,7 +67,7 @@ def find_job(settings: Settings, stage: str | None = None) -> Job:
 
     """
     settings = settings.resolve()
-    workspace = Workspace(Path(settings.workspace))
+    workspace = Workspace(settings.workspace)
     keys: dict[str, str] = {}
     identities: dict[str, str] = {}
     for name in stages_up_to(stage, settings):

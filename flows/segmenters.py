@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dcn.model_file import load_model
+from dcn.model_file import read_model
 from dcn.modularity import cosine_assignment
 from dcn.network import DynamicClusteringNetwork, image_centers
 from dcn.segmenters.kmeans import kmeans_assignment
@@ -68,7 +68,7 @@ def open_segmenter(job: Job) -> Segmenter:
                 resolution=job.settings.train.resolution,
             )
         case PixelsSegmenter():
-            content = (job.checkpoint("segment").files / _CENTERS).read_bytes()
+            content = job.checkpoint("segment").read_file(_CENTERS)
             assign = partial(pixel_assignment, centers=np.load(io.BytesIO(content), allow_pickle=False))
         case SpectralSegmenter():
             assign = partial(
@@ -96,7 +96,7 @@ def needs_colors(settings: Settings) -> bool:
 def prepare_segmenter(job: Job) -> None:
     """Find what all images share, where a segmenter has such a thing: the clusters of all pixels."""
     chosen, checkpoint = job.settings.segment.segmenter, job.checkpoint("segment")
-    if not isinstance(chosen, PixelsSegmenter) or (checkpoint.files / _CENTERS).is_file():
+    if not isinstance(chosen, PixelsSegmenter) or checkpoint.has_file(_CENTERS):
         return
     index, extract = open_index(job), job.checkpoint("extract")
     rows = index.split_rows(index.summary["train_split"])
@@ -111,7 +111,9 @@ def prepare_segmenter(job: Job) -> None:
 
 def load_network(job: Job) -> DynamicClusteringNetwork:
     """The trained network of a run, in the precision in which it segments."""
-    network, _ = load_model(job.checkpoint("train").files / "dcn.safetensors")
+    trained = job.checkpoint("train")
+    content = trained.read_file("dcn.safetensors")
+    network, _ = read_model(content, trained.file_location("dcn.safetensors"))
     return network.to(getattr(torch, job.settings.backbone.precision))
 
 

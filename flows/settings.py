@@ -9,12 +9,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from dcn.presets import AttentionReduction, Precision, RegionScore, find_preset
+from storage import StorageError
+from storage.store import check_location
+
+
+def _check_location(location: str) -> str:
+    try:
+        return check_location(location)
+    except StorageError as error:  # pydantic reports ValueErrors, with the name of the setting
+        raise ValueError(str(error)) from error
+
 
 PositiveInt = Annotated[int, Field(ge=1)]
 RegionCount = Annotated[int, Field(ge=1, le=255, description="the most regions of an image")]
+WorkspaceLocation = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value),
+    AfterValidator(_check_location),
+    Field(description="where the checkpoints are: a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"),
+]
 Layer = Annotated[int, Field(description="counted from the end: -1 is the last block", lt=0)]
 
 
@@ -256,7 +272,7 @@ class Settings(Section):
     report: ReportSettings = ReportSettings()
     compare: CompareSettings = CompareSettings()
     runner: RunnerSettings = RunnerSettings()
-    workspace: Path = Field(Path("workspace"), description="folder of the checkpoints")
+    workspace: WorkspaceLocation = "workspace"
     shard_images: PositiveInt = Field(64, description="images in one file of a new checkpoint")
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy.typing as npt
@@ -29,7 +28,7 @@ class Job:
 
     @property
     def workspace(self) -> Workspace:
-        return Workspace(Path(self.settings.workspace))
+        return Workspace(self.settings.workspace)
 
     def checkpoint(self, stage: str) -> Checkpoint:
         """The checkpoint of a stage in this run.

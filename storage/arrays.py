@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,11 @@ import numpy.typing as npt
 import tensorstore
 import zarr
 from zarr.codecs import Crc32cCodec
+from zarr.storage import MemoryStore
 
 from storage.errors import CheckpointDamagedError, StorageError
 from storage.key import digest
+from storage.store import Store
 
 # Rows smaller than this share a chunk: a checksum and an index entry for every twenty bytes is waste.
 _MIN_CHUNK_BYTES = 1 << 16
@@ -48,12 +49,11 @@ class ArraySpec:
         return int(np.prod(self.row_shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
 
-def create_arrays(group: Path, specs: Sequence[ArraySpec], rows: int, shard_rows: int) -> None:
-    """Create the metadata of a Zarr group of arrays ``[rows, *row_shape]``. Idempotent."""
-    root = zarr.open_group(group, mode="a", zarr_format=3)
+def create_arrays(store: Store, group: str, specs: Sequence[ArraySpec], rows: int, shard_rows: int) -> None:
+    """Write the metadata of a Zarr group of arrays ``[rows, *row_shape]``, where it is not there yet."""
+    documents: dict[str, Any] = {}
+    root = zarr.create_group(MemoryStore(documents), zarr_format=3)
     for spec in specs:
-        if spec.name in root:
-            continue
         chunk_rows = min(shard_rows, max(1, _MIN_CHUNK_BYTES // max(1, spec.row_bytes)))
         while shard_rows % chunk_rows:
             chunk_rows -= 1
@@ -65,19 +65,23 @@ def create_arrays(group: Path, specs: Sequence[ArraySpec], rows: int, shard_rows
             shards=(shard_rows, *spec.row_shape),
             compressors=[Crc32cCodec()],
             dimension_names=("image", *spec.dimensions),
-            overwrite=False,
         )
+    for name, document in documents.items():
+        if not store.exists(f"{group}/{name}"):
+            store.write(f"{group}/{name}", document.to_bytes())
 
 
 class ArrayReader:
     """Reads rows of one array; a row that was never written is an error, not a fill value."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, store: Store, name: str) -> None:
+        self._place = f"{store.location}/{name}"
         try:
-            self._store = tensorstore.open(_spec(path), read=True, open=True).result()
-        except ValueError as error:
-            raise CheckpointDamagedError(f"array {path} cannot be opened: {_first_line(error)}") from error
+            self._store = tensorstore.open(_spec(store, name), read=True, open=True).result()
+        except (ValueError, OSError) as error:
+            raise CheckpointDamagedError(
+                f"array {self._place} cannot be opened: {_first_line(error)}"
+            ) from error
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -105,7 +109,7 @@ class ArrayReader:
             values: npt.NDArray[Any] = future.result()
         except (ValueError, OSError) as error:
             raise CheckpointDamagedError(
-                f"array {self._path} is damaged or incomplete: {_first_line(error)}"
+                f"array {self._place} is damaged or incomplete: {_first_line(error)}"
             ) from error
         return values
 
@@ -122,21 +126,23 @@ class PendingRows:
         return self._reader._read(self._future)
 
 
-def write_rows(path: Path, start: int, values: npt.NDArray[Any]) -> str:
+def write_rows(store: Store, name: str, start: int, values: npt.NDArray[Any]) -> str:
     """Write whole shards of one array from row ``start`` on; returns the digest of the values.
 
     Raises:
-        StorageError: the disk is full or read-only, or another failure of the file system.
+        StorageError: the disk is full or read-only, or another failure of the store.
 
     """
     values = np.ascontiguousarray(values)
     try:
-        store = tensorstore.open(_spec(path), write=True, open=True).result()
-        writing = store[start : start + len(values)].write(values)
+        array = tensorstore.open(_spec(store, name), write=True, open=True).result()
+        writing = array[start : start + len(values)].write(values)
         digest_of_values = values_digest(values)  # while the bytes are on their way
         writing.result()
     except (ValueError, OSError) as error:
-        raise StorageError(f"array {path} cannot be written: {_first_line(error)}") from error
+        raise StorageError(
+            f"array {store.location}/{name} cannot be written: {_first_line(error)}"
+        ) from error
     return digest_of_values
 
 
@@ -145,10 +151,10 @@ def values_digest(values: npt.NDArray[Any]) -> str:
     return digest(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
 
 
-def _spec(path: Path) -> dict[str, Any]:
+def _spec(store: Store, name: str) -> dict[str, Any]:
     return {
         "driver": "zarr3",
-        "kvstore": {"driver": "file", "path": f"{path.absolute()}/"},
+        "kvstore": store.tensorstore(name),
         # A chunk that is not there must not read as zeros, nor may a chunk of zeros not be there.
         "fill_missing_data_reads": False,
         "store_data_equal_to_fill_value": True,

@@ -12,21 +12,23 @@ Completion is recorded, never inferred.
 from __future__ import annotations
 
 import json
-import shutil
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
 from storage.arrays import ArrayReader, ArraySpec, create_arrays, write_rows
 from storage.errors import CheckpointDamagedError, CheckpointMissingError, NoSpaceError, StorageError
-from storage.files import write_atomically, write_json
 from storage.key import content_key
+from storage.store import Store, json_bytes
 
 SCHEMA_VERSION = 1
+_RECORDS_AT_ONCE = 16
+_RECORD = re.compile(r"shards/([0-9]+)\.json")
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,24 @@ class ShardRecord:
 
 
 class Checkpoint:
-    """A checkpoint on disk, whether it is there or not."""
+    """A checkpoint, whether it is there or not.
 
-    def __init__(self, path: Path, stage: str, key: str) -> None:
-        self.path = path
+    Args:
+        store: its own folder.
+        stage: the stage that makes it.
+        key: its address.
+
+    """
+
+    def __init__(self, store: Store, stage: str, key: str) -> None:
+        self._store = store
         self.stage = stage
         self.key = key
-        self.files = path / "files"
+
+    @property
+    def location(self) -> str:
+        """For people: a path or a URL."""
+        return self._store.location
 
     def __repr__(self) -> str:
         return f"Checkpoint({self.stage}/{self.key})"
@@ -113,15 +126,15 @@ class Checkpoint:
 
         """
         try:
-            content = json.loads((self.path / "manifest.json").read_bytes())
+            content = json.loads(self._store.read("manifest.json"))
         except FileNotFoundError:
             return None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise CheckpointDamagedError(f"{self.path}/manifest.json is not JSON: {error}") from error
+            raise CheckpointDamagedError(f"{self.location}/manifest.json is not JSON: {error}") from error
         version = content.pop("schema", None) if isinstance(content, dict) else None
         if version != SCHEMA_VERSION:
             raise StorageError(
-                f"{self.path}/manifest.json has schema version {version}; this software reads version "
+                f"{self.location}/manifest.json has schema version {version}; this software reads version "
                 f"{SCHEMA_VERSION}. Use the software that wrote it, or another workspace"
             )
         try:
@@ -132,7 +145,7 @@ class Checkpoint:
             content["warnings"] = tuple(content.get("warnings", ()))
             return Manifest(**content)
         except (KeyError, TypeError) as error:
-            raise CheckpointDamagedError(f"{self.path}/manifest.json is incomplete: {error}") from error
+            raise CheckpointDamagedError(f"{self.location}/manifest.json is incomplete: {error}") from error
 
     def require(self) -> Manifest:
         """The manifest of a complete checkpoint.
@@ -144,7 +157,9 @@ class Checkpoint:
         manifest = self.read_manifest()
         if manifest is None or not manifest.complete:
             state = "does not exist" if manifest is None else "is not complete"
-            raise CheckpointMissingError(f"the checkpoint {self.path} {state}; run the stage {self.stage}")
+            raise CheckpointMissingError(
+                f"the checkpoint {self.location} {state}; run the stage {self.stage}"
+            )
         return manifest
 
     def begin(self, manifest: Manifest, extra_bytes: int = 0) -> Manifest:
@@ -159,22 +174,22 @@ class Checkpoint:
 
         """
         present = self.read_manifest()
+        self._check_space(present or manifest, extra_bytes)
+        if present is None and not self._store.create("manifest.json", _manifest_bytes(manifest)):
+            present = self.read_manifest()  # another run began it at the same time
         current = present or manifest
-        self._check_space(current, extra_bytes)
         if current.arrays:
-            create_arrays(self.path / "arrays", current.arrays, current.rows, current.shard_rows)
-        if present is None:
-            self._write_manifest(manifest)
+            create_arrays(self._store, "arrays", current.arrays, current.rows, current.shard_rows)
         return current
 
     def finish(self, summary: Mapping[str, Any], seconds: float, warnings: Sequence[str] = ()) -> Manifest:
         """Record that everything is there."""
         manifest = self.read_manifest()
         if manifest is None:
-            raise CheckpointMissingError(f"the checkpoint {self.path} was never begun")
+            raise CheckpointMissingError(f"the checkpoint {self.location} was never begun")
         missing = self.missing_shards(manifest)
         if missing:
-            raise StorageError(f"the checkpoint {self.path} still lacks shards {missing[:10]}")
+            raise StorageError(f"the checkpoint {self.location} still lacks shards {missing[:10]}")
         manifest = replace(
             manifest,
             complete=True,
@@ -192,24 +207,28 @@ class Checkpoint:
             self._write_manifest(replace(manifest, seconds=manifest.seconds + seconds))
 
     def _write_manifest(self, manifest: Manifest) -> None:
-        write_json(self.path / "manifest.json", {"schema": SCHEMA_VERSION, **asdict(manifest)})
+        self._store.write("manifest.json", _manifest_bytes(manifest))
 
     def _check_space(self, manifest: Manifest, extra_bytes: int) -> None:
         needed = self.missing_bytes(manifest) + extra_bytes
-        self.path.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self.path).free
-        if needed > free:
+        free = self._store.free_bytes()
+        if free is not None and needed > free:
             raise NoSpaceError(
-                f"stage {self.stage} is going to write {needed / 1e9:.2f} GB to {self.path}, and the disk "
-                f"has {free / 1e9:.2f} GB free. Make room, or choose another workspace"
+                f"stage {self.stage} is going to write {needed / 1e9:.2f} GB to {self.location}, and the "
+                f"disk has {free / 1e9:.2f} GB free. Make room, or choose another workspace"
             )
 
     # -- shards ------------------------------------------------------------------------------------------
 
     def missing_shards(self, manifest: Manifest) -> list[int]:
         """Shards without a record, in order."""
-        done = {int(path.stem) for path in (self.path / "shards").glob("[0-9]*.json")}
+        names = (_RECORD.fullmatch(file.name) for file in self._store.list("shards"))
+        done = {int(name[1]) for name in names if name}
         return [shard for shard in range(manifest.num_shards) if shard not in done]
+
+    def has_shard(self, shard: int) -> bool:
+        """Whether a shard is finished."""
+        return self._store.exists(_record_name(shard))
 
     def missing_bytes(self, manifest: Manifest) -> int:
         """Bytes of the arrays of the shards without a record, without checksums and indices."""
@@ -242,10 +261,10 @@ class Checkpoint:
                     f"{spec.name} of shard {shard} is {values.dtype} {values.shape}, "
                     f"not {spec.dtype} {expected}"
                 )
-            digests[spec.name] = write_rows(self.path / "arrays" / spec.name, start, values)
+            digests[spec.name] = write_rows(self._store, f"arrays/{spec.name}", start, values)
         record = ShardRecord(shard, seconds, digests, dict(info))
         content = asdict(record)
-        write_json(self._record_path(shard), {**content, "digest": content_key(content)})
+        self._store.write(_record_name(shard), json_bytes({**content, "digest": content_key(content)}))
         return record
 
     def read_record(self, shard: int) -> ShardRecord:
@@ -256,37 +275,66 @@ class Checkpoint:
             CheckpointDamagedError: the record is not what was written.
 
         """
-        path = self._record_path(shard)
+        name = _record_name(shard)
         try:
-            content = json.loads(path.read_bytes())
+            content = json.loads(self._store.read(name))
             expected = content.pop("digest")
             actual = content_key(content)
         except FileNotFoundError as error:
-            raise CheckpointMissingError(f"shard {shard} of {self.path} is not finished") from error
+            raise CheckpointMissingError(f"shard {shard} of {self.location} is not finished") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointDamagedError(f"{path} is not a shard record: {error}") from error
+            raise CheckpointDamagedError(f"{self.location}/{name} is not a shard record: {error}") from error
         if actual != expected:
-            raise CheckpointDamagedError(f"{path} has digest {actual}, not {expected}: it was changed")
+            raise CheckpointDamagedError(
+                f"{self.location}/{name} has digest {actual}, not {expected}: it was changed"
+            )
         return ShardRecord(**content)
 
     def records(self, manifest: Manifest) -> Iterator[ShardRecord]:
-        """The records of all shards, in order."""
-        return (self.read_record(shard) for shard in range(manifest.num_shards))
-
-    def _record_path(self, shard: int) -> Path:
-        return self.path / "shards" / f"{shard:06d}.json"
+        """The records of all shards, in order; read ahead, for an object store answers slowly but to many."""
+        with ThreadPoolExecutor(_RECORDS_AT_ONCE) as pool:
+            for first in range(0, manifest.num_shards, _RECORDS_AT_ONCE):
+                last = min(manifest.num_shards, first + _RECORDS_AT_ONCE)
+                yield from pool.map(self.read_record, range(first, last))
 
     # -- content -----------------------------------------------------------------------------------------
 
     def array(self, name: str) -> ArrayReader:
         """A reader of one of its arrays."""
-        return ArrayReader(self.path / "arrays" / name)
+        return ArrayReader(self._store, f"arrays/{name}")
 
-    def write_file(self, name: str, content: bytes) -> Path:
-        """Write a file of the checkpoint atomically; returns its path."""
-        path = self.files / name
-        write_atomically(path, content)
-        return path
+    def write_file(self, name: str, content: bytes) -> None:
+        """Write a file of the checkpoint, whole or not at all.
+
+        Raises:
+            StorageError: no room, no permission, no connection.
+
+        """
+        self._store.write(f"files/{name}", content)
+
+    def read_file(self, name: str) -> bytes:
+        """The content of a file of the checkpoint.
+
+        Raises:
+            CheckpointDamagedError: it is not there.
+
+        """
+        try:
+            return self._store.read(f"files/{name}")
+        except FileNotFoundError as error:
+            raise CheckpointDamagedError(f"{self.file_location(name)} is missing") from error
+
+    def has_file(self, name: str) -> bool:
+        """Whether the checkpoint has a file."""
+        return self._store.exists(f"files/{name}")
+
+    def delete_file(self, name: str) -> None:
+        """Delete a file of the checkpoint; nothing where there is none."""
+        self._store.delete(f"files/{name}")
+
+    def file_location(self, name: str) -> str:
+        """Where a file of the checkpoint is, for people: a path or a URL."""
+        return f"{self.location}/files/{name}"
 
     def digests(self) -> dict[str, Sequence[str]]:
         """Digests of the values of every array, shard by shard: equal for equal content."""
@@ -294,6 +342,14 @@ class Checkpoint:
         records = list(self.records(manifest))
         return {spec.name: [record.digests[spec.name] for record in records] for spec in manifest.arrays}
 
-    def bytes_on_disk(self) -> int:
+    def stored_bytes(self) -> int:
         """Bytes of all its files."""
-        return sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file())
+        return sum(file.size for file in self._store.list())
+
+
+def _manifest_bytes(manifest: Manifest) -> bytes:
+    return json_bytes({"schema": SCHEMA_VERSION, **asdict(manifest)})
+
+
+def _record_name(shard: int) -> str:
+    return f"shards/{shard:06d}.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _CHARACTERS = 32
@@ -24,4 +24,12 @@ def content_key(value: Mapping[str, Any]) -> str:
 
 def digest(content: bytes | memoryview) -> str:
     """The first 128 bits of SHA-256, which today's processors compute in hardware, in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()[:_CHARACTERS]
+    return digest_of_parts([content])
+
+
+def digest_of_parts(parts: Iterable[bytes | memoryview]) -> str:
+    """The same of content that comes in parts, however it is cut."""
+    hashed = hashlib.sha256()
+    for part in parts:
+        hashed.update(part)
+    return hashed.hexdigest()[:_CHARACTERS]

@@ -16,6 +16,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from safetensors.torch import save_file
 
 from flows.settings import Settings
 
+pytest_plugins = ["tests.s3_server"]
 TINY_VIT = "vit_tiny_patch16_224"
 
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
@@ -48,20 +50,17 @@ def draw_scene(seed: int, height: int = 48, width: int = 64) -> tuple[np.ndarray
     return pixels.astype(np.uint8), mask
 
 
-@pytest.fixture(scope="session")
-def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_tiny_weights(root: Path) -> Path:
     """Random weights of a small ViT in a file."""
     torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    path = root / "tiny.safetensors"
     save_file(timm.create_model(TINY_VIT, num_classes=0).state_dict(), path)
     return path
 
 
-@pytest.fixture(scope="session")
-def photograph_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``photos/`` with 14 photographs in two folders, ``masks/`` and ``classes.txt``."""
-    root = tmp_path_factory.mktemp("folder")
-    for i in range(14):
+def draw_photographs(root: Path, count: int) -> Path:
+    """``photos/`` with photographs in two folders, ``masks/`` and ``classes.txt`` below ``root``."""
+    for i in range(count):
         pixels, mask = draw_scene(i)
         name = f"{'left' if i % 2 else 'right'}/scene {i:02d}"
         for folder, array in (("photos", pixels), ("masks", mask)):
@@ -70,6 +69,17 @@ def photograph_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Image.fromarray(array).save(path)
     (root / "classes.txt").write_text("background\nred\nblue\n")
     return root
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_weights(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="session")
+def photograph_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """14 photographs: see :func:`draw_photographs`."""
+    return draw_photographs(tmp_path_factory.mktemp("folder"), 14)
 
 
 @pytest.fixture(scope="session")
@@ -121,8 +131,14 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with running_prefect_server(tmp_path_factory.mktemp("prefect")) as environment:
+        yield environment
+
+
+@contextmanager
+def running_prefect_server(home: Path) -> Iterator[dict[str, str]]:
     """A real Prefect server on loopback with a database of its own; yields the environment to reach it."""
-    home = tmp_path_factory.mktemp("prefect")
+    home.mkdir(exist_ok=True)
     port = free_port()
     environment = {
         **os.environ,

@@ -45,7 +45,7 @@ def test_regions_find_the_objects(sample: Settings) -> None:
 
 
 def test_training_reaches_what_is_attainable(sample: Settings) -> None:
-    results = json.loads((find_job(sample).checkpoint("evaluate").files / "results.json").read_text())
+    results = json.loads(find_job(sample).checkpoint("evaluate").read_file("results.json"))
     assert results["segmentation"]["share_of_attainable"] > 0.9
     assert results["upper_bound"]["accuracy"] > 0.9
     train = find_job(sample).checkpoint("train").require().summary
@@ -56,7 +56,7 @@ def test_the_page_opens_in_a_browser_without_an_error(sample: Settings, tmp_path
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no Chromium on this machine (Debian's package is called chromium)")
-    page = find_job(sample).checkpoint("report").files / "report.html"
+    page = Path(find_job(sample).checkpoint("report").location, "files") / "report.html"
     arguments = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
                  "--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path / 'profile'}",
                  "--enable-logging=stderr", "--window-size=1280,2000", "--virtual-time-budget=5000"]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ from dcn.photograph import decode_photograph
 from flows import progress
 from flows.errors import EmptyDatasetError
 from flows.image_index import digest_truth
-from flows.inputs import in_threads, open_dataset
+from flows.inputs import batched, in_threads, open_dataset
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn
 from storage import Manifest, content_key
-from storage.key import digest
+from storage.key import digest, digest_of_parts
 
 _PART = 512
 # What an image is to the stages after this one, wherever its files lie.
@@ -35,7 +35,7 @@ class IndexStage(Stage):
     """
 
     name = "index"
-    version = 2
+    version = 3
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         return ()
@@ -48,13 +48,15 @@ class IndexStage(Stage):
         return Layout(rows=sum(1 for _ in open_dataset(job.settings.dataset).items()), shard_rows=_PART)
 
     def prepare(self, job: Job) -> None:
-        lines = (json.dumps(asdict(item)) for item in open_dataset(job.settings.dataset).items())
-        job.checkpoint(self.name).write_file("listing.jsonl", "\n".join(lines).encode())
+        checkpoint = job.checkpoint(self.name)
+        for part, items in enumerate(batched(open_dataset(job.settings.dataset).items(), _PART)):
+            listing = json.dumps([asdict(item) for item in items])
+            checkpoint.write_file(_listing_name(part), listing.encode())
 
     def compute_shard(self, job: Job, manifest: Manifest, shard: int) -> ShardResult:
         dataset = open_dataset(job.settings.dataset)
-        start, stop = manifest.shard_range(shard)
-        items = _read_listing(job.checkpoint(self.name).files / "listing.jsonl")[start:stop]
+        listing = json.loads(job.checkpoint(self.name).read_file(_listing_name(shard)))
+        items = [Item(item["id"], item["image"], item["mask"], tuple(item["splits"])) for item in listing]
         images: list[dict[str, Any]] = []
         refused: list[dict[str, str]] = []
         for entry, problems in in_threads(partial(_examine, dataset), items):
@@ -131,11 +133,14 @@ def _examine(dataset: Dataset, item: Item) -> tuple[dict[str, Any] | None, list[
 
 def _listing_digest(dataset: Dataset) -> str:
     """Digest of what the file system says of all files, without reading them."""
-    lines = ["\0".join([*dataset.class_names, str(dataset.ignore_label), dataset.train_split])]
+    return digest_of_parts(line.encode() for line in _listing_lines(dataset))
+
+
+def _listing_lines(dataset: Dataset) -> Iterator[str]:
+    yield "\0".join([*dataset.class_names, str(dataset.ignore_label), dataset.train_split])
     for item in dataset.items():
         stats = [_stat(dataset.root / file) for file in (item.image, dataset.truth_file(item)) if file]
-        lines.append(json.dumps([asdict(item), stats]))
-    return digest("\n".join(lines).encode())
+        yield "\n" + json.dumps([asdict(item), stats])
 
 
 def _stat(path: Path) -> tuple[int, int] | None:
@@ -146,12 +151,5 @@ def _stat(path: Path) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-@lru_cache(maxsize=1)
-def _read_listing(path: Path) -> list[Item]:
-    return list(_parse_listing(path.read_text()))
-
-
-def _parse_listing(text: str) -> Iterator[Item]:
-    for line in text.splitlines():
-        entry = json.loads(line)
-        yield Item(entry["id"], entry["image"], entry["mask"], tuple(entry["splits"]))
+def _listing_name(part: int) -> str:
+    return f"listing-{part:06d}.json"

@@ -64,7 +64,7 @@ class LanguageStage(Stage):
     def compute_shard(self, job: Job, manifest: Manifest, shard: int) -> ShardResult:
         model = load_language_model(job.settings)
         start, stop = manifest.shard_range(shard)
-        content = (job.checkpoint(self.name).files / _TEXT).read_bytes()
+        content = job.checkpoint(self.name).read_file(_TEXT)
         text = torch.from_numpy(np.load(io.BytesIO(content), allow_pickle=False)).to(model.device)  # [C, e]
         logits = np.zeros((stop - start, *manifest.arrays[0].row_shape), dtype=np.float16)
         refused: list[dict[str, str]] = []

@@ -81,8 +81,8 @@ class ReportStage(Stage):
             ],
             provenance=_provenance(job, self.inputs(job.settings)),
         )
-        path = job.checkpoint(self.name).write_file("report.html", page)
-        return {"photographs": len(photographs), "bytes": path.stat().st_size}
+        job.checkpoint(self.name).write_file("report.html", page)
+        return {"photographs": len(photographs), "bytes": len(page)}
 
 
 def _photograph(reader: ResultReader, one: ShownImage) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _training_plots(job: Job) -> list[dict[str, str]]:
     """The loss, where something was trained."""
     if not isinstance(job.settings.segment.segmenter, DCNSegmenter):
         return []
-    curve = json.loads((job.checkpoint("train").files / "curve.json").read_bytes())
+    curve = json.loads(job.checkpoint("train").read_file("curve.json"))
     figure = Figure(figsize=(6.4, 3.2), layout="constrained")
     axes = figure.subplots()
     steps = curve["steps"]

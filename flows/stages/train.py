@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from dcn.errors import DCNError, NonFiniteTrainingError
 from dcn.model_file import ModelDescription, model_bytes
 from dcn.network import DynamicClusteringNetwork
 from dcn.prototypes import start_from_kmeans
+from dcn.tensor_file import read_tensors
 from dcn.training import StepRecord, Trainer, batch_rows, held_out_modularity
 from flows import progress
 from flows.image_index import open_index
@@ -92,7 +92,7 @@ class _TrainingRun:
         }
         torch.manual_seed(settings.seed)
         network = DynamicClusteringNetwork(**self._network_arguments)
-        if settings.prototypes == "kmeans" and not (self._checkpoint.files / _STATE).is_file():
+        if settings.prototypes == "kmeans" and not self._checkpoint.has_file(_STATE):
             start_from_kmeans(network, self._sample_tokens(), settings.seed)
         self._trainer = Trainer(
             network.to(self._device),
@@ -126,7 +126,7 @@ class _TrainingRun:
         self._checkpoint.write_file("dcn.safetensors", model_bytes(self._best, description))
         curve = {"steps": [asdict(record) for record in self._curve], "held_out": self._checks}
         self._checkpoint.write_file("curve.json", json.dumps(curve).encode())
-        (self._checkpoint.files / _STATE).unlink(missing_ok=True)
+        self._checkpoint.delete_file(_STATE)
         return self._summary()
 
     def _summary(self) -> dict[str, Any]:
@@ -210,12 +210,9 @@ class _TrainingRun:
         self._checkpoint.write_file(_STATE, save(tensors, {"iteration": str(self._trainer.iteration)}))
 
     def _restore(self) -> None:
-        path = self._checkpoint.files / _STATE
-        if not path.is_file():
+        if not self._checkpoint.has_file(_STATE):
             return
-        with safe_open(path, framework="pt") as file:
-            iteration = int(file.metadata()["iteration"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        tensors, metadata = read_tensors(self._checkpoint.read_file(_STATE))
         self._curve = [
             StepRecord(int(row[0]), row[1], row[2], row[3], int(row[4]), row[5])
             for row in tensors.pop("curve").tolist()
@@ -226,7 +223,7 @@ class _TrainingRun:
             for name in list(tensors)
             if name.startswith("best.")
         }
-        self._trainer.restore(tensors, iteration)
+        self._trainer.restore(tensors, int(metadata["iteration"]))
 
 
 def _hold_out(

@@ -38,8 +38,8 @@ def digests(settings: Settings) -> dict[str, object]:
     for stage in job.keys:
         checkpoint = job.checkpoint(stage)
         found[stage] = (checkpoint.key, checkpoint.digests())
-    found["model"] = (job.checkpoint("train").files / "dcn.safetensors").read_bytes()
-    found["curve"] = (job.checkpoint("train").files / "curve.json").read_bytes()
-    found["results"] = (job.checkpoint("evaluate").files / "results.json").read_bytes()
-    found["semantic"] = (job.checkpoint("evaluate").files / "semantic.npy").read_bytes()
+    found["model"] = job.checkpoint("train").read_file("dcn.safetensors")
+    found["curve"] = job.checkpoint("train").read_file("curve.json")
+    found["results"] = job.checkpoint("evaluate").read_file("results.json")
+    found["semantic"] = job.checkpoint("evaluate").read_file("semantic.npy")
     return found

@@ -117,7 +117,7 @@ def test_region_metrics_are_those_of_other_libraries(
     assert (summary["split"], summary["images"], summary["labelled_images"]) == ("test", 5, 0)
     assert set(summary) == {"split", "images", "segmentation", "labelled_images", "kmeans"}
     assert not any(result.warnings for result in results.values())
-    page = (find_job(settings).checkpoint("report").files / "report.html").read_text()
+    page = find_job(settings).checkpoint("report").read_file("report.html").decode()
     assert "probabilistic Rand index" in page
     assert f"{summary['segmentation']['covering']:.3f}" in page
     assert all(result.reused for result in run_stages(settings).values())
@@ -153,7 +153,7 @@ def test_without_any_ground_truth_the_metrics_are_not_defined(
     settings = make_settings(tiny_config, bsds)
     figures = run_stages(settings)["evaluate"].manifest.summary["segmentation"]
     assert [figures[name] for name in NAMES] == [None, None, None]
-    page = (find_job(settings).checkpoint("report").files / "report.html").read_text()
+    page = find_job(settings).checkpoint("report").read_file("report.html").decode()
     assert "not defined" in page
 
 

@@ -100,7 +100,7 @@ class Page(HTMLParser):
 
 def read_page(variants: list[Variant]) -> tuple[Page, Path]:
     checkpoint, _ = write_comparison(variants)
-    path = checkpoint.files / "comparison.html"
+    path = Path(checkpoint.location, "files") / "comparison.html"
     return Page(path.read_text()), path
 
 
@@ -123,7 +123,7 @@ def test_rows_are_the_figures_of_each(variants: list[Variant], tmp_path: Path) -
     assert [row["name"] for row in rows] == LABELS
     for variant, row in zip(variants, rows, strict=True):
         job = find_job(variant.settings)
-        results = json.loads((job.checkpoint("evaluate").files / "results.json").read_text())
+        results = json.loads(job.checkpoint("evaluate").read_file("results.json"))
         assert row["kmeans_miou"] == results["kmeans"]["miou"]
         assert row["upper_bound_miou"] == results["upper_bound"]["miou"]
         assert row["foreground_iou"] == results["foreground"]["iou"]
@@ -266,7 +266,7 @@ class TestCommands:
         assert result.returncode == 0, result.stderr
         checkpoint, rows = write_comparison(variants[3:])
         assert self.lines(result.stdout) == {row["name"]: f"{row['kmeans_miou']:.3f}" for row in rows}
-        assert str(checkpoint.files / "comparison.html") in result.stdout
+        assert str(Path(checkpoint.location, "files") / "comparison.html") in result.stdout
         # The stages had run in this process: the command computed nothing of them anew.
         assert times == {path: path.stat().st_mtime_ns for path in times}
         assert len([*variants[0].settings.workspace.glob("evaluate/*")]) == len(LABELS)

@@ -72,7 +72,7 @@ class Finished:
 
     def __init__(self, settings: Settings, output: Path) -> None:
         job = find_job(settings)
-        self.results = json.loads((job.checkpoint("evaluate").files / "results.json").read_text())
+        self.results = json.loads(job.checkpoint("evaluate").read_file("results.json"))
         count = job.checkpoint("index").require().summary["images"]
 
         def read(stage: str, name: str) -> np.ndarray:
@@ -305,7 +305,7 @@ class TestBadInput:
 
     @staticmethod
     def page(settings: Settings) -> str:
-        return (find_job(settings).checkpoint("report").files / "report.html").read_text()
+        return find_job(settings).checkpoint("report").read_file("report.html").decode()
 
     def test_no_labelled_training_photograph(self, make) -> None:
         settings = make()

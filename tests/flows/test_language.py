@@ -157,7 +157,7 @@ def test_figures_of_pixels_and_of_modes_of_regions(
         inside.append(np.where(kept, classes, 0).ravel())
         modes.append(of_region.ravel())
     labels = np.concatenate(truth)
-    figures = json.loads((job.checkpoint("evaluate").files / "results.json").read_text())["language"]
+    figures = json.loads(job.checkpoint("evaluate").read_file("results.json"))["language"]
     for name, predicted, counted in (
         ("pixels_where_no_background", alone, (labels != 255) & (labels != 0)),
         ("pixels_in_foreground", inside, labels != 255),
@@ -177,7 +177,7 @@ def test_figures_of_pixels_and_of_modes_of_regions(
 
 
 def test_the_page_has_all_three(settings: Settings, ran) -> None:
-    page = (find_job(settings).checkpoint("report").files / "report.html").read_text()
+    page = find_job(settings).checkpoint("report").read_file("report.html").decode()
     for title in ("pixels that are no background", "pixels in foreground regions", "regions + MaskCLIP"):
         assert title in page
 

@@ -103,12 +103,12 @@ def test_predict_agrees_with_the_pipeline(dcn, ran: Settings, tmp_path: Path) ->
     shutil.copy(photograph, tmp_path / "[red] $(touch x) & <b>.png")
     result = dcn(
         "predict", photograph, tmp_path / "broken.jpg", tmp_path / "gone.png", tmp_path / "[red] $(touch x) & <b>.png",
-        "--model", job.checkpoint("train").path, "--output", tmp_path / "out",
+        "--model", job.checkpoint("train").location, "--output", tmp_path / "out",
     )  # fmt: skip
     shutil.copy(photograph, tmp_path / "scene.png")
     refused = dcn(
-        "predict", tmp_path / "scene.png", "--model", job.checkpoint("train").path, "--output", tmp_path
-    )
+        "predict", tmp_path / "scene.png", "--model", job.checkpoint("train").location, "--output", tmp_path
+    )  # fmt: skip
     assert refused.returncode == 1
     assert "scene.png would replace" in refused.stderr.replace("\n", " ")
     assert (tmp_path / "scene.png").read_bytes() == photograph.read_bytes()
@@ -196,7 +196,7 @@ def test_dask_workers_compute_the_same(
         "run", config_file, "--workspace", tmp_path, "--set", "runner.kind=dask", "--set", f"runner.{option}"
     )
     assert result.returncode == 0, result.stderr
-    here = ran.model_copy(update={"workspace": tmp_path})
+    here = ran.model_copy(update={"workspace": str(tmp_path)})
     ours, theirs = digests(here), digests(ran)
     # Threads of a worker differ in number, and with them the last bits of sums: areas may not differ, tokens may.
     area = [find_job(s).checkpoint("segment").array("area").rows(0, 14) for s in (here, ran)]
@@ -211,10 +211,10 @@ def test_killed_at_a_random_moment_the_same_command_finishes(
     """Three SIGKILLs at random moments after the stage began; then bit-identical, finished shards not repeated."""
     workspace = tmp_path / "workspace"
     shutil.copytree(ran.workspace, workspace)
-    here = ran.model_copy(update={"workspace": workspace})
+    here = ran.model_copy(update={"workspace": str(workspace)})
     job = find_job(here)
     for later in STAGES[STAGES.index(stage) :]:
-        shutil.rmtree(job.checkpoint(later).path)
+        shutil.rmtree(job.checkpoint(later).location)
     rng = random.Random(stage)
     arguments = command("run", config_file, "--workspace", workspace)
     folder = workspace / stage

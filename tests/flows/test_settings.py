@@ -123,7 +123,7 @@ def test_overrides_reach_every_type(tmp_path: Path) -> None:
     assert settings.train.learning_rate == 1e-3
     assert settings.runner.kind == "dask"
     assert settings.shard_images == 7
-    assert settings.workspace == tmp_path / "w"
+    assert settings.workspace == str(tmp_path / "w")
 
 
 def test_a_configuration_that_is_not_there() -> None:

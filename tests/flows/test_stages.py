@@ -81,7 +81,7 @@ def test_another_number_of_prototypes_reuses_the_features_and_leaves_the_old(
     finished: Settings, tmp_path
 ) -> None:
     shutil.copytree(finished.workspace, tmp_path / "w")
-    settings = finished.model_copy(update={"workspace": tmp_path / "w"})
+    settings = finished.model_copy(update={"workspace": str(tmp_path / "w")})
     before = digests(settings)
     results = run_stages(changed(settings, train={"num_prototypes": 2}), "segment")
     assert [stage for stage, result in results.items() if result.reused] == ["index", "extract"]
@@ -106,7 +106,7 @@ def test_shapes_and_regions(finished: Settings) -> None:
 
 def test_figures_equal_torchmetrics_on_the_exported_files(finished: Settings, tmp_path: Path) -> None:
     """The exported PNGs and the masks on disk are all that this computation shares with the stage."""
-    results = json.loads((find_job(finished).checkpoint("evaluate").files / "results.json").read_text())
+    results = json.loads(find_job(finished).checkpoint("evaluate").read_file("results.json"))
     assert export_labels(finished, "semantic", tmp_path / "semantic") == 14
     assert export_labels(finished, "regions", tmp_path / "regions") == 14
     masks_folder = Path(finished.dataset.masks)
@@ -139,14 +139,14 @@ def test_figures_equal_torchmetrics_on_the_exported_files(finished: Settings, tm
 
 
 def test_the_share_of_attainable_modularity_is_a_share(finished: Settings) -> None:
-    results = json.loads((find_job(finished).checkpoint("evaluate").files / "results.json").read_text())
+    results = json.loads(find_job(finished).checkpoint("evaluate").read_file("results.json"))
     figures = results["segmentation"]
     assert 0 < figures["share_of_attainable"] < 1.02
     assert figures["attainable_images"] == 6
 
 
 def test_the_best_weights_are_kept_and_not_the_last(finished: Settings) -> None:
-    files = find_job(finished).checkpoint("train").files
+    files = Path(find_job(finished).checkpoint("train").location, "files")
     curve = json.loads((files / "curve.json").read_text())
     summary = find_job(finished).checkpoint("train").require().summary
     assert [step["iteration"] for step in curve["steps"]] == list(range(12))
@@ -159,7 +159,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(
     finished: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(finished.workspace, tmp_path / "w")
-    settings = finished.model_copy(update={"workspace": tmp_path / "w"})
+    settings = finished.model_copy(update={"workspace": str(tmp_path / "w")})
     for stage in ("train", "segment", "embed", "evaluate", "report"):
         shutil.rmtree(tmp_path / "w" / stage)
     forward, calls = DynamicClusteringNetwork.forward, []
@@ -174,7 +174,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(
     with pytest.raises(RuntimeError, match="power"):
         run_stages(settings, "train")
     monkeypatch.undo()
-    state = find_job(settings).checkpoint("train").files / "state.safetensors"
+    state = Path(find_job(settings).checkpoint("train").location, "files") / "state.safetensors"
     assert state.exists()
     run_stages(settings)
     assert digests(settings) == digests(finished)
@@ -238,7 +238,7 @@ def test_bad_files_are_refused_with_reasons_and_cost_nothing_else(
     assert "it is 5 x 5 pixels, its image 64 x 48" in warnings
     assert "its mode is RGB" in warnings
     assert results["evaluate"].manifest.summary["labelled_images"] == 11
-    page = (find_job(settings).checkpoint("report").files / "report.html").read_text()
+    page = find_job(settings).checkpoint("report").read_file("report.html").decode()
     assert "&lt;img src=x onerror=alert(1)&gt;.png" in page
     assert "<img src=x" not in page
     assert "<script" not in page
@@ -281,7 +281,7 @@ def test_photographs_that_vanish_or_change_after_indexing_are_left_out(
     assert "\n".join(repeated) == warnings
     for stage in ("embed", "evaluate", "report"):
         run_stage(job, stage, compute_shards, lambda _: None)
-    page = (job.checkpoint("report").files / "report.html").read_text()
+    page = job.checkpoint("report").read_file("report.html").decode()
     assert "scene 01.png was left out: it cannot be read any more" in page
     assert other_bytes != gone_bytes
     assert other_time.st_size
@@ -309,7 +309,7 @@ def test_without_ground_truth_the_pipeline_ends_too(
     assert "miou" not in results["kmeans"]
     assert "upper_bound" not in results
     assert 1 <= results["kmeans"]["clusters"] <= 4
-    page = (find_job(settings).checkpoint("report").files / "report.html").read_text()
+    page = find_job(settings).checkpoint("report").read_file("report.html").decode()
     assert "no ground truth to compare with" in page
 
 
@@ -331,7 +331,7 @@ def test_one_photograph_is_enough(tmp_path: Path, tiny_settings: MakeSettings) -
 def test_damaged_tokens_stop_training_and_are_named(finished: Settings, tmp_path: Path) -> None:
     shutil.copytree(finished.workspace, tmp_path / "w")
     settings = changed(finished, workspace=str(tmp_path / "w"), train={"seed": 5})
-    array = find_job(settings).checkpoint("extract").path / "arrays" / "tokens"
+    array = Path(find_job(settings).checkpoint("extract").location) / "arrays" / "tokens"
     shard = next(path for path in (array / "c").rglob("*") if path.is_file())
     content = bytearray(shard.read_bytes())
     content[100] ^= 1

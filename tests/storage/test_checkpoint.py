@@ -27,7 +27,7 @@ from storage import (
     content_key,
 )
 from storage.arrays import values_digest
-from storage.files import write_atomically
+from storage.local_store import LocalStore
 
 KEY = "0" * 32
 SPECS = (
@@ -80,7 +80,7 @@ def test_rows_come_back_as_they_were_written(complete: Checkpoint) -> None:
 
 
 def test_zarr_reads_it_too(complete: Checkpoint) -> None:
-    group = zarr.open_group(complete.path / "arrays", mode="r")
+    group = zarr.open_group(Path(complete.location) / "arrays", mode="r")
     array = group["tokens"]
     assert array.metadata.zarr_format == 3
     assert array.shards == (4, 30, 40)
@@ -92,12 +92,14 @@ def test_one_file_a_shard_and_random_rows_in_chunks_of_their_own(tmp_path: Path)
     checkpoint = Workspace(tmp_path).checkpoint("extract", KEY)
     wide = ArraySpec("wide", (784, 384), "float16", ("patch", "channel"))
     checkpoint.begin(Manifest("extract", KEY, {}, {}, 8, 4, (wide,)))
-    group = zarr.open_group(checkpoint.path / "arrays", mode="r")
+    group = zarr.open_group(Path(checkpoint.location) / "arrays", mode="r")
     assert group["wide"].chunks == (1, 784, 384)
     checkpoint.write_shard(
         checkpoint.read_manifest(), 0, {"wide": np.zeros((4, 784, 384), np.float16)}, {}, 0.0
     )
-    assert len([p for p in (checkpoint.path / "arrays" / "wide" / "c").rglob("*") if p.is_file()]) == 1
+    assert (
+        len([p for p in (Path(checkpoint.location) / "arrays" / "wide" / "c").rglob("*") if p.is_file()]) == 1
+    )
 
 
 def test_a_shard_is_missing_until_its_record_is_there(checkpoint: Checkpoint) -> None:
@@ -141,7 +143,7 @@ def test_time_of_failed_attempts_counts(checkpoint: Checkpoint) -> None:
 @pytest.mark.parametrize("name", ["tokens", "area", "present"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
 def test_damage_is_an_error_and_never_a_number(complete: Checkpoint, name: str, damage: str) -> None:
-    (path,) = [p for p in (complete.path / "arrays" / name / "c").rglob("*") if p.is_file()][:1]
+    (path,) = [p for p in (Path(complete.location) / "arrays" / name / "c").rglob("*") if p.is_file()][:1]
     content = bytearray(path.read_bytes())
     if damage == "flip":
         content[len(content) // 3] ^= 1
@@ -183,7 +185,7 @@ def test_wrong_rows_are_refused(checkpoint: Checkpoint) -> None:
 
 
 def test_a_changed_record_is_found(complete: Checkpoint) -> None:
-    path = complete.path / "shards" / "000001.json"
+    path = Path(complete.location) / "shards" / "000001.json"
     path.write_text(path.read_text().replace('"note": 1', '"note": 7'))
     with pytest.raises(CheckpointDamagedError, match=r"000001.json has digest .* it was changed"):
         complete.read_record(1)
@@ -191,13 +193,13 @@ def test_a_changed_record_is_found(complete: Checkpoint) -> None:
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"schema": 1}'])
 def test_a_broken_manifest_is_named(complete: Checkpoint, content: str) -> None:
-    (complete.path / "manifest.json").write_text(content)
+    (Path(complete.location) / "manifest.json").write_text(content)
     with pytest.raises(StorageError, match=r"manifest.json"):
         complete.read_manifest()
 
 
 def test_a_manifest_of_a_newer_version_is_refused(complete: Checkpoint) -> None:
-    path = complete.path / "manifest.json"
+    path = Path(complete.location) / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 2}))
     with pytest.raises(StorageError, match="has schema version 2; this software reads version 1"):
         complete.require()
@@ -215,7 +217,7 @@ def test_what_does_not_fit_on_the_disk_is_not_begun(checkpoint: Checkpoint) -> N
 def test_no_name_leads_out_of_the_workspace(stage: str, key: str) -> None:
     root = Path("/somewhere/workspace")
     try:
-        path = Workspace(root).checkpoint(stage, key).path
+        path = Path(Workspace(root).checkpoint(stage, key).location)
     except ValueError:
         return
     assert Path(os.path.normpath(path)).parent.parent == root
@@ -235,12 +237,12 @@ def test_keys_refuse_nan() -> None:
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_partial(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
+    store = LocalStore(tmp_path)
+    store.write("file", b"old")
     with pytest.raises(TypeError):
-        write_atomically(path, "not bytes")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
+        store.write("file", "not bytes")
+    assert store.read("file") == b"old"
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
 WRITER = """

@@ -1,0 +1,131 @@
+"""A folder of a file system, local or shared."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from storage.errors import StorageError
+from storage.store import StoredFile, check_name
+
+PARTIAL_SUFFIX = ".partial"
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+# What is being written: by this module, and by tensorstore.
+_UNFINISHED = (PARTIAL_SUFFIX, ".__lock")
+
+
+class LocalStore:
+    """Files under one folder, which is made when the first of them is.
+
+    Args:
+        root: the folder.
+
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    @property
+    def location(self) -> str:
+        return str(self._root)
+
+    def folder(self, name: str) -> LocalStore:
+        return LocalStore(self._path(name))
+
+    def read(self, name: str) -> bytes:
+        path = self._path(name)
+        try:
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise FileNotFoundError(f"there is no {path}") from error
+        except OSError as error:
+            raise StorageError(f"{path} cannot be read: {error.strerror or error}") from error
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write to another name first, and rename: a reader sees the old content or the new one."""
+        path = self._path(name)
+        with _written(path, content) as partial:
+            partial.replace(path)
+
+    def create(self, name: str, content: bytes) -> bool:
+        path = self._path(name)
+        with _written(path, content) as partial:
+            try:
+                os.link(partial, path)
+            except FileExistsError:
+                return False
+            except OSError as error:
+                # Some file systems have no hard links; there, another may come between question and answer.
+                if error.errno not in _NO_LINKS:
+                    raise
+                if path.exists():
+                    return False
+                partial.replace(path)
+        return True
+
+    def exists(self, name: str) -> bool:
+        return self._path(name).is_file()
+
+    def delete(self, name: str) -> None:
+        path = self._path(name)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be deleted: {error.strerror or error}") from error
+
+    def list(self, prefix: str = "") -> Iterator[StoredFile]:
+        start = self._path(prefix) if prefix else self._root
+        for folder, _, names in os.walk(start):
+            for name in names:
+                path = Path(folder, name)
+                if name.endswith(_UNFINISHED):
+                    continue
+                try:
+                    status = path.stat()
+                except FileNotFoundError:  # another process has replaced or deleted it
+                    continue
+                modified = datetime.fromtimestamp(status.st_mtime, UTC)
+                yield StoredFile(path.relative_to(self._root).as_posix(), status.st_size, modified)
+
+    def tensorstore(self, name: str) -> dict[str, Any]:
+        return {"driver": "file", "path": f"{self._path(name).absolute()}/"}
+
+    def free_bytes(self) -> int | None:
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            return shutil.disk_usage(self._root).free
+        except OSError as error:
+            raise StorageError(f"{self._root} cannot be made: {error.strerror or error}") from error
+
+    def _path(self, name: str) -> Path:
+        return self._root / check_name(name)
+
+
+@contextmanager
+def _written(path: Path, content: bytes) -> Iterator[Path]:
+    """A file beside ``path`` with the content, safe on the disk; it is gone afterwards.
+
+    Raises:
+        StorageError: it cannot be written, or what is done with it fails.
+
+    """
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            yield partial
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,231 @@
+"""Kills the pipeline at random moments, many times, and compares what it ends with.
+
+    python -m tests.soak [--kills 50] [--images 400] [--seed 0]
+
+A pipeline runs undisturbed once. Then the same is run again and again in new workspaces while SIGKILL hits, at
+random moments, the command itself, a Dask worker, or the Dask scheduler; what was killed is started again, and
+the same command goes on. Whenever a pipeline has come to its end its digests are compared with those of the
+undisturbed one. The work that a kill costs is what had been done since the last shard was recorded, or since
+the last training state; that of all kills is set against the work of all pipelines.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from flows.plan import states
+from flows.settings import Settings
+from tests.conftest import TINY_VIT, free_port
+from tests.flows.helpers import command, digests
+
+TARGETS = ("command", "worker", "scheduler")
+# How long a run may go on after its kill before it is called hanging.
+_PATIENCE = 300.0
+
+
+@dataclass
+class Cluster:
+    """A Dask scheduler and its workers, as processes of their own."""
+
+    folder: Path
+    workers_wanted: int = 2
+    port: int = field(default_factory=free_port)
+    scheduler: subprocess.Popen[bytes] | None = None
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return f"tcp://127.0.0.1:{self.port}"
+
+    def mend(self) -> None:
+        """Start again what is not running."""
+        if self.scheduler is None or self.scheduler.poll() is not None:
+            self.stop()
+            self.port = free_port()
+            self.scheduler = self._start(
+                "scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard"
+            )
+        self.workers = [worker for worker in self.workers if worker.poll() is None]
+        while len(self.workers) < self.workers_wanted:
+            self.workers.append(
+                self._start("worker", self.address, "--nthreads", "1", "--no-dashboard", "--no-nanny")
+            )
+
+    def stop(self) -> None:
+        for process in [*self.workers, *([self.scheduler] if self.scheduler else [])]:
+            process.kill()
+            process.wait()
+        self.workers, self.scheduler = [], None
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{arguments[0]}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "dask", *arguments],
+                cwd=self.folder, stdout=log, stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+            )  # fmt: skip
+
+
+@dataclass
+class Soak:
+    """What happened.
+
+    Attributes:
+        kills: of each target.
+        pipelines: that came to their end, every one with the digests of the undisturbed one.
+        work: seconds of all finished stages.
+        lost: seconds between the last record, manifest or training state and the kill.
+
+    """
+
+    kills: Counter[str] = field(default_factory=Counter)
+    pipelines: int = 0
+    work: float = 0.0
+    lost: float = 0.0
+
+    @property
+    def repeated(self) -> float:
+        """Share of the work that had to be done again."""
+        return self.lost / (self.work + self.lost)
+
+
+def soak(config: dict[str, object], folder: Path, environment: dict[str, str], kills: int, seed: int) -> Soak:
+    """Kill pipelines of a configuration until ``kills`` have hit.
+
+    Args:
+        config: see :func:`configuration`.
+        folder: for workspaces and logs.
+        environment: of the command, with a Prefect server.
+        kills: how often.
+        seed: of the moments and the targets.
+
+    """
+    rng = random.Random(seed)
+    undisturbed = _settings(config, folder / "undisturbed")
+    began = time.monotonic()
+    _run(_config_file(undisturbed), environment).wait()
+    duration = time.monotonic() - began
+    expected = digests(undisturbed)
+    result = Soak()
+    with ExitStack() as stack:
+        cluster = Cluster(folder)
+        stack.callback(cluster.stop)
+        while sum(result.kills.values()) < kills or result.pipelines == 0:
+            workspace = folder / f"pipeline-{result.pipelines}"
+            settings = _settings(config, workspace)
+            _disturb(settings, cluster, environment, rng, duration, kills, result)
+            assert digests(settings) == expected, f"{workspace} differs from the undisturbed pipeline"
+            result.pipelines += 1
+            result.work += sum(state.manifest.seconds for state in states(settings) if state.manifest)
+            print(f"{result.pipelines} pipelines equal, kills {dict(result.kills)}, "
+                  f"{result.repeated:.1%} of the work repeated", flush=True)  # fmt: skip
+    return result
+
+
+def configuration(photographs: Path, weights: Path) -> dict[str, object]:
+    """Many small shards of a small model: much that a kill can hit."""
+    return {
+        "dataset": {
+            "name": "folder",
+            "root": str(photographs / "photos"),
+            "masks": str(photographs / "masks"),
+            "classes": str(photographs / "classes.txt"),
+        },
+        "backbone": {"name": TINY_VIT, "weights": str(weights), "input_size": 64, "device": "cpu"},
+        "train": {"iterations": 60, "batch_size": 8, "check_every": 10, "save_every": 5, "num_prototypes": 3},
+        "embed": {"size": 32},
+        "evaluate": {"num_seeds": 3, "attainable_images": 6},
+        "report": {"num_photographs": 3},
+        "shard_images": 4,
+    }
+
+
+def _disturb(
+    settings: Settings,
+    cluster: Cluster,
+    environment: dict[str, str],
+    rng: random.Random,
+    duration: float,
+    kills: int,
+    result: Soak,
+) -> None:
+    """Run one pipeline to its end, killed on the way."""
+    while not _complete(settings):
+        target = rng.choice(TARGETS)
+        if target == "command":
+            process = _run(_config_file(settings), environment)
+        else:
+            cluster.mend()
+            process = _run(
+                _config_file(settings), environment,
+                "--set", "runner.kind=dask", "--set", f"runner.address={cluster.address}",
+                "--set", f"runner.workers={cluster.workers_wanted}",
+            )  # fmt: skip
+        wait = rng.uniform(0.1, 0.9) * duration
+        if sum(result.kills.values()) >= kills:
+            wait = _PATIENCE
+        try:
+            process.wait(wait)
+            continue  # it was quicker
+        except subprocess.TimeoutExpired:
+            pass
+        last_record, now = _last_write(Path(settings.workspace)), time.time()
+        _kill(target, process, cluster, rng)
+        result.kills[target] += 1
+        result.lost += now - last_record if last_record else 0.0
+        try:
+            process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the command hangs after its {target} was killed") from None
+
+
+def _kill(target: str, process: subprocess.Popen[bytes], cluster: Cluster, rng: random.Random) -> None:
+    victim = process
+    if target == "worker":
+        victim = rng.choice(cluster.workers)
+    elif target == "scheduler":
+        assert cluster.scheduler is not None
+        victim = cluster.scheduler
+    victim.send_signal(signal.SIGKILL)
+
+
+def _last_write(workspace: Path) -> float:
+    """When a record, a manifest or a file was last finished; 0 before the first."""
+    files = [
+        path
+        for pattern in ("manifest.json", "shards/*.json", "files/*")
+        for path in workspace.glob(f"*/*/{pattern}")
+    ]
+    return max((path.stat().st_mtime for path in files if path.suffix != ".partial"), default=0.0)
+
+
+def _complete(settings: Settings) -> bool:
+    return all(state.state == "complete" for state in states(settings))
+
+
+def _settings(config: dict[str, object], workspace: Path) -> Settings:
+    return Settings.model_validate({**config, "workspace": str(workspace)})
+
+
+def _config_file(settings: Settings) -> Path:
+    path = Path(f"{settings.workspace}.yaml")
+    path.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+    return path
+
+
+def _run(config: Path, environment: dict[str, str], *arguments: str) -> subprocess.Popen[bytes]:
+    with config.with_suffix(".log").open("ab") as log:
+        return subprocess.Popen(
+            command("run", config, *arguments), env=environment, stdout=log, stderr=subprocess.STDOUT
+        )

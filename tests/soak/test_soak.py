@@ -1,0 +1,16 @@
+"""A few kills of the soak, so that it stays true."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.soak.soak import configuration, soak
+
+
+@pytest.mark.slow
+def test_a_few_kills(
+    photograph_folder: Path, tiny_weights: Path, prefect_server: dict[str, str], tmp_path: Path
+) -> None:
+    result = soak(configuration(photograph_folder, tiny_weights), tmp_path, prefect_server, kills=4, seed=1)
+    assert sum(result.kills.values()) == 4
+    assert result.pipelines >= 1
