@@ -71,7 +71,7 @@ def make_settings(config: dict[str, Any], root: Path, **segmenter: Any) -> Setti
 
 def exported(settings: Settings) -> Path:
     """Folder of the label maps of all photographs."""
-    output = settings.workspace / "regions"
+    output = Path(settings.workspace, "regions")
     assert export_labels(settings, "regions", output) == 8
     return output
 

@@ -229,12 +229,12 @@ def test_a_sweep_has_every_combination(config_file: Path, tmp_path: Path) -> Non
         ("train.num_prototypes=5, train.self_update=true", 5, True),
         ("train.num_prototypes=5, train.self_update=false", 5, False),
     ]
-    assert all(v.settings.train.seed == 7 and v.settings.workspace == tmp_path for v in variants)
+    assert all(v.settings.train.seed == 7 and v.settings.workspace == str(tmp_path) for v in variants)
 
 
 @pytest.fixture(scope="module")
 def config_file(settings: Settings) -> Path:
-    path = settings.workspace.with_name("config.yaml")
+    path = Path(settings.workspace).with_name("config.yaml")
     path.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
     return path
 
@@ -258,7 +258,8 @@ class TestCommands:
 
     def test_compare(self, prefect_server, config_file: Path, variants: list[Variant]) -> None:
         times = {
-            path: path.stat().st_mtime_ns for path in variants[0].settings.workspace.rglob("shards/*.json")
+            path: path.stat().st_mtime_ns
+            for path in Path(variants[0].settings.workspace).rglob("shards/*.json")
         }
         assert times
         chosen = ["--set", "compare.segmenters=[ncut, pixels]", "--set", "compare.num_regions=[3]"]
@@ -269,7 +270,7 @@ class TestCommands:
         assert str(Path(checkpoint.location, "files") / "comparison.html") in result.stdout
         # The stages had run in this process: the command computed nothing of them anew.
         assert times == {path: path.stat().st_mtime_ns for path in times}
-        assert len([*variants[0].settings.workspace.glob("evaluate/*")]) == len(LABELS)
+        assert len([*Path(variants[0].settings.workspace).glob("evaluate/*")]) == len(LABELS)
 
     def test_sweep(self, prefect_server, config_file: Path, variants: list[Variant]) -> None:
         """It finds what the comparison computed of the same settings, and its page is another."""
@@ -286,4 +287,4 @@ class TestCommands:
         assert [row[0] for row in page.tables[0][1:]] == names
         assert page.tables[1][0] == ["photograph", *names]
         assert len(page.pictures) == 5 * 3
-        assert len([*variants[0].settings.workspace.glob("evaluate/*")]) == len(LABELS)
+        assert len([*Path(variants[0].settings.workspace).glob("evaluate/*")]) == len(LABELS)

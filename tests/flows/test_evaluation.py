@@ -128,9 +128,9 @@ def results(settings: Settings) -> dict[str, StageResult]:
 @pytest.fixture(scope="module")
 def broken(settings: Settings, results: dict[str, StageResult]) -> tuple[Settings, dict[str, StageResult]]:
     """The same run, but the embeddings of a training photograph and of two evaluated ones are not finite."""
-    here = changed(settings, workspace=str(settings.workspace.with_name("broken")))
+    here = changed(settings, workspace=str(Path(settings.workspace).with_name("broken")))
     for stage in ("index", "extract", "segment", "embed"):
-        shutil.copytree(settings.workspace / stage, here.workspace / stage)
+        shutil.copytree(Path(settings.workspace, stage), Path(here.workspace, stage))
     embed = find_job(here).checkpoint("embed")
     embedding = embed.array("embedding").rows(4, 8).copy()
     embedding[0], embedding[1, :, 3], embedding[2, :, 0] = np.nan, np.inf, -np.inf
