@@ -80,7 +80,7 @@ def test_features_are_shared_and_the_rest_is_of_each(runs: Runs) -> None:
         "index": ["dcn"], "extract": ["dcn"], "train": ["dcn"],
         "segment": list(SEGMENTERS), "embed": others, "evaluate": list(SEGMENTERS),
     }  # fmt: skip
-    workspace = runs["dcn"][0].workspace
+    workspace = Path(runs["dcn"][0].workspace)
     on_disk = {stage: len([*(workspace / stage).glob("*/manifest.json")]) for stage in computed}
     assert on_disk == {"index": 1, "extract": 1, "train": 1, "segment": 6, "embed": 5, "evaluate": 6}
 
