@@ -52,7 +52,13 @@ class LocalStore:
         """Write to another name first, and rename: a reader sees the old content or the new one."""
         path = self._path(name)
         with _written(path, content) as partial:
-            partial.replace(path)
+            try:
+                partial.replace(path)
+            except FileExistsError:
+                # Some network file systems do not replace. A process that dies between these two lines loses
+                # the file: a manifest, which is made again from the records, or what its stage makes again.
+                path.unlink()
+                partial.rename(path)
 
     def create(self, name: str, content: bytes) -> bool:
         path = self._path(name)
