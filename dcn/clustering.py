@@ -9,6 +9,9 @@ import numpy.typing as npt
 from sklearn.cluster import KMeans
 from sklearn.preprocessing import normalize
 
+# Rows that are looked at together for whether they differ.
+_COUNTED = 64
+
 
 @dataclass(frozen=True)
 class Clusters:
@@ -38,7 +41,17 @@ def cluster_directions(vectors: npt.NDArray[np.float32], num_clusters: int, seed
     if not len(vectors):
         return Clusters(np.zeros(0, np.int64), np.zeros((0, vectors.shape[1]), np.float32), 0.0)
     unit = normalize(vectors)
-    k = min(num_clusters, len(np.unique(unit, axis=0)))
+    k = _count_distinct(unit, num_clusters)
     fitted = KMeans(k, n_init=1, random_state=seed).fit(unit)
     centers = fitted.cluster_centers_.astype(np.float32)
     return Clusters(fitted.labels_.astype(np.int64), centers, float(fitted.inertia_))
+
+
+def _count_distinct(rows: npt.NDArray[np.float32], enough: int) -> int:
+    """Distinct rows of ``[m, d]``, counted up to ``enough``: mostly the first few show as many."""
+    found = rows[:0]
+    for start in range(0, len(rows), _COUNTED):
+        found = np.unique(np.concatenate([found, rows[start : start + _COUNTED]]), axis=0)
+        if len(found) >= enough:
+            return enough
+    return len(found)

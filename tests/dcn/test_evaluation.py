@@ -178,3 +178,15 @@ def test_clusters_depend_on_directions_and_not_on_lengths() -> None:
 def test_fewer_regions_than_clusters() -> None:
     labels = cluster_directions(np.eye(3, dtype=np.float32), 20, 0).labels
     assert sorted(labels) == [0, 1, 2]
+
+
+@given(st.integers(0, 2**31), st.integers(1, 200), st.integers(1, 8), st.integers(1, 12))
+@settings(max_examples=60, deadline=None)
+def test_as_many_clusters_as_there_are_directions_up_to_what_is_wanted(
+    seed: int, count: int, kinds: int, wanted: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    vectors = np.eye(8, dtype=np.float32)[rng.integers(0, kinds, count)]
+    clusters = cluster_directions(vectors, wanted, seed=0)
+    distinct = len({tuple(vector) for vector in vectors})
+    assert len(clusters.centers) == min(wanted, distinct)
