@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import torch
+from threadpoolctl import threadpool_limits
 
 from dcn.model_file import read_model
 from dcn.modularity import cosine_assignment
@@ -23,7 +24,7 @@ from dcn.segmenters.ncut import ncut_assignment
 from dcn.segmenters.pixels import fit_pixel_clusters, pixel_assignment
 from dcn.segmenters.spectral import spectral_assignment
 from flows.image_index import open_index
-from flows.inputs import batched, choose_device
+from flows.inputs import batched, choose_device, in_threads
 from flows.settings import (
     DCNSegmenter,
     KMeansSegmenter,
@@ -78,13 +79,18 @@ def open_segmenter(job: Job) -> Segmenter:
                 color_weight=chosen.color_weight,
             )
 
-    def one_by_one(tokens: Tokens, colors: Colors | None) -> Assignment:
-        if colors is None:
-            return np.stack([assign(values.astype(np.float32)) for values in tokens])
-        pairs = zip(tokens, colors, strict=True)
-        return np.stack([assign(values.astype(np.float32), colors=patches) for values, patches in pairs])
+    def of_image(row: int, tokens: Tokens, colors: Colors | None) -> npt.NDArray[np.float32]:
+        extra = {} if colors is None else {"colors": colors[row]}
+        return assign(tokens[row].astype(np.float32), **extra)
 
-    return one_by_one
+    def of_images(tokens: Tokens, colors: Colors | None) -> Assignment:
+        # An image is too small to be shared by threads: they would wait for each other most of the time.
+        with threadpool_limits(1):
+            return np.stack(
+                list(in_threads(partial(of_image, tokens=tokens, colors=colors), range(len(tokens))))
+            )
+
+    return of_images
 
 
 def needs_colors(settings: Settings) -> bool:
