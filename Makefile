@@ -3,13 +3,29 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-oldest soak audit lint clean
 
 demo: .venv/.installed-focus
 	$(BIN)/dcn demo
 
 test: .venv/.installed-test
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+# Fifty kills at random moments: tests/soak/soak.py.
+soak: .venv/.installed-test
+	$(BIN)/python -m tests.soak
+
+# With the oldest versions that pyproject.toml allows, in an environment of its own.
+test-oldest: .venv/bin/python
+	$(PIP) uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-oldest
+	$(BIN)/uv pip install --quiet --python .venv-oldest --resolution lowest-direct --editable ".[focus,test]"
+	.venv-oldest/bin/python -m pytest -m "not slow and not real" --numprocesses auto --dist loadfile
+
+# Known vulnerabilities of what is installed. Exits with 2 where the data base cannot be reached.
+audit: .venv/.installed-focus
+	$(PIP) pip-audit
+	.ci/audit $(BIN)
 
 lint: .venv/.installed-lint
 	$(BIN)/ruff check .
@@ -33,4 +49,4 @@ lint: .venv/.installed-lint
 	$(PYTHON) -m venv .venv
 
 clean:
-	rm -rf .venv workspace
+	rm -rf .venv .venv-oldest workspace

@@ -5,7 +5,9 @@
 The tokens are those of the sample photographs (focus-s14, 784 of 384), in float16 as the cache has them, each
 eight times over; the network is the one that the configuration trains. Every segmenter gets them in the
 batches of the stage, after an untimed one, for a second at least, and may do with a batch what it likes.
-`pixels` is timed with its clusters found. The precision is that of the backbone and of the network.
+`pixels` is timed with its clusters found. The precision is that of the backbone and of the network. The row
+`plain loop` calls scikit-learn's k-means image by image, with its own threads; the segmenter
+`kmeans` gives every image one core, and does several images at once.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ import numpy as np
 import torch
 
 from benchmarks.stages import run_up_to
-from flows.segmenters import open_segmenter
+from dcn.segmenters.kmeans import kmeans_assignment
+from flows.segmenters import Segmenter, open_segmenter
 from flows.stages.segment import SEGMENT_BATCH
 
 SEGMENTERS = ("dcn", "kmeans", "spectral", "ncut", "modularity", "pixels")
@@ -35,7 +38,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="for which each is timed in a repeat")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     arguments = parser.parse_args()
-    segmenters = {}
+    segmenters: dict[str, Segmenter] = {}
     for name in SEGMENTERS:
         k = arguments.regions
         size = {"dcn": f"train.num_prototypes={k}", "pixels": "segment.segmenter.num_clusters=21"}
@@ -43,9 +46,12 @@ def main() -> None:
         choice += [size.get(name, f"segment.segmenter.num_regions={k}")]
         job = run_up_to("segment", "sample", choice, arguments.workspace)
         segmenters[name] = open_segmenter(job)
+    segmenters["plain loop"] = lambda tokens, _: np.stack(
+        [kmeans_assignment(values.astype(np.float32), arguments.regions, 0) for values in tokens]
+    )
     tokens = job.checkpoint("extract").array("tokens").rows(0, 8)
     tokens = np.concatenate([tokens] * 8)  # [64, n, d]
-    seconds: dict[str, list[float]] = {name: [] for name in SEGMENTERS}
+    seconds: dict[str, list[float]] = {name: [] for name in segmenters}
     for _ in range(arguments.repeats):
         for name, segment in segmenters.items():
             segment(tokens[:SEGMENT_BATCH], None)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, cast
 
 import numpy as np
@@ -60,6 +61,8 @@ class Backbone:
         config = cast(dict[str, Any], model.pretrained_cfg)
         self._mean = torch.tensor(config["mean"], device=self.device).view(3, 1, 1)
         self._std = torch.tensor(config["std"], device=self.device).view(3, 1, 1)
+        # While a thread reads the attention of a block, it hears of every batch that goes through that block.
+        self._one_at_a_time = Lock()
         self.patch_size: int = model.patch_embed.patch_size[0]
         self.depth = len(model.blocks)
         self.dim: int = model.embed_dim
@@ -116,7 +119,7 @@ class Backbone:
 
         """
         prefix = self.model.num_prefix_tokens
-        with self._reading_attention(attention_block) as attention:
+        with self._one_at_a_time, self._reading_attention(attention_block) as attention:
             # Every block up to the deeper of the two runs; the first of the outputs is the tokens'.
             deeper = max(self._index(token_layer), self._index(attention_block))
             outputs = self.model.forward_intermediates(
@@ -134,15 +137,16 @@ class Backbone:
     @torch.inference_mode()
     def embed(self, inputs: Tensor, layer: int = -1) -> Tensor:
         """CLS token of a block's normalized output, ``[B, d]`` float32 (section 4.1.1)."""
-        outputs = self.model.forward_intermediates(
-            inputs,
-            indices=[self._index(layer)],
-            return_prefix_tokens=True,
-            norm=True,
-            stop_early=True,
-            output_fmt="NLC",
-            intermediates_only=True,
-        )
+        with self._one_at_a_time:
+            outputs = self.model.forward_intermediates(
+                inputs,
+                indices=[self._index(layer)],
+                return_prefix_tokens=True,
+                norm=True,
+                stop_early=True,
+                output_fmt="NLC",
+                intermediates_only=True,
+            )
         _, prefix_tokens = cast(list[tuple[Tensor, Tensor]], outputs)[0]  # [B, n, d], [B, prefix, d]
         return prefix_tokens[:, 0].float()
 

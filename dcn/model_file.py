@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from safetensors import SafetensorError
 from safetensors.torch import save
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dcn.errors import InvalidModelFileError
 from dcn.network import DynamicClusteringNetwork
+from dcn.presets import Precision
 from dcn.tensor_file import read_tensors
 
 # One entry only: safetensors writes several in any order, and equal models shall be equal files.
@@ -81,6 +82,19 @@ def read_model(content: bytes, source: str) -> tuple[DynamicClusteringNetwork, M
         description = ModelDescription(described["network"], described["backbone"])
         network = DynamicClusteringNetwork(**description.network)
         network.load_state_dict(tensors)
+        _check_backbone(description.backbone)
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise InvalidModelFileError(f"{source} is not a trained DCN: {error}") from error
     return network.eval().requires_grad_(False), description
+
+
+def _check_backbone(backbone: dict[str, Any]) -> None:
+    """Raise ValueError where the description names something else than a backbone: it may be a stranger's."""
+    numbers = ("input_size", "token_layer", "attention_block")
+    kinds: dict[str, tuple[type, ...]] = {"name": (str,), "weights": (str, type(None))}
+    kinds |= dict.fromkeys(numbers, (int,))
+    wrong = [name for name, kind in kinds.items() if not isinstance(backbone.get(name), kind)]
+    if backbone.get("precision", "float32") not in get_args(Precision):
+        wrong.append("precision")
+    if wrong:
+        raise ValueError(f"{wrong[0]} of its backbone is {backbone.get(wrong[0])!r}")

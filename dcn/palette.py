@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import colorsys
-from pathlib import Path
+import io
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 _OVERLAY_OPACITY = 0.55
+# Pixels that are mixed at once: in floating point they take eight times the room.
+_BAND_PIXELS = 1 << 20
 
 
 def region_palette() -> npt.NDArray[np.uint8]:
@@ -42,17 +44,22 @@ def overlay(
     photograph: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.uint8]:
     """A photograph ``[H, W, 3]`` under the colors of its labels, with white lines between them."""
-    mixed = photograph * (1 - _OVERLAY_OPACITY) + palette[labels] * _OVERLAY_OPACITY
+    mixed = np.empty_like(photograph)
+    rows = max(1, _BAND_PIXELS // labels.shape[1])
+    for top in range(0, len(labels), rows):
+        band = slice(top, top + rows)
+        mixed[band] = photograph[band] * (1 - _OVERLAY_OPACITY) + palette[labels[band]] * _OVERLAY_OPACITY
     border = np.zeros(labels.shape, dtype=np.bool_)
     border[:, 1:] |= labels[:, 1:] != labels[:, :-1]
     border[1:] |= labels[1:] != labels[:-1]
     mixed[border] = 255
-    return mixed.astype(np.uint8)
+    return mixed
 
 
-def save_palette_png(labels: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8], path: Path) -> None:
-    """Write labels ``[H, W]`` as a PNG whose pixels are the labels and whose palette shows them."""
+def palette_png(labels: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8]) -> bytes:
+    """Labels ``[H, W]`` as a PNG whose pixels are the labels and whose palette shows them."""
     image = Image.fromarray(labels).convert("P")
     image.putpalette(palette.tobytes())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path, format="PNG", optimize=True)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()

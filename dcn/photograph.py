@@ -11,19 +11,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dcn.errors import InvalidMaskError, InvalidPhotographError
 
-# What Pillow raises for files that are broken in one way or another, beside its own error class.
-_UNREADABLE = (
-    UnidentifiedImageError,
-    Image.DecompressionBombError,
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    KeyError,
-    IndexError,
-    OverflowError,
-    MemoryError,
-)
+# What is decoded, whatever the name of a file says. Of the rest of Pillow's formats some run another program
+# (EPS is given to Ghostscript), and none is that of photographs.
+_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
 
 def decode_photograph(content: bytes) -> npt.NDArray[np.uint8]:
@@ -37,23 +27,42 @@ def decode_photograph(content: bytes) -> npt.NDArray[np.uint8]:
 
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as image:
-                image.load()
-                return np.asarray(_as_rgb(ImageOps.exif_transpose(image)))
-    except _UNREADABLE as error:
+        with _open(content) as image:
+            return np.asarray(_as_rgb(_upright(image)))
+    except InvalidPhotographError:
+        raise
+    except Exception as error:  # each format of Pillow has errors of its own for a broken file
         raise InvalidPhotographError(_describe(error, content)) from error
+
+
+def _open(content: bytes) -> Image.Image:
+    """The first frame of an image, decoded."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        image = Image.open(io.BytesIO(content), formats=_FORMATS)
+    image.load()
+    return image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # of broken EXIF; a viewer shows such a photograph, too
+        return image
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip at 255
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"grey values from {values.min()} to {values.max()} are not 16-bit")
+            raise InvalidPhotographError(
+                f"its grey values go from {values.min()} to {values.max()}; save it with 8 or 16 bits"
+            )
         image = Image.fromarray((values // 257).astype(np.uint8))
     elif image.mode == "F":
-        raise ValueError("a floating-point image has no defined brightness; save it with 8 or 16 bits")
+        raise InvalidPhotographError(
+            "a floating-point image has no defined brightness; save it with 8 or 16 bits"
+        )
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     return image.convert("RGB")
@@ -67,15 +76,15 @@ def decode_mask(content: bytes) -> npt.NDArray[np.uint8]:
 
     """
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-            if image.mode not in ("P", "L", "1", "I;16", "I"):
-                raise InvalidMaskError(
-                    f"its mode is {image.mode}; a mask holds class indices in one channel (grey or palette)"
-                )
-            values = np.asarray(image).astype(np.int64)
-    except _UNREADABLE as error:
+        with _open(content) as image:
+            mode, values = image.mode, np.asarray(image)
+    except Exception as error:  # see decode_photograph
         raise InvalidMaskError(_describe(error, content)) from error
+    if mode not in ("P", "L", "1", "I;16", "I"):
+        raise InvalidMaskError(
+            f"its mode is {mode}; a mask holds class indices in one channel (grey or palette)"
+        )
+    values = values.astype(np.int64)
     if values.min() < 0 or values.max() > 255:
         raise InvalidMaskError(f"its values go from {values.min()} to {values.max()}; classes are 0 to 255")
     return values.astype(np.uint8)
@@ -102,9 +111,16 @@ def check_mask(
         )
 
 
-def _describe(error: BaseException, content: bytes) -> str:
+def _describe(error: Exception, content: bytes) -> str:
+    """What is wrong with a file, and what to do about it."""
     if not content:
-        return "the file is empty"
+        return "the file is empty; copy it anew, or remove it"
     if isinstance(error, UnidentifiedImageError):
-        return "the file is not an image of a known format"
-    return str(error) or type(error).__name__
+        return "the file is not an image of a known format; convert it to JPEG or PNG, or remove it"
+    if isinstance(error, Image.DecompressionBombError):
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        return f"it has more than {most:,} pixels, as a decompression bomb has; make it smaller"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to decode it; make it smaller"
+    reason = str(error) or type(error).__name__
+    return f"the file is damaged or was not copied whole ({reason}); copy it anew"

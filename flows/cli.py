@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from flows.printable import printable, printable_line
+
 app = typer.Typer(
     help="Segment photographs without labels: the Dynamic Clustering Network on a frozen ViT.",
     no_args_is_help=True,
@@ -22,9 +24,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 # Results go to standard output; everything else that a person reads while waiting goes to standard error.
-_out = Console()
-_err = Console(stderr=True)
+# A file that is called :boom:.jpg is shown as that.
+_out = Console(emoji=False)
+_err = Console(stderr=True, emoji=False)
 
+_UNAUTHORIZED = 401
 # Of a comparison: a dozen columns.
 _TABLE_WIDTH = 200
 
@@ -78,9 +82,7 @@ for _stage, _summary in (
 def compare(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
     """Run the DCN and its rivals on one feature cache: one table, and a page with all of them."""
     with _readable_errors():
-        from flows.comparison import segmenter_variants
-
-        _compare(segmenter_variants(_load(config, workspace, overrides)))
+        _compare("compare", _load(config, workspace, overrides))
 
 
 @app.command()
@@ -94,9 +96,13 @@ def sweep(
 ) -> None:
     """Run every combination of some values on one feature cache: one table, and a page."""
     with _readable_errors():
-        from flows.comparison import sweep_variants
+        from flows.comparison import read_values, sweep_variants
+        from flows.settings import SweepSettings
 
-        _compare(sweep_variants(config, overrides or [], workspace, over))
+        settings = _load(config, workspace, overrides)
+        settings = settings.model_copy(update={"sweep": SweepSettings(over=read_values(over))})
+        sweep_variants(settings)  # a mistake is said before anything starts
+        _compare("sweep", settings)
 
 
 @app.command()
@@ -160,13 +166,11 @@ def predict(
             if prediction.reason:
                 refused += 1
                 _err.print(
-                    f"[red]refused[/] {escape(str(prediction.image))}: {escape(prediction.reason)}",
+                    f"[red]refused[/] {_safe(prediction.image)}: {_safe(prediction.reason)}",
                     soft_wrap=True,
                 )
             else:
-                _out.print(
-                    f"{escape(str(prediction.labels))}  {prediction.num_regions} regions", soft_wrap=True
-                )
+                _out.print(f"{_safe(prediction.labels)}  {prediction.num_regions} regions", soft_wrap=True)
         if refused:
             raise typer.Exit(1)
 
@@ -184,7 +188,7 @@ def export(
         from flows.export import export_labels
 
         count = export_labels(_load(config, workspace, overrides), what, output)
-        _out.print(f"{count} label maps in {escape(str(output))}", soft_wrap=True)
+        _out.print(f"{count} label maps in {_safe(output)}", soft_wrap=True)
 
 
 def _load(config: str, workspace: str | None, overrides: list[str] | None) -> Any:
@@ -211,20 +215,20 @@ def _execute(name: str, config: str, workspace: str | None, overrides: list[str]
         _print_page(settings, last, "report.html")
 
 
-def _compare(variants: list[Any]) -> None:
-    """Run variants of the settings, print their table, and say where their page is."""
+def _compare(name: str, settings: Any) -> None:
+    """Run the flow ``compare`` or ``sweep``, print its table, and say where its page is."""
     from flows.comparison import comparison_table
 
     with _watched_flows() as flows:
-        (record,) = flows.sweep(variants)
+        (record,) = getattr(flows, name)(**flows.sections(settings))
     titles, cells = comparison_table(record["rows"])
     headers = [Column(title.replace(" ", "\n"), justify="right", no_wrap=True) for title in titles[1:]]
     table = Table(Column(no_wrap=True), *headers, box=None)
     for row in cells:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(_safe(cell) for cell in row))
     # Whole figures on lines that a narrow terminal breaks, rather than figures that are cut off.
-    Console(width=_TABLE_WIDTH).print(table, soft_wrap=True)
-    _print_page(variants[0].settings, record, "comparison.html")
+    Console(width=_TABLE_WIDTH, emoji=False).print(table, soft_wrap=True)
+    _print_page(settings, record, "comparison.html")
 
 
 @contextmanager
@@ -234,12 +238,8 @@ def _watched_flows() -> Iterator[Any]:
     with _err.status("starting Prefect"):
         from flows import pipeline, progress
         from flows.terminal import TerminalProgress
-    with TerminalProgress(_err) as watcher:
-        progress.watch(watcher)
-        try:
-            yield pipeline
-        finally:
-            progress.watch(None)
+    with TerminalProgress(_err) as watcher, progress.watched(watcher):
+        yield pipeline
 
 
 def _print_page(settings: Any, record: dict[str, Any], name: str) -> None:
@@ -247,7 +247,7 @@ def _print_page(settings: Any, record: dict[str, Any], name: str) -> None:
 
     checkpoint = Workspace(settings.workspace).checkpoint(record["stage"], record["key"])
     _out.print("Open", end=" ")
-    _out.print(escape(checkpoint.file_location(name)), style="bold", soft_wrap=True)
+    _out.print(_safe(checkpoint.file_location(name)), style="bold", soft_wrap=True)
 
 
 def _configure_prefect() -> None:
@@ -267,8 +267,14 @@ def _configure_prefect() -> None:
 def _print_figures(figures: list[dict[str, str]]) -> None:
     table = Table("figure", "value", "", box=None)
     for figure in figures:
-        table.add_row(figure["name"], f"[bold]{figure['value']}[/]", f"[dim]{figure['meaning']}[/]")
+        name, value, meaning = (_safe(figure[part]) for part in ("name", "value", "meaning"))
+        table.add_row(name, f"[bold]{value}[/]", f"[dim]{meaning}[/]")
     _out.print(table)
+
+
+def _safe(value: object) -> str:
+    """A name or a text from outside, as one line that is neither markup nor a command to the terminal."""
+    return escape(printable_line(str(value)))
 
 
 def _bytes(size: int) -> str:
@@ -283,7 +289,7 @@ def _readable_errors() -> Iterator[None]:
     from storage.errors import StorageError
 
     def fail(message: str) -> typer.Exit:
-        _err.print(f"[bold red]error[/] {escape(message)}", soft_wrap=True)
+        _err.print(f"[bold red]error[/] {escape(printable(message))}", soft_wrap=True)
         return typer.Exit(1)
 
     try:
@@ -302,3 +308,13 @@ def _readable_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         _err.print("interrupted; the same command continues")
         raise typer.Exit(130) from None
+    except Exception as error:
+        if getattr(getattr(error, "response", None), "status_code", None) != _UNAUTHORIZED:
+            raise
+        raise fail("the Prefect server wants another password. Set PREFECT_API_AUTH_STRING to it") from None
+
+
+# At the end, for these commands have the options, the consoles and the errors of the others.
+from flows.workspace_commands import app as workspace_app  # noqa: E402
+
+app.add_typer(workspace_app, name="workspace")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from flows.configuration import load_settings
+from flows.configuration import change, read_value, validate
 from flows.errors import InvalidSettingsError
 from flows.plan import find_job
 from flows.settings import Settings, TrainSettings
@@ -60,33 +60,49 @@ def segmenter_variants(settings: Settings) -> list[Variant]:
     return variants
 
 
-def sweep_variants(
-    config: str | Path, overrides: list[str], workspace: str | None, over: list[str]
-) -> list[Variant]:
-    """Every combination of the values of some settings.
-
-    Args:
-        config: see :func:`flows.configuration.load_settings`.
-        overrides: likewise.
-        workspace: likewise.
-        over: ``section.name=value,value,...`` each.
+def sweep_variants(settings: Settings) -> list[Variant]:
+    """Every combination of the values that ``sweep.over`` names.
 
     Raises:
         InvalidSettingsError: with the wrong one.
 
     """
-    axes = []
+    over = dict(sorted(settings.sweep.over.items()))  # PostgreSQL keeps no order of its own
+    if not over or not all(over.values()):
+        raise InvalidSettingsError(f"sweep.over: write {{section.name: [value, value]}}, not {over}")
+    variants = []
+    for values in itertools.product(*over.values()):
+        # What nobody set stays unset: it has to follow a segmenter that is swept over.
+        changed = settings.model_dump(mode="json", exclude_unset=True)
+        changed["dataset"] = settings.dataset.model_dump(mode="json")
+        changed.pop("sweep")
+        for name, value in zip(over, values, strict=True):
+            if name.partition(".")[0] in ("dataset", "sweep"):
+                raise InvalidSettingsError(f"sweep.over {name}: figures compare on one data set only")
+            change(changed, name, value)
+        label = ", ".join(f"{name}={_text(value)}" for name, value in zip(over, values, strict=True))
+        variants.append(Variant(label, "sweep", validate(changed, label)))
+    return variants
+
+
+def read_values(over: list[str]) -> dict[str, list[Any]]:
+    """``sweep.over`` from ``section.name=value,value,...`` each, the values in YAML.
+
+    Raises:
+        InvalidSettingsError: with the wrong one.
+
+    """
+    axes: dict[str, list[Any]] = {}
     for text in over:
         name, separator, values = text.partition("=")
-        if not separator or not all(values.split(",")):
+        if not separator or not name or not all(values.split(",")):
             raise InvalidSettingsError(f"--over {text}: write section.name=value,value,...")
-        if name.startswith("dataset."):
-            raise InvalidSettingsError(f"--over {text}: figures compare on one data set only")
-        axes.append([f"{name}={value}" for value in values.split(",")])
-    return [
-        Variant(", ".join(chosen), "sweep", load_settings(config, [*overrides, *chosen], workspace))
-        for chosen in itertools.product(*axes)
-    ]
+        axes.setdefault(name, []).extend(read_value(f"--over {text}", value) for value in values.split(","))
+    return axes
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def comparison_row(variant: Variant) -> dict[str, Any]:

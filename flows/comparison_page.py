@@ -46,7 +46,11 @@ def write_comparison(variants: list[Variant]) -> tuple[Checkpoint, list[dict[str
     rows = [comparison_row(variant) for variant in variants]
     manifest = checkpoint.read_manifest()
     if manifest is None or not manifest.complete:
-        checkpoint.begin(Manifest("compare", key, settings, inputs, rows=0, shard_rows=1))
+        made_of = {
+            found.key: found.require().content
+            for found in (job.checkpoint("evaluate") for job in jobs.values())
+        }
+        checkpoint.begin(Manifest("compare", key, settings, inputs, rows=0, shard_rows=1, made_of=made_of))
         titles, cells = comparison_table(rows)
         page = render(
             _TEMPLATE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from flows.errors import InvalidSettingsError
 from flows.settings import Settings
 
+_PACKAGE = "dynamic-clustering-network"
 _CONFIGS = Path(__file__).parent / "configs"
 
 
@@ -33,10 +35,20 @@ def load_settings(
         _apply(values, override)
     if workspace is not None:
         values["workspace"] = workspace
+    return validate(values, str(config))
+
+
+def validate(values: dict[str, Any], source: str) -> Settings:
+    """Settings from their sections.
+
+    Raises:
+        InvalidSettingsError: with the source, the name of the setting, its value and what is allowed.
+
+    """
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise InvalidSettingsError(f"{config}: {_describe(error)}") from error
+        raise InvalidSettingsError(f"{source}: {_describe(error)}") from error
 
 
 def config_names() -> list[str]:
@@ -54,7 +66,9 @@ def _describe(error: ValidationError) -> str:
             if place[: len(union)] == union and len(place) > len(union):
                 place.pop(len(union))
         shown = "" if problem["type"] == "missing" else f", not {problem['input']!r}"
-        lines.append(f"{'.'.join(place)}: {problem['msg']}{shown}")
+        # A setting of a newer version, or a slip of the pen: who reads it knows which.
+        unknown = f" (dcn {version(_PACKAGE)} has no such setting)" * (problem["type"] == "extra_forbidden")
+        lines.append(f"{'.'.join(place)}: {problem['msg']}{shown}{unknown}")
     return "\n".join(lines)
 
 
@@ -84,13 +98,38 @@ def _apply(values: dict[str, Any], override: str) -> None:
     name, separator, text = override.partition("=")
     if not separator or not name:
         raise InvalidSettingsError(f"--set {override}: write section.name=value")
+    change(values, name, read_value(f"--set {override}", text))
+
+
+def change(values: dict[str, Any], name: str, value: Any) -> None:
+    """Change one setting of the sections.
+
+    Args:
+        values: the sections, changed in place.
+        name: ``section.name``.
+        value: new.
+
+    Raises:
+        InvalidSettingsError: what should be a section is none.
+
+    """
     *sections, last = name.split(".")
     target = values
     for section in sections:
         target = target.setdefault(section, {})
         if not isinstance(target, dict):
-            raise InvalidSettingsError(f"--set {override}: {section} is no section")
+            raise InvalidSettingsError(f"{name}: {section} is no section")
+    target[last] = value
+
+
+def read_value(source: str, text: str) -> Any:
+    """A value in YAML.
+
+    Raises:
+        InvalidSettingsError: with its source.
+
+    """
     try:
-        target[last] = yaml.safe_load(text)
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise InvalidSettingsError(f"--set {override}: the value is not YAML: {error}") from error
+        raise InvalidSettingsError(f"{source}: the value is not YAML: {error}") from error

@@ -15,3 +15,7 @@ class EmptyDatasetError(FlowError):
 
 class DatasetChangedError(FlowError):
     """The data set is not the one that was indexed any more."""
+
+
+class ClusterError(FlowError):
+    """A Dask cluster cannot be started or reached, or was lost."""

@@ -11,11 +11,14 @@ from typing import Any
 
 from flows import progress
 from flows.plan import STAGES
+from flows.printable import printable_line
 from flows.stage import Job, Layout, Warn
-from storage import Manifest
+from storage import Checkpoint, Manifest
 
 # Runs the given shards of a stage, anywhere.
 RunShards = Callable[[Job, str, list[int]], None]
+# Runs the rest of a stage, more than once where that may help.
+Attempt = Callable[[Callable[[], dict[str, Any]]], dict[str, Any]]
 _MAX_WARNINGS = 100
 _SOFTWARE = ("dynamic-clustering-network", "torch", "timm", "zarr", "tensorstore", "numpy", "scikit-learn")
 
@@ -42,7 +45,12 @@ class StageResult:
 
 
 def run_stage(
-    job: Job, stage: str, run_shards: RunShards, warn: Warn, say: Warn = lambda _: None
+    job: Job,
+    stage: str,
+    run_shards: RunShards,
+    warn: Warn,
+    say: Warn = lambda _: None,
+    attempt: Attempt = lambda work: work(),
 ) -> StageResult:
     """Bring the checkpoint of a stage to its end. What it reads must be complete.
 
@@ -52,19 +60,22 @@ def run_stage(
         run_shards: runs missing shards.
         warn: is told what a person should know, at once.
         say: is told what is about to happen.
+        attempt: runs what follows the shards.
 
     """
     definition, checkpoint = STAGES[stage], job.checkpoint(stage)
     manifest = checkpoint.read_manifest()
     if manifest is not None and manifest.complete:
         for message in manifest.warnings:
-            warn(message)
+            warn(printable_line(message))
         return StageResult(stage, True, manifest)
     warnings: list[str] = []
 
     def note(message: str) -> None:
-        warnings.append(message)
-        warn(message)
+        message = printable_line(message)  # names of files are in it
+        if message not in warnings:  # another attempt says it again
+            warnings.append(message)
+            warn(message)
 
     began = time.monotonic()
     try:
@@ -74,17 +85,34 @@ def run_stage(
         size = checkpoint.missing_bytes(manifest) + layout.extra_bytes
         if size:
             say(f"{stage} is going to write {size / 1e6:,.1f} MB to {checkpoint.location}")
+        definition.prepare(job)
         if missing:
-            definition.prepare(job)
             ranges = [manifest.shard_range(shard) for shard in missing]
             progress.start(stage, manifest.rows, manifest.rows - sum(stop - start for start, stop in ranges))
             run_shards(job, stage, missing)
-        summary = definition.complete(job, manifest, note)
+        begun = manifest
+        summary = attempt(lambda: definition.complete(job, begun, note))
+        _delete_outdated(checkpoint, job, note)
         manifest = checkpoint.finish(summary, time.monotonic() - began, _shortened(warnings))
     except BaseException:
         checkpoint.add_seconds(time.monotonic() - began)
         raise
     return StageResult(stage, False, manifest)
+
+
+def _delete_outdated(checkpoint: Checkpoint, job: Job, note: Warn) -> None:
+    """Before a checkpoint that was computed again is complete: what was made of another content of it goes.
+
+    The same machine computes the same content. Another one, or another version of a library, may not; then
+    what is there would be a mixture of both.
+    """
+    manifest = checkpoint.require_begun()
+    for outdated in job.workspace.made_of_other(checkpoint.key, checkpoint.content_digest(manifest)):
+        note(
+            f"{checkpoint.stage}/{checkpoint.key} was computed again and is not what it was before, so "
+            f"{outdated.stage}/{outdated.key}, which was made of it, is deleted and will be computed again"
+        )
+        outdated.delete()
 
 
 def _shortened(warnings: list[str]) -> list[str]:
@@ -115,11 +143,13 @@ def compute_shards(job: Job, stage: str, shards: list[int]) -> dict[str, Any]:
 
 def _new_manifest(job: Job, stage: str, layout: Layout) -> Manifest:
     definition = STAGES[stage]
+    reads = {read: job.checkpoint(read) for read in definition.inputs(job.settings)}
     return Manifest(
         stage=stage,
         key=job.checkpoint(stage).key,
         settings=definition.settings(job.settings),
-        inputs={read: job.checkpoint(read).key for read in definition.inputs(job.settings)},
+        inputs={read: found.key for read, found in reads.items()},
+        made_of={found.key: found.require().content for found in reads.values()},
         rows=layout.rows,
         shard_rows=layout.shard_rows,
         arrays=layout.arrays,

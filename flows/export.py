@@ -5,17 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from dcn.palette import class_palette, region_palette, save_palette_png
+from dcn.palette import class_palette, palette_png, region_palette
 from flows.errors import FlowError
 from flows.inputs import open_dataset
+from flows.output_files import output_path
 from flows.pictures import ResultReader
 from flows.plan import find_job
 from flows.settings import Settings
 from storage import CheckpointMissingError
+from storage.files import write_atomically
 
 
 def export_labels(settings: Settings, what: Literal["regions", "semantic"], output: Path) -> int:
     """Write ``<output>/<id>.png`` for every photograph that has such labels; returns how many.
+
+    An id that is too long for the name of a file is cut, and ends in a digest of the whole.
 
     Raises:
         CheckpointMissingError: the stage that makes them is not complete.
@@ -40,11 +44,9 @@ def export_labels(settings: Settings, what: Literal["regions", "semantic"], outp
         labels = reader.regions(image) if what == "regions" else reader.semantic(image)
         if labels is None:
             continue
-        path = (root / f"{image.item.id}.png").resolve()
-        if not path.is_relative_to(root):
-            raise FlowError(f"the id {image.item.id!r} leads out of {output}")
-        if image.item.mask and path == (dataset.root / image.item.mask).resolve():
+        path = output_path(root, image.item.id, ".png")
+        if image.item.mask and path.resolve() == (dataset.root / image.item.mask).resolve():
             raise FlowError(f"the label map of {image.item.id} would replace its ground truth {path}")
-        save_palette_png(labels, palette, path)
+        write_atomically(path, palette_png(labels, palette))
         count += 1
     return count

@@ -100,7 +100,7 @@ def measure(data: ShardData, dataset: Dataset, image: IndexedImage) -> tuple[int
                 [scores.covering, scores.rand_index, scores.variation_of_information]
             )
         mask = read_mask(dataset, image)
-    except (InvalidMaskError, OSError) as error:
+    except InvalidMaskError as error:
         return row, rows, str(error)
     if mask is None:
         return row, rows, ""

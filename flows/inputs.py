@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -15,11 +15,13 @@ import numpy.typing as npt
 
 from dcn.datasets import BSDS500Dataset, Dataset, FolderDataset, SampleDataset, VOC2012Dataset
 from dcn.errors import InvalidMaskError, InvalidOptionError, InvalidPhotographError
+from dcn.files import read_file
 from dcn.photograph import decode_photograph
 from dcn.presets import Precision
 from flows.image_index import IndexedImage, digest_truth
 from flows.settings import BSDS500Settings, DatasetSettings, FolderSettings, SampleSettings, Settings
 from storage.key import digest
+from storage.threads import THREADS
 
 if TYPE_CHECKING:
     from dcn.backbone import Backbone
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
+# A cache alone would let every thread that comes before the first one is done load a model of its own.
+_loading = Lock()
 
 
 def open_dataset(settings: DatasetSettings) -> Dataset:
@@ -48,7 +52,7 @@ def read_photograph(dataset: Dataset, image: IndexedImage) -> npt.NDArray[np.uin
 
     """
     try:
-        content = (dataset.root / image.item.image).read_bytes()
+        content = read_file(dataset.root / image.item.image)
     except OSError as error:
         raise InvalidPhotographError(f"it cannot be read any more: {error.strerror}") from error
     if digest(content) != image.digest:
@@ -60,8 +64,7 @@ def read_mask(dataset: Dataset, image: IndexedImage) -> npt.NDArray[np.uint8] | 
     """Ground truth ``[H, W]`` of an indexed photograph, None where there is none.
 
     Raises:
-        InvalidMaskError: it is not what was indexed.
-        OSError: it is gone.
+        InvalidMaskError: it is gone, or not what was indexed.
 
     """
     mask = dataset.read_mask(image.item, image.height, image.width) if image.labelled else None
@@ -119,10 +122,11 @@ def choose_device(name: str) -> str:
 
 
 def load_backbone(settings: Settings) -> Backbone:
-    """The backbone of a run, loaded once per process."""
+    """The backbone of a run, loaded once per process, whichever of its threads asks first."""
     backbone = settings.backbone
     device = choose_device(backbone.device)
-    return _load_backbone(backbone.name, backbone.weights, device, backbone.precision)
+    with _loading:
+        return _load_backbone(backbone.name, backbone.weights, device, backbone.precision)
 
 
 @lru_cache(maxsize=1)
@@ -133,10 +137,12 @@ def _load_backbone(name: str, weights: Path | None, device: str, precision: Prec
 
 
 def load_language_model(settings: Settings) -> LanguageModel:
-    """The language model of a run, loaded once per process."""
+    """The language model of a run, loaded once per process, whichever of its threads asks first."""
     language = settings.language
     assert language.model is not None
-    return _load_language_model(language.model, language.weights, choose_device(settings.backbone.device))
+    device = choose_device(settings.backbone.device)
+    with _loading:
+        return _load_language_model(language.model, language.weights, device)
 
 
 @lru_cache(maxsize=1)
@@ -162,8 +168,14 @@ def weights_digest(path: Path | None, section: str) -> str | None:
 
 
 def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Apply a function ahead of its consumer, in order. For work that leaves the interpreter lock."""
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    """Apply a function ahead of its consumer, in order. For work that leaves the interpreter lock.
+
+    A process that may use one core, as a Dask worker does, works in the thread that asks.
+    """
+    if THREADS == 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(min(8, THREADS)) as pool:
         yield from pool.map(function, items)
 
 

@@ -11,6 +11,7 @@ import jinja2
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from flows.printable import printable
 from storage.key import digest
 
 _FOLDER = resources.files("flows").joinpath("templates")
@@ -18,9 +19,12 @@ _FRAME = "page.html.j2"
 
 
 def render(template: str, **context: Any) -> bytes:
-    """A page of ``flows/templates``. Everything in the context is escaped."""
+    """A page of ``flows/templates``. Everything in the context is made printable, and escaped."""
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_source), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FunctionLoader(_source),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=lambda value: printable(value) if isinstance(value, str) else value,
     )
     return environment.get_template(template).render(**context).encode()
 

@@ -141,7 +141,7 @@ def _retrievals(job: Job, reader: ResultReader, shown: list[ShownImage]) -> list
         )
         try:
             neighbors = [_view(reader, bank, row) for row in others[nearest]]
-        except (InvalidPhotographError, InvalidMaskError, OSError):
+        except (InvalidPhotographError, InvalidMaskError):
             continue  # a photograph is gone since it was embedded: another query is shown
         found.append(Retrieval(_view(reader, asked, query, one.maps), neighbors, cosines))
     return found

@@ -19,6 +19,8 @@ from flows.inputs import open_dataset, read_mask, read_photograph
 from flows.stage import Job
 
 RGB = npt.NDArray[np.uint8]
+# The most that the height of a picture is, in widths of the place for it.
+_TALLEST = 4
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,7 @@ class ResultReader:
         self._assignment = segment.array("assignment")
         self._foreground = segment.array("foreground")
         self._area = segment.array("area")
-        self._semantic: npt.NDArray[np.uint8] | None = None  # [N, k]
-        if semantic:
-            content = io.BytesIO(job.checkpoint("evaluate").read_file("semantic.npy"))
-            self._semantic = np.load(content, allow_pickle=False)
+        self._semantic = job.checkpoint("evaluate").read_values("semantic.npy") if semantic else None
 
     def shown(self, count: int) -> list[IndexedImage]:
         """Up to ``count`` photographs of the evaluated split, evenly spread."""
@@ -92,8 +91,7 @@ class ResultReader:
 
         Raises:
             InvalidPhotographError: the photograph is gone or was changed.
-            InvalidMaskError: the ground truth was changed.
-            OSError: the ground truth is gone.
+            InvalidMaskError: the ground truth is gone or was changed.
 
         """
         regions = self.regions(image)
@@ -122,12 +120,12 @@ def drawn(maps: ResultMaps, ignore_label: int) -> dict[str, RGB]:
 
 
 def jpeg(picture: RGB, width: int) -> bytes:
-    """A picture as JPEG, made narrower where it is wider than ``width``."""
+    """A picture as JPEG, made smaller where it is wider than ``width``, or much taller than that."""
     image = Image.fromarray(picture)
-    if image.width > width:
-        image = image.resize(
-            (width, max(1, round(image.height * width / image.width))), Image.Resampling.LANCZOS
-        )
+    scale = min(1, width / image.width, _TALLEST * width / image.height)
+    if scale < 1:
+        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        image = image.resize(size, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=85)
     return buffer.getvalue()
@@ -141,7 +139,7 @@ def contact_sheet(job: Job, count: int, semantic: bool) -> bytes | None:
     for image in reader.shown(count):
         try:
             pictures = drawn(reader.maps(image), reader.index.summary["ignore_label"])
-        except (InvalidPhotographError, InvalidMaskError, OSError):
+        except (InvalidPhotographError, InvalidMaskError):
             continue  # the stages have said so
         cells = [np.asarray(Image.fromarray(picture).resize((cell, cell))) for picture in pictures.values()]
         rows.append(np.concatenate(cells, axis=1))

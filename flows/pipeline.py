@@ -1,6 +1,7 @@
 """The DAG: one Prefect flow per stage, and the pipeline that calls them.
 
-A flow of one stage first runs those of the stages before it whose checkpoints are missing.
+A flow of one stage first runs those of the stages before it whose checkpoints are missing. What Prefect keeps
+of results and errors is JSON, never a pickle.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from typing import Any
 from prefect import Flow, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows import progress
-from flows.artifacts import publish, publish_comparison
-from flows.comparison import Variant, segmenter_variants
+from flows.artifacts import publish, publish_comparison, publish_failure, publish_pipeline
+from flows.comparison import Variant, segmenter_variants, sweep_variants
 from flows.comparison_page import write_comparison
-from flows.execution import compute_shards, run_stage
+from flows.execution import run_stage
+from flows.page_progress import PageProgress
 from flows.plan import STAGES, find_job, stages_up_to
-from flows.runners import task_runner
+from flows.retries import RETRIES
+from flows.runners import open_runner
 from flows.settings import (
     BackboneSettings,
     CompareSettings,
@@ -32,10 +36,12 @@ from flows.settings import (
     RunnerSettings,
     SegmentSettings,
     Settings,
+    SweepSettings,
     TrainSettings,
     WorkspaceLocation,
 )
 from flows.stage import Job
+from flows.stages.index import listing_once
 
 # What a flow says of a stage at its end: stage, key, reused, seconds, summary.
 StageRecord = dict[str, Any]
@@ -46,49 +52,70 @@ _DEFAULTS = Settings()
 _TASKS_PER_WORKER = 4
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
-def shard_range(job: dict[str, Any], stage: str, shards: list[int]) -> dict[str, Any]:
-    """Compute some shards of a stage. What is done is on storage, so running it twice does no harm."""
-    return compute_shards(Job.from_json(job), stage, shards)
+_NOT_KEPT: dict[str, Any] = {"persist_result": False, "result_serializer": "json"}
+
+
+@task(cache_policy=NO_CACHE, **_NOT_KEPT, **RETRIES)
+def rest(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What follows the shards. It begins anew, or where it was, so running it twice does no harm."""
+    return work()
 
 
 def _run_shards(job: Job, stage: str, shards: list[int]) -> None:
-    """A subflow of its own, because the task runner is a property of a flow and here a setting."""
-    runner = job.settings.runner
+    """A subflow of its own: its tasks are ranges of shards, and the settings say how many run at once.
+
+    What is done is on storage, so that running a task twice does no harm.
+    """
     manifest = job.checkpoint(stage).read_manifest()
     assert manifest is not None
-    size = math.ceil(len(shards) / (_TASKS_PER_WORKER * runner.workers))
-    parts = [shards[start : start + size] for start in range(0, len(shards), size)]
+    with open_runner(job.settings.runner, _warn) as runner:
+        size = math.ceil(len(shards) / (_TASKS_PER_WORKER * runner.workers))
+        parts = [shards[start : start + size] for start in range(0, len(shards), size)]
+        as_task = task(name=f"{stage} shards", cache_policy=NO_CACHE, **_NOT_KEPT, **RETRIES)
+        shard_range = as_task(runner.compute)
 
-    def submit_all() -> None:
-        futures = {}
-        for part in parts:
-            named = shard_range.with_options(
-                name=f"{stage} shards", task_run_name=f"{stage} {part[0]}-{part[-1]}"
-            )
-            futures[named.submit(job.to_json(), stage, part)] = part
-        for future in as_completed(list(futures)):
-            future.result()
-            if runner.kind == "dask":  # its workers have no watcher
-                ranges = [manifest.shard_range(shard) for shard in futures[future]]
-                progress.advance(stage, sum(stop - start for start, stop in ranges))
+        def submit_all() -> None:
+            futures = {}
+            limit = job.settings.runner.task_timeout
+            try:
+                for part in parts:
+                    named = shard_range.with_options(
+                        task_run_name=f"{stage} {part[0]}-{part[-1]}", timeout_seconds=limit
+                    )
+                    futures[named.submit(job.to_json(), stage, part)] = part
+                for future in as_completed(list(futures)):
+                    future.result()
+                    if job.settings.runner.kind == "dask":  # its workers have no watcher
+                        ranges = [manifest.shard_range(shard) for shard in futures[future]]
+                        progress.advance(stage, sum(stop - start for start, stop in ranges))
+            except BaseException:
+                runner.stop()
+                raise
 
-    flow(name=f"{stage} shards", task_runner=task_runner(runner), persist_result=False)(submit_all)()
+        threads: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=min(len(parts), runner.waiting))
+        flow(name=f"{stage} shards", task_runner=threads, **_NOT_KEPT)(submit_all)()
+
+
+def _warn(message: str) -> None:
+    get_run_logger().warning(message)
+    progress.warn(message)
 
 
 def _run_stage(stage: str, settings: Settings) -> StageRecord:
     logger = get_run_logger()
     job = find_job(settings, stage)
 
-    def warn(message: str) -> None:
-        logger.warning(message)
-        progress.warn(message)
-
     def say(message: str) -> None:
         logger.info(message)
         progress.say(message)
 
-    result = run_stage(job, stage, _run_shards, warn, say)
+    attempt = rest.with_options(
+        name=f"{stage} rest",
+        task_run_name=f"{stage} rest",
+        timeout_seconds=settings.runner.task_timeout,
+    )
+    with PageProgress(stage) as page, progress.watched(page):
+        result = run_stage(job, stage, _run_shards, _warn, say, attempt)
     logger.info("%s %s: %s", stage, result.manifest.key, "reused" if result.reused else "computed")
     publish(job, result)
     return {
@@ -113,14 +140,45 @@ def _make_flow(name: str, run: Callable[[Settings], list[StageRecord]], descript
         evaluate: EvaluateSettings = _DEFAULTS.evaluate,
         report: ReportSettings = _DEFAULTS.report,
         compare: CompareSettings = _DEFAULTS.compare,
+        sweep: SweepSettings = _DEFAULTS.sweep,
         runner: RunnerSettings = _DEFAULTS.runner,
         workspace: WorkspaceLocation = _DEFAULTS.workspace,
         shard_images: int = _DEFAULTS.shard_images,
     ) -> list[StageRecord]:
-        arguments = locals()
-        return run(Settings(**{name: arguments[name] for name in Settings.model_fields}))
+        """The form shows these descriptions.
 
-    return flow(name=name, description=description, persist_result=False)(from_sections)
+        Args:
+            dataset: the photographs, and their ground truth if there is one
+            backbone: the frozen ViT
+            train: the network and its optimization
+            segment: what finds the regions, and which of them are foreground
+            embed: embeddings of the regions
+            language: classes by a language-image model; off while it names no model
+            evaluate: how regions and classes are measured
+            report: the page
+            compare: the segmenters of the flow compare
+            sweep: the values of the flow sweep
+            runner: where the shards are computed; changes nothing in the results
+            workspace: folder of the checkpoints; the same for all workers
+            shard_images: images in one file of a new checkpoint
+
+        """
+        arguments = locals()
+        try:
+            with listing_once():
+                return run(Settings(**{name: arguments[name] for name in Settings.model_fields}))
+        except Exception as error:
+            _show_failure(error)
+            raise
+
+    return flow(name=name, description=description, **_NOT_KEPT)(from_sections)
+
+
+def _show_failure(error: Exception) -> None:
+    try:
+        publish_failure(error)
+    except Exception:  # no server, perhaps: it must not hide what happened
+        get_run_logger().warning("the cause could not be put on the page", exc_info=True)
 
 
 def _stage_flow(stage: str) -> SettingsFlow:
@@ -154,8 +212,16 @@ FLOWS = {found.name: found for found in (index, extract, train, segment, embed, 
 
 
 def _run_pipeline(settings: Settings) -> list[StageRecord]:
-    # Each flow finds the stages before it complete, and adds the record of its own.
-    return [FLOWS[stage](**sections(settings))[-1] for stage in stages_up_to(None, settings)]
+    stages = stages_up_to(None, settings)
+    records = {}
+    with PageProgress("pipeline") as page:
+        page.start("pipeline", len(stages), 0)
+        for stage in stages:
+            # Each flow finds the stages before it complete, and adds the record of its own.
+            records[stage] = FLOWS[stage](**sections(settings))[-1]
+            page.advance("pipeline", 1, stage)
+    publish_pipeline(records["evaluate"]["summary"])
+    return list(records.values())
 
 
 pipeline = _make_flow("pipeline", _run_pipeline, "All stages, from the data set to the page.")
@@ -180,7 +246,8 @@ compare = _make_flow(
 )
 
 
-@flow(name="sweep", persist_result=False)
-def sweep(variants: list[Variant]) -> list[StageRecord]:
-    """Any settings, side by side, on one feature cache."""
-    return run_variants(variants)
+sweep = _make_flow(
+    "sweep",
+    lambda settings: run_variants(sweep_variants(settings)),
+    "Every combination of some values of settings, side by side, on one feature cache.",
+)

@@ -1,11 +1,13 @@
-"""Progress of long work, for whoever watches: the command line, or nobody.
+"""Progress of long work, for whoever watches: the terminal, the page of the flow run, or nobody.
 
-A process that computes says what it did; only a process that has a watcher shows it. On a Dask worker there
-is none, and the flow reports whole tasks as they come back.
+A process that computes says what it did; only a process that has watchers shows it. On a Dask worker there
+are none, and the flow reports whole tasks as they come back.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 
@@ -25,34 +27,38 @@ class Watcher(Protocol):
         """Something that a person should know now."""
 
 
-_watcher: Watcher | None = None
+_watchers: list[Watcher] = []
 
 
-def watch(watcher: Watcher | None) -> None:
-    """Set the watcher of this process."""
-    global _watcher  # noqa: PLW0603 - one terminal per process
-    _watcher = watcher
+@contextmanager
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Show a watcher what happens inside."""
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
 
 
 def start(stage: str, total: int, done: int = 0) -> None:
     """A stage begins."""
-    if _watcher is not None:
-        _watcher.start(stage, total, done)
+    for watcher in _watchers:
+        watcher.start(stage, total, done)
 
 
 def advance(stage: str, units: int, note: str = "") -> None:
     """Units of a stage are done; ``note`` is shown beside the bar."""
-    if _watcher is not None:
-        _watcher.advance(stage, units, note)
+    for watcher in _watchers:
+        watcher.advance(stage, units, note)
 
 
 def say(message: str) -> None:
     """Say what is about to happen."""
-    if _watcher is not None:
-        _watcher.say(message)
+    for watcher in _watchers:
+        watcher.say(message)
 
 
 def warn(message: str) -> None:
     """Say something that a person should know now."""
-    if _watcher is not None:
-        _watcher.warn(message)
+    for watcher in _watchers:
+        watcher.warn(message)

@@ -6,7 +6,6 @@ assignment is one of cosines (the DCN's), and whether regions are classes alread
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from functools import partial
 
@@ -69,8 +68,7 @@ def open_segmenter(job: Job) -> Segmenter:
                 resolution=job.settings.train.resolution,
             )
         case PixelsSegmenter():
-            content = job.checkpoint("segment").read_file(_CENTERS)
-            assign = partial(pixel_assignment, centers=np.load(io.BytesIO(content), allow_pickle=False))
+            assign = partial(pixel_assignment, centers=job.checkpoint("segment").read_values(_CENTERS))
         case SpectralSegmenter():
             assign = partial(
                 spectral_assignment,
@@ -110,9 +108,7 @@ def prepare_segmenter(job: Job) -> None:
     shuffled = np.random.default_rng(_SEED).permutation(rows).tolist()
     tokens = extract.array("tokens")
     stream = (tokens.read_ahead(few).result() for few in batched(shuffled, _PIXEL_BATCH))
-    buffer = io.BytesIO()
-    np.save(buffer, fit_pixel_clusters(stream, chosen.num_clusters, _SEED), allow_pickle=False)
-    checkpoint.write_file(_CENTERS, buffer.getvalue())
+    checkpoint.write_values(_CENTERS, fit_pixel_clusters(stream, chosen.num_clusters, _SEED))
 
 
 def load_network(job: Job) -> DynamicClusteringNetwork:

@@ -102,7 +102,7 @@ class Stage(ABC):
         """What it is going to write."""
 
     def prepare(self, job: Job) -> None:  # noqa: B027 - most stages have nothing to prepare
-        """Write what all shards need."""
+        """Write what all shards need, whenever the stage is not complete: a damaged file comes back, too."""
 
     def compute_shard(self, job: Job, manifest: Manifest, shard: int) -> ShardResult:
         """Compute one shard, in any process of any machine."""

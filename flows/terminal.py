@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from flows.printable import printable, printable_line
+
 # Seconds between two lines of a stage where the output is no terminal.
 _LINE_INTERVAL = 15.0
 
@@ -60,10 +62,10 @@ class TerminalProgress:
         self._line(stage, note, force=done + units == total)
 
     def say(self, message: str) -> None:
-        self._console.print(message, style="dim", markup=False, soft_wrap=True)
+        self._console.print(printable(message), style="dim", markup=False, soft_wrap=True)
 
     def warn(self, message: str) -> None:
-        self._console.print(f"[yellow]warning[/] {escape(message)}", soft_wrap=True)
+        self._console.print(f"[yellow]warning[/] {escape(printable_line(message))}", soft_wrap=True)
 
     def _line(self, stage: str, note: str, *, force: bool) -> None:
         if self._console.is_terminal or (not force and time.monotonic() - self._last_line < _LINE_INTERVAL):

@@ -2,7 +2,14 @@
 
 from storage.arrays import ArraySpec
 from storage.checkpoint import Checkpoint, Manifest, ShardRecord
-from storage.errors import CheckpointDamagedError, CheckpointMissingError, NoSpaceError, StorageError
+from storage.damage import Damage, count_parts, find_damage, repair
+from storage.errors import (
+    CheckpointDamagedError,
+    CheckpointMissingError,
+    FileSystemError,
+    NoSpaceError,
+    StorageError,
+)
 from storage.key import content_key
 from storage.workspace import Workspace
 
@@ -11,10 +18,15 @@ __all__ = [
     "Checkpoint",
     "CheckpointDamagedError",
     "CheckpointMissingError",
+    "Damage",
+    "FileSystemError",
     "Manifest",
     "NoSpaceError",
     "ShardRecord",
     "StorageError",
     "Workspace",
     "content_key",
+    "count_parts",
+    "find_damage",
+    "repair",
 ]

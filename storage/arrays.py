@@ -8,6 +8,8 @@ writes was decided by ``benchmarks/cache_io.py``.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,12 +21,25 @@ import zarr
 from zarr.codecs import Crc32cCodec
 from zarr.storage import MemoryStore
 
-from storage.errors import CheckpointDamagedError, StorageError
+from storage.errors import CheckpointDamagedError, FileSystemError, StorageError
 from storage.key import digest
 from storage.store import Store
+from storage.threads import THREADS
 
 # Rows smaller than this share a chunk: a checksum and an index entry for every twenty bytes is waste.
 _MIN_CHUNK_BYTES = 1 << 16
+# Errors of tensorstore that say nothing of what is stored: too many open files, no right, no network.
+_NOT_THE_BYTES = (
+    "RESOURCE_EXHAUSTED",
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+    "UNAVAILABLE",
+    "DEADLINE_EXCEEDED",
+    "ABORTED",
+    "CANCELLED",
+)
+# How tensorstore says that the operating system refused.
+_OS_ERROR = re.compile(r"os_error_code='(\d+)'")
 
 
 @dataclass(frozen=True)
@@ -71,17 +86,66 @@ def create_arrays(store: Store, group: str, specs: Sequence[ArraySpec], rows: in
             store.write(f"{group}/{name}", document.to_bytes())
 
 
+def delete_metadata(store: Store, group: str, specs: Sequence[ArraySpec]) -> None:
+    """Delete what :func:`create_arrays` writes."""
+    for folder in (group, *(f"{group}/{spec.name}" for spec in specs)):
+        store.delete(f"{folder}/zarr.json")
+
+
+def delete_shard(store: Store, name: str, spec: ArraySpec, shard: int) -> None:
+    """Delete the file of one shard. The last shard is seldom full, and to write it is to read it first."""
+    store.delete(f"{name}/c/{shard}{'/0' * len(spec.row_shape)}")
+
+
+def check_group(store: Store, group: str) -> None:
+    """See that other readers of Zarr find the arrays.
+
+    Raises:
+        CheckpointDamagedError: they do not.
+
+    """
+    name = f"{group}/zarr.json"
+    try:
+        document = json.loads(store.read(name))
+        found = document["zarr_format"], document["node_type"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointDamagedError(f"{store.location}/{name} is no group of Zarr: {error}") from error
+    if found != (3, "group"):
+        raise CheckpointDamagedError(f"{store.location}/{name} is no group of Zarr but {found}")
+
+
 class ArrayReader:
-    """Reads rows of one array; a row that was never written is an error, not a fill value."""
+    """Reads rows of one array; a row that was never written is an error, not a fill value.
+
+    Raises:
+        CheckpointDamagedError: there is no such array, or its metadata cannot be read.
+        StorageError: the store does not answer.
+
+    """
 
     def __init__(self, store: Store, name: str) -> None:
         self._place = f"{store.location}/{name}"
         try:
-            self._store = tensorstore.open(_spec(store, name), read=True, open=True).result()
+            self._store: Any = tensorstore.open(_spec(store, name), read=True, open=True).result()
         except (ValueError, OSError) as error:
+            reason = _stored_wrong(error)
+            raise CheckpointDamagedError(f"array {self._place} cannot be opened: {reason}") from error
+
+    def check(self, spec: ArraySpec, rows: int, shard_rows: int) -> None:
+        """Compare the metadata, which have no checksum, with what the checkpoint says of the array.
+
+        With a smaller shape the end of every row would be left out in silence.
+
+        Raises:
+            CheckpointDamagedError: they differ.
+
+        """
+        found = (self.shape, self.dtype, self._store.chunk_layout.write_chunk.shape)
+        written = ((rows, *spec.row_shape), np.dtype(spec.dtype), (shard_rows, *spec.row_shape))
+        if found != written:
             raise CheckpointDamagedError(
-                f"array {self._place} cannot be opened: {_first_line(error)}"
-            ) from error
+                f"the metadata of array {self._place} say {_describe(*found)}, not {_describe(*written)}"
+            )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -89,29 +153,43 @@ class ArrayReader:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self._store.dtype.numpy_dtype)
+        found: np.dtype[Any] = np.dtype(self._store.dtype.numpy_dtype)
+        return found
 
     def rows(self, start: int, stop: int) -> npt.NDArray[Any]:
         """Rows ``[stop - start, ...]``.
 
         Raises:
             CheckpointDamagedError: a row is missing or its checksum is wrong.
+            FileSystemError: the store does not answer.
 
         """
-        return self._read(self._store[start:stop].read())
+        return self._read(self._store[start:stop].read(), np.arange(start, stop))
 
     def read_ahead(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> PendingRows:
         """Start reading any rows, repeats allowed; the reading goes on in the background."""
-        return PendingRows(self, self._store[np.asarray(rows, dtype=np.int64)].read())
+        indices = np.asarray(rows, dtype=np.int64)
+        return PendingRows(self, self._store[indices].read(), indices)
 
-    def _read(self, future: Any) -> npt.NDArray[Any]:
+    def _read(self, future: Any, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         try:
             values: npt.NDArray[Any] = future.result()
         except (ValueError, OSError) as error:
-            raise CheckpointDamagedError(
-                f"array {self._place} is damaged or incomplete: {_first_line(error)}"
-            ) from error
+            reason = _stored_wrong(error)
+            where = f"array {self._place} is damaged or incomplete in {self._damaged_shards(rows)}"
+            raise CheckpointDamagedError(f"{where}: {reason}") from error
         return values
+
+    def _damaged_shards(self, rows: npt.NDArray[np.int64]) -> str:
+        """Which of the shards of some rows cannot be read, in words: a read of many says it of one chunk."""
+        shards = rows // self._store.chunk_layout.write_chunk.shape[0]
+        damaged = []
+        for shard in np.unique(shards).tolist():
+            try:
+                self._store[np.unique(rows[shards == shard])].read().result()
+            except (ValueError, OSError):
+                damaged.append(shard)
+        return f"shard{'s' * (len(damaged) != 1)} {', '.join(map(str, damaged))}"
 
 
 @dataclass(frozen=True)
@@ -120,17 +198,19 @@ class PendingRows:
 
     _reader: ArrayReader
     _future: Any
+    _rows: npt.NDArray[np.int64]
 
     def result(self) -> npt.NDArray[Any]:
         """Wait for the rows, ``[len(rows), ...]``. Raises as :meth:`ArrayReader.rows`."""
-        return self._reader._read(self._future)
+        return self._reader._read(self._future, self._rows)
 
 
 def write_rows(store: Store, name: str, start: int, values: npt.NDArray[Any]) -> str:
     """Write whole shards of one array from row ``start`` on; returns the digest of the values.
 
     Raises:
-        StorageError: the disk is full or read-only, or another failure of the store.
+        FileSystemError: the disk is full or read-only, or another failure of the store.
+        StorageError: tensorstore refuses for another reason.
 
     """
     values = np.ascontiguousarray(values)
@@ -140,9 +220,8 @@ def write_rows(store: Store, name: str, start: int, values: npt.NDArray[Any]) ->
         digest_of_values = values_digest(values)  # while the bytes are on their way
         writing.result()
     except (ValueError, OSError) as error:
-        raise StorageError(
-            f"array {store.location}/{name} cannot be written: {_first_line(error)}"
-        ) from error
+        place = f"array {store.location}/{name} cannot be written"
+        raise _system_failure(place, error) or StorageError(f"{place}: {_first_line(error)}") from error
     return digest_of_values
 
 
@@ -158,7 +237,38 @@ def _spec(store: Store, name: str) -> dict[str, Any]:
         # A chunk that is not there must not read as zeros, nor may a chunk of zeros not be there.
         "fill_missing_data_reads": False,
         "store_data_equal_to_fill_value": True,
+        "context": {
+            "data_copy_concurrency": {"limit": THREADS},
+            "file_io_concurrency": {"limit": THREADS},
+        },
     }
+
+
+def _stored_wrong(error: Exception) -> str:
+    """What is wrong with what is stored.
+
+    Raises:
+        FileSystemError: nothing may be: it could not be read just now.
+
+    """
+    failure = _system_failure("an array cannot be read", error)
+    if failure is not None:
+        raise failure from error
+    return _first_line(error)
+
+
+def _system_failure(what: str, error: Exception) -> FileSystemError | None:
+    """The error as one of the operating system or of the network, where it is."""
+    reason, number = _first_line(error), _OS_ERROR.search(str(error))
+    if number is not None:
+        return FileSystemError(f"{what}: {reason}", int(number[1]))
+    if isinstance(error, OSError) or reason.startswith(_NOT_THE_BYTES):
+        return FileSystemError(f"{what}: {reason}", getattr(error, "errno", None))
+    return None
+
+
+def _describe(shape: Sequence[int], dtype: np.dtype[Any], shard: Sequence[int]) -> str:
+    return f"{dtype} {tuple(shape)} in shards of {tuple(shard)}"
 
 
 def _first_line(error: BaseException) -> str:

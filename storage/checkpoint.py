@@ -5,30 +5,49 @@
         shards/000003.json  written and renamed after the arrays of shard 3 were written
         arrays/             a Zarr v3 group
         files/              whatever else the stage keeps
+        digests/            for each of these files, written after it, its digest
 
-Completion is recorded, never inferred.
+Completion is recorded, never inferred. What is read is compared with what was written: a chunk of an array
+with its checksum; a file, a record and the manifest with their digests.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
-from storage.arrays import ArrayReader, ArraySpec, create_arrays, write_rows
+from storage.arrays import (
+    ArrayReader,
+    ArraySpec,
+    check_group,
+    create_arrays,
+    delete_metadata,
+    delete_shard,
+    write_rows,
+)
 from storage.errors import CheckpointDamagedError, CheckpointMissingError, NoSpaceError, StorageError
-from storage.key import content_key
-from storage.store import Store, json_bytes
+from storage.key import content_key, digest
+from storage.store import Store, StoredFile, json_bytes
 
-SCHEMA_VERSION = 1
+# 2: digests of the manifest and of the files, the content of the checkpoint and of what it was made of.
+SCHEMA_VERSION = 2
 _RECORDS_AT_ONCE = 16
 _RECORD = re.compile(r"shards/([0-9]+)\.json")
+
+# A name in a checkpoint is one component of a path, and never one that leads up or away.
+_ARRAY = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_FILE = re.compile(r"[a-z][a-z0-9_-]{0,63}\.[a-z0-9]{1,16}")
+# Booleans and numbers: nothing else can be in an array, objects least of all.
+_KINDS = "biuf"
 
 
 @dataclass(frozen=True)
@@ -49,6 +68,10 @@ class Manifest:
         seconds: how long the work took, over all attempts.
         summary: the figures of the stage.
         warnings: what a person should know of its content.
+        made_of: for the key of each checkpoint that it read, what :attr:`content` was at that time.
+        files: digest of each of its files, once it is complete.
+        content: digest of the values of its arrays and of its files, once it is complete; empty until then,
+            and in a manifest of version 1.
 
     """
 
@@ -65,6 +88,9 @@ class Manifest:
     seconds: float = 0.0
     summary: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    made_of: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    content: str = ""
 
     @property
     def num_shards(self) -> int:
@@ -122,30 +148,38 @@ class Checkpoint:
         """The manifest, or None where the checkpoint was never begun.
 
         Raises:
-            StorageError: it was written by a newer version of this software, or is no manifest.
+            StorageError: it was written by a newer version of this software.
+            CheckpointDamagedError: it is not what was written.
 
         """
+        place = f"{self.location}/manifest.json"
         try:
-            content = json.loads(self._store.read("manifest.json"))
+            content = self._store.read("manifest.json")
         except FileNotFoundError:
             return None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise CheckpointDamagedError(f"{self.location}/manifest.json is not JSON: {error}") from error
-        version = content.pop("schema", None) if isinstance(content, dict) else None
-        if version != SCHEMA_VERSION:
-            raise StorageError(
-                f"{self.location}/manifest.json has schema version {version}; this software reads version "
-                f"{SCHEMA_VERSION}. Use the software that wrote it, or another workspace"
-            )
         try:
-            content["arrays"] = tuple(
-                ArraySpec(a["name"], tuple(a["row_shape"]), a["dtype"], tuple(a["dimensions"]))
-                for a in content["arrays"]
-            )
-            content["warnings"] = tuple(content.get("warnings", ()))
-            return Manifest(**content)
-        except (KeyError, TypeError) as error:
-            raise CheckpointDamagedError(f"{self.location}/manifest.json is incomplete: {error}") from error
+            manifest = _parse_manifest(content)
+            problem = self._problem(manifest)
+        except StorageError as error:
+            raise type(error)(f"{place} {error.args[0]}") from error
+        except KeyError as error:
+            raise CheckpointDamagedError(f"{place} is no manifest: it lacks {error}") from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise CheckpointDamagedError(f"{place} is no manifest: {error}") from error
+        if problem:
+            raise CheckpointDamagedError(f"{place} {problem}")
+        return manifest
+
+    def _problem(self, manifest: Manifest) -> str | None:
+        """Why a manifest is none of this checkpoint: what it says is written to and read from."""
+        if (manifest.stage, manifest.key) != (self.stage, self.key):
+            return f"is that of {manifest.stage!r}/{manifest.key!r}"
+        if manifest.rows < 0 or manifest.shard_rows < 1:
+            return f"has {manifest.rows} rows in shards of {manifest.shard_rows}"
+        for spec in manifest.arrays:
+            if not _ARRAY.fullmatch(spec.name) or np.dtype(spec.dtype).kind not in _KINDS:
+                return f"has an array {spec.name!r} of {spec.dtype!r}, which no stage writes"
+        return None
 
     def require(self) -> Manifest:
         """The manifest of a complete checkpoint.
@@ -160,6 +194,18 @@ class Checkpoint:
             raise CheckpointMissingError(
                 f"the checkpoint {self.location} {state}; run the stage {self.stage}"
             )
+        return manifest
+
+    def require_begun(self) -> Manifest:
+        """The manifest.
+
+        Raises:
+            CheckpointMissingError: the checkpoint was never begun.
+
+        """
+        manifest = self.read_manifest()
+        if manifest is None:
+            raise CheckpointMissingError(f"the checkpoint {self.location} was never begun")
         return manifest
 
     def begin(self, manifest: Manifest, extra_bytes: int = 0) -> Manifest:
@@ -184,9 +230,7 @@ class Checkpoint:
 
     def finish(self, summary: Mapping[str, Any], seconds: float, warnings: Sequence[str] = ()) -> Manifest:
         """Record that everything is there."""
-        manifest = self.read_manifest()
-        if manifest is None:
-            raise CheckpointMissingError(f"the checkpoint {self.location} was never begun")
+        manifest = self.require_begun()
         missing = self.missing_shards(manifest)
         if missing:
             raise StorageError(f"the checkpoint {self.location} still lacks shards {missing[:10]}")
@@ -196,9 +240,21 @@ class Checkpoint:
             seconds=manifest.seconds + seconds,
             summary=dict(summary),
             warnings=tuple(warnings),
+            files=self._file_digests(),
+            content=self.content_digest(manifest),
         )
         self._write_manifest(manifest)
         return manifest
+
+    def content_digest(self, manifest: Manifest) -> str:
+        """Digest of the values of all arrays and of all files: equal for equal content. All shards are there.
+
+        Raises:
+            CheckpointDamagedError: the record of a shard is not what was written.
+
+        """
+        shards = [record.digests for record in self.records(manifest)]
+        return content_key({"shards": shards, "files": self._file_digests()})
 
     def add_seconds(self, seconds: float) -> None:
         """Note the time of an attempt that did not finish."""
@@ -271,24 +327,21 @@ class Checkpoint:
         """The record of a finished shard.
 
         Raises:
-            CheckpointMissingError: the shard is not finished.
-            CheckpointDamagedError: the record is not what was written.
+            CheckpointDamagedError: the record is gone, or is not what was written.
 
         """
-        name = _record_name(shard)
+        place = f"{self.location}/{_record_name(shard)}"
         try:
-            content = json.loads(self._store.read(name))
-            expected = content.pop("digest")
-            actual = content_key(content)
+            record = ShardRecord(**_checked(json.loads(self._store.read(_record_name(shard)))))
         except FileNotFoundError as error:
-            raise CheckpointMissingError(f"shard {shard} of {self.location} is not finished") from error
+            raise CheckpointDamagedError(f"shard {shard} of {self.location} has no record") from error
+        except CheckpointDamagedError as error:
+            raise CheckpointDamagedError(f"{place}, the record of shard {shard}, {error.args[0]}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointDamagedError(f"{self.location}/{name} is not a shard record: {error}") from error
-        if actual != expected:
-            raise CheckpointDamagedError(
-                f"{self.location}/{name} has digest {actual}, not {expected}: it was changed"
-            )
-        return ShardRecord(**content)
+            raise CheckpointDamagedError(f"{place} is no record of shard {shard}: {error}") from error
+        if record.shard != shard:
+            raise CheckpointDamagedError(f"{place} is the record of shard {record.shard}, not of {shard}")
+        return record
 
     def records(self, manifest: Manifest) -> Iterator[ShardRecord]:
         """The records of all shards, in order; read ahead, for an object store answers slowly but to many."""
@@ -300,41 +353,121 @@ class Checkpoint:
     # -- content -----------------------------------------------------------------------------------------
 
     def array(self, name: str) -> ArrayReader:
-        """A reader of one of its arrays."""
-        return ArrayReader(self._store, f"arrays/{name}")
+        """A reader of one of its arrays.
+
+        Raises:
+            CheckpointMissingError: the checkpoint was never begun.
+            CheckpointDamagedError: the metadata of the array are not those that the manifest names.
+
+        """
+        manifest = self.require_begun()
+        spec = next(spec for spec in manifest.arrays if spec.name == name)
+        reader = ArrayReader(self._store, f"arrays/{name}")
+        reader.check(spec, manifest.rows, manifest.shard_rows)
+        return reader
+
+    def check_metadata(self, name: str) -> None:
+        """See that one of its arrays can be opened, here and by other readers of Zarr.
+
+        Raises:
+            CheckpointDamagedError: it cannot.
+
+        """
+        check_group(self._store, "arrays")
+        self.array(name)
 
     def write_file(self, name: str, content: bytes) -> None:
-        """Write a file of the checkpoint, whole or not at all.
+        """Write a file of the checkpoint, and then its digest.
+
+        A file is there when its digest is. A kill at any instant leaves the old content or the new one: while
+        a file is being replaced, the digests of both stand.
 
         Raises:
             StorageError: no room, no permission, no connection.
+            ValueError: no stage writes a file with such a name.
 
         """
+        if not _FILE.fullmatch(name):
+            raise ValueError(f"{name!r} is not the name of a file of a checkpoint")
+        before, after = self._noted_digests(name), (digest(content),)
+        if before and before != after:
+            self._note_digests(name, (*before, *after))
         self._store.write(f"files/{name}", content)
+        self._note_digests(name, after)
 
     def read_file(self, name: str) -> bytes:
         """The content of a file of the checkpoint.
 
         Raises:
-            CheckpointDamagedError: it is not there.
+            CheckpointDamagedError: it is not there, or is not what was written. Version 1 of the schema has
+                nothing to compare with.
 
         """
         try:
-            return self._store.read(f"files/{name}")
+            content = self._store.read(f"files/{name}")
         except FileNotFoundError as error:
             raise CheckpointDamagedError(f"{self.file_location(name)} is missing") from error
+        manifest, actual = self.read_manifest(), digest(content)
+        finished = manifest.files.get(name) if manifest is not None else None
+        known = [*self._noted_digests(name), *([finished] if finished else [])]
+        if known and actual not in known:
+            raise CheckpointDamagedError(
+                f"{self.file_location(name)} has digest {actual}, not {known[-1]}: it was changed"
+            )
+        return content
 
     def has_file(self, name: str) -> bool:
-        """Whether the checkpoint has a file."""
-        return self._store.exists(f"files/{name}")
+        """Whether the checkpoint has a file, with its digest."""
+        return self._store.exists(f"digests/{name}")
+
+    def file_names(self, manifest: Manifest) -> list[str]:
+        """The files that it says are there, in order."""
+        noted = {file.name.removeprefix("digests/") for file in self._store.list("digests")}
+        return sorted(noted | manifest.files.keys())
 
     def delete_file(self, name: str) -> None:
         """Delete a file of the checkpoint; nothing where there is none."""
+        self._store.delete(f"digests/{name}")
         self._store.delete(f"files/{name}")
+
+    def _noted_digests(self, name: str) -> tuple[str, ...]:
+        try:
+            return tuple(self._store.read(f"digests/{name}").decode(errors="replace").split())
+        except FileNotFoundError:
+            return ()
+
+    def _note_digests(self, name: str, digests: tuple[str, ...]) -> None:
+        self._store.write(f"digests/{name}", "\n".join(digests).encode())
+
+    def _file_digests(self) -> dict[str, str]:
+        names = sorted(file.name.removeprefix("digests/") for file in self._store.list("digests"))
+        with ThreadPoolExecutor(_RECORDS_AT_ONCE) as pool:
+            digests = pool.map(self._noted_digests, names)
+            return {name: found[-1] for name, found in zip(names, digests, strict=True) if found}
 
     def file_location(self, name: str) -> str:
         """Where a file of the checkpoint is, for people: a path or a URL."""
         return f"{self.location}/files/{name}"
+
+    def write_values(self, name: str, values: npt.NDArray[Any]) -> None:
+        """Write an array that is no rows of images as a ``.npy`` file of the checkpoint."""
+        buffer = io.BytesIO()
+        np.save(buffer, values, allow_pickle=False)
+        self.write_file(name, buffer.getvalue())
+
+    def read_values(self, name: str) -> npt.NDArray[Any]:
+        """An array that :meth:`write_values` wrote.
+
+        Raises:
+            CheckpointDamagedError: the file is missing, or is something else; nothing is unpickled.
+
+        """
+        content = io.BytesIO(self.read_file(name))
+        try:
+            values: npt.NDArray[Any] = np.lib.format.read_array(content, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise CheckpointDamagedError(f"{self.file_location(name)} is not an array: {error}") from error
+        return values
 
     def digests(self) -> dict[str, Sequence[str]]:
         """Digests of the values of every array, shard by shard: equal for equal content."""
@@ -344,11 +477,94 @@ class Checkpoint:
 
     def stored_bytes(self) -> int:
         """Bytes of all its files."""
-        return sum(file.size for file in self._store.list())
+        return sum(file.size for file in self.stored_files())
+
+    def stored_files(self) -> list[StoredFile]:
+        """All its files, whatever they are."""
+        return list(self._store.list())
+
+    # -- taking back -------------------------------------------------------------------------------------
+
+    def forget(self, manifest: Manifest, shards: Iterable[int], files: Iterable[str]) -> None:
+        """Take back that shards and files are there, so that the next run computes them, and only them."""
+        self._write_manifest(replace(manifest, complete=False, content="", files={}))
+        for shard in shards:
+            self._store.delete(_record_name(shard))
+            for spec in manifest.arrays:
+                delete_shard(self._store, f"arrays/{spec.name}", spec, shard)
+        for name in files:
+            self.delete_file(name)
+
+    def rewrite_metadata(self, manifest: Manifest) -> None:
+        """Write the metadata of the arrays as the manifest has them; the values stay."""
+        delete_metadata(self._store, "arrays", manifest.arrays)
+        create_arrays(self._store, "arrays", manifest.arrays, manifest.rows, manifest.shard_rows)
+
+    def delete(self) -> None:
+        """Remove it with all that it holds.
+
+        A kill at any instant leaves a checkpoint that was begun, of which the next run, or the next deletion,
+        finds what is there: the manifest goes last.
+        """
+        try:
+            manifest = self.read_manifest()
+        except StorageError:  # nobody reads past a manifest that cannot be read
+            manifest = None
+        if manifest is not None and manifest.complete:
+            self._write_manifest(replace(manifest, complete=False, content="", files={}))
+        for part in ("shards", "digests", "files", "arrays"):
+            self._store.delete_all(part)
+        self._store.delete_all()
 
 
 def _manifest_bytes(manifest: Manifest) -> bytes:
-    return json_bytes({"schema": SCHEMA_VERSION, **asdict(manifest)})
+    # The digest is that of the JSON that a reader will see, in which every key is text.
+    content = json.loads(json_bytes({"schema": SCHEMA_VERSION, **asdict(manifest)}))
+    return json_bytes({**content, "digest": content_key(content)})
+
+
+def _parse_manifest(text: bytes) -> Manifest:
+    """A manifest of this version or an earlier one.
+
+    Raises:
+        StorageError: it is of a newer version.
+        CheckpointDamagedError: it is not what was written.
+        ValueError, KeyError, TypeError, AttributeError: it is something else.
+
+    """
+    content = json.loads(text)
+    version = content["schema"]
+    if not isinstance(version, int) or version < 1:
+        raise ValueError(f"there is no schema version {version!r}")
+    if version > SCHEMA_VERSION:
+        raise StorageError(
+            f"has schema version {version}; this software reads up to version {SCHEMA_VERSION}. Use the "
+            f"software that wrote it, or another workspace"
+        )
+    if version > 1:
+        content = _checked(content)
+    del content["schema"]
+    content["arrays"] = tuple(
+        ArraySpec(a["name"], tuple(a["row_shape"]), a["dtype"], tuple(a["dimensions"]))
+        for a in content["arrays"]
+    )
+    content["warnings"] = tuple(content.get("warnings", ()))
+    return Manifest(**content)
+
+
+def _checked(content: dict[str, Any]) -> dict[str, Any]:
+    """JSON without the digest that was written into it.
+
+    Raises:
+        CheckpointDamagedError: it has another digest.
+        KeyError: it has none.
+
+    """
+    expected = content.pop("digest")
+    actual = content_key(content)
+    if actual != expected:
+        raise CheckpointDamagedError(f"has digest {actual}, not {expected}: it was changed")
+    return content
 
 
 def _record_name(shard: int) -> str:

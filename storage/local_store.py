@@ -5,17 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from storage.errors import StorageError
+from storage.errors import FileSystemError
+from storage.files import PARTIAL_SUFFIX, partial_file, write_atomically
 from storage.store import StoredFile, check_name
 
-PARTIAL_SUFFIX = ".partial"
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 # What is being written: by this module, and by tensorstore.
 _UNFINISHED = (PARTIAL_SUFFIX, ".__lock")
@@ -46,34 +44,33 @@ class LocalStore:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileNotFoundError(f"there is no {path}") from error
         except OSError as error:
-            raise StorageError(f"{path} cannot be read: {error.strerror or error}") from error
+            raise _failure(path, "read", error) from error
 
     def write(self, name: str, content: bytes) -> None:
         """Write to another name first, and rename: a reader sees the old content or the new one."""
         path = self._path(name)
-        with _written(path, content) as partial:
-            try:
-                partial.replace(path)
-            except FileExistsError:
-                # Some network file systems do not replace. A process that dies between these two lines loses
-                # the file: a manifest, which is made again from the records, or what its stage makes again.
-                path.unlink()
-                partial.rename(path)
+        try:
+            write_atomically(path, content)
+        except OSError as error:
+            raise _failure(path, "written", error) from error
 
     def create(self, name: str, content: bytes) -> bool:
         path = self._path(name)
-        with _written(path, content) as partial:
-            try:
-                os.link(partial, path)
-            except FileExistsError:
-                return False
-            except OSError as error:
-                # Some file systems have no hard links; there, another may come between question and answer.
-                if error.errno not in _NO_LINKS:
-                    raise
-                if path.exists():
+        try:
+            with partial_file(path, content) as partial:
+                try:
+                    os.link(partial, path)
+                except FileExistsError:
                     return False
-                partial.replace(path)
+                except OSError as error:
+                    # Some file systems have no hard links; another may come between question and answer.
+                    if error.errno not in _NO_LINKS:
+                        raise
+                    if path.exists():
+                        return False
+                    partial.replace(path)
+        except OSError as error:
+            raise _failure(path, "written", error) from error
         return True
 
     def exists(self, name: str) -> bool:
@@ -84,7 +81,25 @@ class LocalStore:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise StorageError(f"{path} cannot be deleted: {error.strerror or error}") from error
+            raise FileSystemError(
+                f"{path} cannot be deleted: {error.strerror or error}", error.errno
+            ) from error
+
+    def delete_all(self, prefix: str = "") -> None:
+        path = self._path(prefix) if prefix else self._root
+        try:
+            shutil.rmtree(path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise FileSystemError(
+                f"{path} cannot be deleted: {error.strerror or error}", error.errno
+            ) from error
+
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        start = self._path(prefix) if prefix else self._root
+        for path in sorted(start.glob("*/")):
+            yield path.relative_to(self._root).as_posix()
 
     def list(self, prefix: str = "") -> Iterator[StoredFile]:
         start = self._path(prefix) if prefix else self._root
@@ -108,30 +123,13 @@ class LocalStore:
             self._root.mkdir(parents=True, exist_ok=True)
             return shutil.disk_usage(self._root).free
         except OSError as error:
-            raise StorageError(f"{self._root} cannot be made: {error.strerror or error}") from error
+            raise FileSystemError(
+                f"{self._root} cannot be made: {error.strerror or error}", error.errno
+            ) from error
 
     def _path(self, name: str) -> Path:
         return self._root / check_name(name)
 
 
-@contextmanager
-def _written(path: Path, content: bytes) -> Iterator[Path]:
-    """A file beside ``path`` with the content, safe on the disk; it is gone afterwards.
-
-    Raises:
-        StorageError: it cannot be written, or what is done with it fails.
-
-    """
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            yield partial
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
+def _failure(path: Path, done: str, error: OSError) -> FileSystemError:
+    return FileSystemError(f"{path} cannot be {done}: {error.strerror or error}", error.errno)

@@ -8,14 +8,16 @@ Credentials, region and endpoint come from the environment, by the names that th
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
-from storage.errors import StorageError
+from storage.errors import FileSystemError, StorageError
 from storage.store import StoredFile, check_name
 
+_REFUSED = re.compile(r" (400|401|403|404) ")
 # A person waits this long to hear that there is no connection.
 _RETRY = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
 
@@ -82,6 +84,17 @@ class ObjectStore:
         except self._errors as error:
             raise self._failure("deleted", name, error) from error
 
+    def delete_all(self, prefix: str = "") -> None:
+        for file in list(self.list(prefix)):
+            self.delete(file.name)
+
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        try:
+            found = self._objects.list_with_delimiter(check_name(prefix) if prefix else None)
+            yield from sorted(name.rstrip("/") for name in found["common_prefixes"])
+        except self._errors as error:
+            raise self._failure("listed", prefix, error) from error
+
     def list(self, prefix: str = "") -> Iterator[StoredFile]:
         try:
             for page in self._objects.list(check_name(prefix) if prefix else None):
@@ -127,10 +140,13 @@ class ObjectStore:
 
     def _failure(self, done: str, name: str, error: Exception) -> StorageError:
         reason = str(error).partition("\n")[0].partition(": <?xml")[0]  # the server's page
-        return StorageError(
+        message = (
             f"{self._url}/{name} cannot be {done}: {reason}. Check the bucket, the credentials and the "
             f"endpoint in the environment (docs/storage.md)"
         )
+        # What the server refuses it refuses again. Everything else may be gone a minute later.
+        refused = isinstance(error, FileNotFoundError | PermissionError) or _REFUSED.search(reason)
+        return StorageError(message) if refused else FileSystemError(message)
 
 
 def _endpoint() -> str | None:

@@ -71,6 +71,15 @@ class Store(Protocol):
     def delete(self, name: str) -> None:
         """Delete a file; nothing where there is none."""
 
+    def delete_all(self, prefix: str = "") -> None:
+        """Delete all files below a folder, also those that were only being written, and the folder."""
+
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        """The folders directly below a folder ``prefix``, by their names relative to the store, in order.
+
+        Some servers list a folder that is empty, too.
+        """
+
     def list(self, prefix: str = "") -> Iterator[StoredFile]:
         """The files below a folder ``prefix``, in any order; none that is only being written."""
 

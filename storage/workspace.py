@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from storage.checkpoint import Checkpoint
+from storage.errors import StorageError
 from storage.store import open_store
 
 _STAGE = re.compile(r"[a-z][a-z_]*")
@@ -27,6 +29,11 @@ class Workspace:
     def __init__(self, location: str | Path) -> None:
         self._store = open_store(str(location))
 
+    @property
+    def location(self) -> str:
+        """For people: a path or a URL."""
+        return self._store.location
+
     def checkpoint(self, stage: str, key: str) -> Checkpoint:
         """The checkpoint of a stage with a key, whether it exists or not.
 
@@ -37,3 +44,23 @@ class Workspace:
         if not _STAGE.fullmatch(stage) or not _KEY.fullmatch(key):
             raise ValueError(f"{stage!r}/{key!r} is not the name of a checkpoint")
         return Checkpoint(self._store.folder(f"{stage}/{key}"), stage, key)
+
+    def checkpoints(self) -> Iterator[Checkpoint]:
+        """Every checkpoint that is there, whatever its state, by stage and key; other files are no matter."""
+        for stage in filter(_STAGE.fullmatch, self._store.folders()):
+            for folder in self._store.folders(stage):
+                key = folder.removeprefix(f"{stage}/")
+                if _KEY.fullmatch(key):
+                    yield self.checkpoint(stage, key)
+
+    def made_of_other(self, key: str, content: str) -> list[Checkpoint]:
+        """Checkpoints that were made of the one with this key when its content was not this content."""
+        found = []
+        for checkpoint in self.checkpoints():
+            try:
+                manifest = checkpoint.read_manifest()
+            except StorageError:  # it can be read by nobody, so nobody takes it for complete
+                continue
+            if manifest is not None and manifest.made_of.get(key, content) not in ("", content):
+                found.append(checkpoint)
+        return found

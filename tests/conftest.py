@@ -10,13 +10,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 # No test may wait for a hub, and none may find what somebody downloaded. Read when timm is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +21,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from flows.settings import Settings
+from tests.servers import serve_prefect
 
 pytest_plugins = ["tests.s3_server"]
 TINY_VIT = "vit_tiny_patch16_224"
@@ -123,51 +118,8 @@ def tiny_settings(tiny_config: dict[str, object], tmp_path: Path) -> Callable[..
     return make
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with running_prefect_server(tmp_path_factory.mktemp("prefect")) as environment:
-        yield environment
-
-
-@contextmanager
-def running_prefect_server(home: Path) -> Iterator[dict[str, str]]:
     """A real Prefect server on loopback with a database of its own; yields the environment to reach it."""
-    home.mkdir(exist_ok=True)
-    port = free_port()
-    environment = {
-        **os.environ,
-        "PREFECT_HOME": str(home),
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-    }
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with (home / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            wait_until(lambda: _healthy(port), 120, f"the Prefect server; see {home / 'server.log'}")
-            yield environment
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def _healthy(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Poll until the condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come within {seconds} s"
-        time.sleep(0.05)
+    with serve_prefect(tmp_path_factory.mktemp("prefect")) as environment:
+        yield environment

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import wait_until
+from tests.servers import wait_until
 
 BUCKET = "bucket"
 

@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from flows.image_index import open_index
 from flows.inputs import open_dataset
 from flows.plan import find_job
 from flows.settings import Settings
+from tests.browser import browse
 from tests.flows.helpers import run_stages
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -53,22 +52,12 @@ def test_training_reaches_what_is_attainable(sample: Settings) -> None:
 
 
 def test_the_page_opens_in_a_browser_without_an_error(sample: Settings, tmp_path: Path) -> None:
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium on this machine (Debian's package is called chromium)")
-    page = Path(find_job(sample).checkpoint("report").location, "files") / "report.html"
-    arguments = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
-                 "--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path / 'profile'}",
-                 "--enable-logging=stderr", "--window-size=1280,2000", "--virtual-time-budget=5000"]  # fmt: skip
+    page = Path(find_job(sample).checkpoint("report").location, "files", "report.html")
     shot = tmp_path / "page.png"
-    result = subprocess.run(
-        [*arguments, f"--screenshot={shot}", page.as_uri()], capture_output=True, text=True, timeout=120
-    )
+    result = browse(page, tmp_path / "profile", f"--screenshot={shot}")
     assert shot.stat().st_size > 100_000, result.stderr
     assert "CONSOLE" not in result.stderr
-    dom = subprocess.run(
-        [*arguments, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120
-    ).stdout
+    dom = browse(page, tmp_path / "profile", "--dump-dom").stdout
     pictures = re.findall(r'<img[^>]* alt="([^"]+)" src="data:image/', dom)
     photographs = [name for name in pictures if " of " in name]
     columns = ("photograph", "regions", "foreground", "semantic", "ground truth")

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from dcn.errors import InvalidDatasetError, InvalidMaskError
+from dcn.files import read_file
 from dcn.photograph import check_mask, decode_mask
 
 
@@ -23,12 +25,23 @@ class Item:
         mask: file of its ground truth, likewise; None where there is none.
         splits: names of the splits it belongs to.
 
+    Raises:
+        InvalidDatasetError: the id or the image would lie outside of the data set.
+
     """
 
     id: str
     image: str
     mask: str | None
     splits: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for path in (self.id, self.image):
+            if path.startswith("/") or ".." in path.split("/") or "\0" in path:
+                raise InvalidDatasetError(
+                    f"the data set names a photograph {self.id!r}, which would lie outside of its folder; an "
+                    f"id is a name, or a relative path without '..'"
+                )
 
 
 class Dataset(ABC):
@@ -73,7 +86,11 @@ class Dataset(ABC):
         """
         if item.mask is None:
             return None
-        mask = decode_mask((self.root / item.mask).read_bytes())
+        try:
+            content = read_file(self.root / item.mask)
+        except OSError as error:
+            raise InvalidMaskError(error.strerror) from error
+        mask = decode_mask(content)
         check_mask(mask, height, width, len(self.class_names), self.ignore_label)
         return mask
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,7 +67,7 @@ class VOC2012Dataset(Dataset):
     def _mask_file(self, name: str, split: str) -> str | None:
         folders = [_MASK_FOLDERS[split]] if split in _MASK_FOLDERS else []
         for folder in [*folders, "SegmentationClass"]:
-            if (self.root / folder / f"{name}.png").is_file():
+            if os.path.lexists(self.root / folder / f"{name}.png"):
                 return f"{folder}/{name}.png"
         return None
 
@@ -74,7 +75,12 @@ class VOC2012Dataset(Dataset):
         names = _LISTS.get(split, (f"{split}.txt",))
         for name in names:
             if (self._lists / name).is_file():
-                return (self._lists / name).read_text().split()
+                try:
+                    return (self._lists / name).read_text().split()
+                except UnicodeDecodeError as error:
+                    raise InvalidDatasetError(
+                        f"{self._lists / name} is no list of ids, one a line: {error}"
+                    ) from error
         raise InvalidDatasetError(
             f"there is no list {self._lists / names[0]}; the split {split!r} needs it"
             + (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from functools import partial
 from typing import Any
@@ -128,9 +127,7 @@ class EvaluateStage(Stage):
         }
         if classified["labelled_images"]:
             results["angles"] = _angles(job, manifest, rows, len(index.class_names))
-        buffer = io.BytesIO()
-        np.save(buffer, semantic, allow_pickle=False)
-        checkpoint.write_file("semantic.npy", buffer.getvalue())
+        checkpoint.write_values("semantic.npy", semantic)
         checkpoint.write_file("results.json", json.dumps(results, indent=1, allow_nan=False).encode())
         return results
 

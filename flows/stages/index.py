@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -11,12 +13,13 @@ from typing import Any
 
 from dcn.datasets import Dataset, Item
 from dcn.errors import InvalidMaskError, InvalidPhotographError
+from dcn.files import read_file
 from dcn.photograph import decode_photograph
 from flows import progress
 from flows.errors import EmptyDatasetError
 from flows.image_index import digest_truth
 from flows.inputs import batched, in_threads, open_dataset
-from flows.settings import Settings
+from flows.settings import DatasetSettings, Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn
 from storage import Manifest, content_key
 from storage.key import digest, digest_of_parts
@@ -24,6 +27,24 @@ from storage.key import digest, digest_of_parts
 _PART = 512
 # What an image is to the stages after this one, wherever its files lie.
 _CONTENT = ("id", "splits", "height", "width", "digest", "mask_digest")
+_listed: ContextVar[dict[DatasetSettings, str] | None] = ContextVar("_listed", default=None)
+
+
+@contextmanager
+def listing_once() -> Iterator[None]:
+    """Inside, a data set is listed when its key is first asked for, and not again.
+
+    A flow calls others, and all of them address the checkpoints of one data set: as it was when the outermost
+    began.
+    """
+    if _listed.get() is not None:
+        yield
+        return
+    token = _listed.set({})
+    try:
+        yield
+    finally:
+        _listed.reset(token)
 
 
 class IndexStage(Stage):
@@ -41,8 +62,13 @@ class IndexStage(Stage):
         return ()
 
     def settings(self, settings: Settings) -> dict[str, Any]:
-        dataset = open_dataset(settings.dataset)
-        return {"dataset": settings.dataset.name, "listing": _listing_digest(dataset)}
+        listed = _listed.get()
+        digest_of_listing = None if listed is None else listed.get(settings.dataset)
+        if digest_of_listing is None:
+            digest_of_listing = _listing_digest(open_dataset(settings.dataset))
+        if listed is not None:
+            listed[settings.dataset] = digest_of_listing
+        return {"dataset": settings.dataset.name, "listing": digest_of_listing}
 
     def layout(self, job: Job) -> Layout:
         return Layout(rows=sum(1 for _ in open_dataset(job.settings.dataset).items()), shard_rows=_PART)
@@ -81,6 +107,12 @@ class IndexStage(Stage):
                 f"none of the {manifest.rows} photographs in {dataset.root} can be used; the first reason is "
                 f"above"
             )
+        unlabelled = sum(per_part) - labelled
+        if unlabelled and (dataset.class_names or dataset.has_segmentations):
+            warn(
+                f"there is no ground truth that can be used for {unlabelled} of {sum(per_part)} photographs; "
+                f"figures that need it leave them out"
+            )
         return {
             "images": sum(per_part),
             "labelled": labelled,
@@ -106,7 +138,7 @@ class IndexStage(Stage):
 def _examine(dataset: Dataset, item: Item) -> tuple[dict[str, Any] | None, list[dict[str, str]]]:
     """The index entry of one photograph, and what is wrong with it or its mask."""
     try:
-        content = (dataset.root / item.image).read_bytes()
+        content = read_file(dataset.root / item.image)
         height, width, _ = decode_photograph(content).shape
     except OSError as error:
         return None, [{"file": item.image, "reason": error.strerror or str(error)}]
@@ -118,8 +150,9 @@ def _examine(dataset: Dataset, item: Item) -> tuple[dict[str, Any] | None, list[
         mask = dataset.read_mask(item, height, width)
         drawn = [mask] if mask is not None else dataset.read_segmentations(item, height, width)
         mask_digest = digest_truth(drawn) if drawn else None
-    except (InvalidMaskError, OSError) as error:
-        problems.append({"file": item.mask or item.id, "reason": f"mask: {error}"})
+    except InvalidMaskError as error:
+        reason = f"mask: {error}; its photograph counts as one without ground truth"
+        problems.append({"file": item.mask or item.id, "reason": reason})
     entry = {
         **asdict(item),
         "mask": item.mask if mask_digest else None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from functools import partial
 from typing import Any
 
@@ -57,15 +56,12 @@ class LanguageStage(Stage):
         """Embed the names of the classes once: that is thousands of sentences."""
         names = open_index(job).class_names[1:]
         text = load_language_model(job.settings).text_embeddings([class_prompts(name) for name in names])
-        buffer = io.BytesIO()
-        np.save(buffer, text.cpu().numpy(), allow_pickle=False)
-        job.checkpoint(self.name).write_file(_TEXT, buffer.getvalue())
+        job.checkpoint(self.name).write_values(_TEXT, text.cpu().numpy())
 
     def compute_shard(self, job: Job, manifest: Manifest, shard: int) -> ShardResult:
         model = load_language_model(job.settings)
         start, stop = manifest.shard_range(shard)
-        content = job.checkpoint(self.name).read_file(_TEXT)
-        text = torch.from_numpy(np.load(io.BytesIO(content), allow_pickle=False)).to(model.device)  # [C, e]
+        text = torch.from_numpy(job.checkpoint(self.name).read_values(_TEXT)).to(model.device)  # [C, e]
         logits = np.zeros((stop - start, *manifest.arrays[0].row_shape), dtype=np.float16)
         refused: list[dict[str, str]] = []
         read = partial(read_squashed, open_dataset(job.settings.dataset), job.settings.language.input_size)

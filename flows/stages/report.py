@@ -50,7 +50,7 @@ class ReportStage(Stage):
         for image in images:
             try:
                 shown.append(ShownImage(image, reader.maps(image)))
-            except (InvalidPhotographError, InvalidMaskError, OSError) as error:
+            except (InvalidPhotographError, InvalidMaskError) as error:
                 warn(f"{image.item.image} is not shown: {error}")
             progress.advance(self.name, 1)
         results = job.checkpoint("evaluate").require().summary

@@ -22,6 +22,7 @@ from dcn.training import StepRecord, Trainer, batch_rows, held_out_modularity
 from flows import progress
 from flows.image_index import open_index
 from flows.inputs import batched, choose_device
+from flows.printable import printable_line
 from flows.settings import Settings, TrainSettings
 from flows.stage import Job, Layout, Stage, Warn
 from storage import Checkpoint, Manifest
@@ -78,7 +79,7 @@ class _TrainingRun:
             include={"name", "weights", "input_size", "token_layer", "attention_block", "precision"},
         )
         index = open_index(job)
-        self._names = {image.row: image.item.id for image in index.images()}
+        self._names = {image.row: printable_line(image.item.id) for image in index.images()}
         present = job.checkpoint("extract").array("present").rows(0, len(index))
         rows = index.split_rows(index.summary["train_split"])
         self._rows, self._held_out = _hold_out(

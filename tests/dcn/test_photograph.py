@@ -94,24 +94,19 @@ def test_first_frame_of_an_animation() -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "the file is empty"),
-        (b"<script>alert(1)</script>", "not an image of a known format"),
         (encoded(Image.effect_noise((64, 64), 50))[:300], "truncated"),
         (encoded(Image.effect_noise((64, 64), 50), "JPEG")[:300], "Truncated"),
         (encoded(Image.new("F", (2, 2), 0.5), "TIFF"), "floating-point image"),
-        (encoded(Image.fromarray(np.array([[-5, 70000]], dtype=np.int32)), "TIFF"), "not 16-bit"),
+        (
+            encoded(Image.fromarray(np.array([[-5, 70000]], dtype=np.int32)), "TIFF"),
+            "save it with 8 or 16 bits",
+        ),
     ],
-    ids=["empty", "html", "cut PNG", "cut JPEG", "float", "32 bit"],
+    ids=["cut PNG", "cut JPEG", "float", "32 bit"],
 )
 def test_broken_files_are_refused_with_a_reason(content: bytes, reason: str) -> None:
     with pytest.raises(InvalidPhotographError, match=reason):
         decode_photograph(content)
-
-
-def test_decompression_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    with pytest.raises(InvalidPhotographError, match="decompression bomb"):
-        decode_photograph(encoded(half_red()))
 
 
 def test_palette_masks_keep_their_indices() -> None:

@@ -16,12 +16,20 @@ import yaml
 from PIL import Image
 
 from dcn.palette import overlay, region_palette
-from flows.comparison import Variant, comparison_row, comparison_table, segmenter_variants, sweep_variants
+from flows.comparison import (
+    Variant,
+    comparison_row,
+    comparison_table,
+    read_values,
+    segmenter_variants,
+    sweep_variants,
+)
 from flows.comparison_page import write_comparison
+from flows.configuration import load_settings
 from flows.errors import InvalidSettingsError
 from flows.export import export_labels
 from flows.plan import find_job
-from flows.settings import Settings
+from flows.settings import Settings, SweepSettings
 from tests.conftest import draw_scene
 from tests.flows.helpers import changed, command, run_stages
 
@@ -207,7 +215,8 @@ def test_a_second_comparison_computes_nothing(variants: list[Variant]) -> None:
     [
         ("train.num_prototypes", r"--over train.num_prototypes: write section.name=value,value,\.\.\."),
         ("train.num_prototypes=3,", "--over train.num_prototypes=3,: write section.name=value"),
-        ("dataset.root=a,b", "--over dataset.root=a,b: figures compare on one data set only"),
+        ("dataset.root=a,b", "dataset.root: figures compare on one data set only"),
+        ("sweep.over=1,2", "sweep.over: figures compare on one data set only"),
         ("=3,5", "write section.name=value"),
         ("train.prototypes=normal,none", "train.prototypes: .*not 'none'"),
         ("train.nothing=1,2", "train.nothing: Extra inputs are not permitted"),
@@ -217,12 +226,19 @@ def test_a_second_comparison_computes_nothing(variants: list[Variant]) -> None:
 )
 def test_a_wrong_sweep_is_a_sentence(config_file: Path, over: str, message: str) -> None:
     with pytest.raises(InvalidSettingsError, match=message):
-        sweep_variants(config_file, [], None, [over])
+        sweep_variants(swept(load_settings(config_file), read_values([over])))
+
+
+@pytest.mark.parametrize("over", [{}, {"train.seed": []}])
+def test_a_sweep_over_nothing_is_a_sentence(config_file: Path, over: dict[str, list[Any]]) -> None:
+    with pytest.raises(InvalidSettingsError, match=r"sweep.over: write \{section.name: \[value, value\]\}"):
+        sweep_variants(swept(load_settings(config_file), over))
 
 
 def test_a_sweep_has_every_combination(config_file: Path, tmp_path: Path) -> None:
     over = ["train.num_prototypes=3,5", "train.self_update=true,false"]
-    variants = sweep_variants(config_file, ["train.seed=7"], tmp_path, over)
+    settings = load_settings(config_file, ["train.seed=7"], tmp_path)
+    variants = sweep_variants(swept(settings, read_values(over)))
     assert [(v.name, v.settings.train.num_prototypes, v.settings.train.self_update) for v in variants] == [
         ("train.num_prototypes=3, train.self_update=true", 3, True),
         ("train.num_prototypes=3, train.self_update=false", 3, False),
@@ -230,6 +246,18 @@ def test_a_sweep_has_every_combination(config_file: Path, tmp_path: Path) -> Non
         ("train.num_prototypes=5, train.self_update=false", 5, False),
     ]
     assert all(v.settings.train.seed == 7 and v.settings.workspace == str(tmp_path) for v in variants)
+
+
+def test_what_a_segmenter_does_not_have_is_left_out_of_a_sweep() -> None:
+    """A number of regions that nobody set does not follow to a segmenter that has none."""
+    settings = Settings.model_validate({"segment": {"segmenter": {"name": "kmeans"}}})
+    variants = sweep_variants(swept(settings, {"segment.segmenter.name": ["kmeans", "pixels"]}))
+    assert [v.settings.segment.segmenter.name for v in variants] == ["kmeans", "pixels"]
+    assert [v.settings.dataset.name for v in variants] == ["sample", "sample"]
+
+
+def swept(settings: Settings, over: dict[str, list[Any]]) -> Settings:
+    return settings.model_copy(update={"sweep": SweepSettings(over=over)})
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,13 @@ from dcn.model_file import ModelDescription, load_model, model_bytes
 from dcn.network import DynamicClusteringNetwork
 
 ARGUMENTS = {"dim": 8, "num_prototypes": 3, "num_stages": 1}
+BACKBONE = {"name": "dino-s8", "weights": None, "input_size": 224, "token_layer": -1, "attention_block": -1}
 
 
-def content() -> bytes:
+def content(**backbone: object) -> bytes:
     torch.manual_seed(0)
     network = DynamicClusteringNetwork(**ARGUMENTS)
-    return model_bytes(
-        network.state_dict(), ModelDescription(ARGUMENTS, {"name": "dino-s8", "input_size": 224})
-    )
+    return model_bytes(network.state_dict(), ModelDescription(ARGUMENTS, {**BACKBONE, **backbone}))
 
 
 def test_a_model_comes_back(tmp_path: Path) -> None:
@@ -28,7 +27,7 @@ def test_a_model_comes_back(tmp_path: Path) -> None:
     tokens = torch.randn(1, 4, 8)
     torch.manual_seed(0)
     torch.testing.assert_close(network(tokens), DynamicClusteringNetwork(**ARGUMENTS)(tokens))
-    assert description.backbone == {"name": "dino-s8", "input_size": 224}
+    assert description.backbone == BACKBONE
     assert not network.training
 
 
@@ -51,4 +50,17 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         load_model(path)
     path.write_bytes(content().replace(b'version\\": 1', b'version\\": 2'))
     with pytest.raises(InvalidModelFileError, match="has version 2; this software reads version 1"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("precision", "load"), ("precision", "__file__"), ("weights", 7), ("name", None), ("input_size", "224")],
+)
+def test_a_description_of_no_backbone_is_refused(tmp_path: Path, name: str, value: object) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content(**{name: value}))
+    with pytest.raises(
+        InvalidModelFileError, match=f"is not a trained DCN: {name} of its backbone is {value!r}"
+    ):
         load_model(path)

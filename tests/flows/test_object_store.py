@@ -10,9 +10,9 @@ import pytest
 
 from flows.configuration import load_settings
 from flows.plan import states
-from tests.conftest import wait_until
 from tests.flows.helpers import command, digests
 from tests.s3_server import BUCKET
+from tests.servers import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.real]
 # Short, and of several shards.

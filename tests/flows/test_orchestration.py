@@ -1,4 +1,4 @@
-"""With a real Prefect server: flows, the command line, Dask, deployments with a worker, and SIGKILL."""
+"""With a real Prefect server: flows, the command line, Dask, and SIGKILL."""
 
 import json
 import os
@@ -20,8 +20,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.plan import find_job
 from flows.settings import Settings
-from tests.conftest import free_port, wait_until
 from tests.flows.helpers import STAGES, command, digests, run_stages
+from tests.servers import free_port, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 MakeSettings = Callable[..., Settings]
@@ -247,84 +247,6 @@ def test_a_flow_refuses_wrong_parameters(prefect_server: dict[str, str]) -> None
             train(train={"iterations": 0})
         with pytest.raises(ParameterTypeError, match="iteratons"):
             train(train={"iteratons": 5})
-
-
-class TestDeployments:
-    """A work pool, a process worker and the deployments of prefect.yaml."""
-
-    @pytest.fixture(scope="class")
-    def prefect(self, prefect_server: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
-        def run(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-            result = subprocess.run(
-                [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
-                env=prefect_server, cwd=ROOT, capture_output=True, text=True, timeout=300,
-            )  # fmt: skip
-            assert not check or result.returncode == 0, result.stdout + result.stderr
-            return result
-
-        return run
-
-    @pytest.fixture(scope="class", autouse=True)
-    def worker(self, prefect, prefect_server: dict[str, str], tmp_path_factory) -> Iterator[None]:
-        prefect("work-pool", "create", "dcn", "--type", "process")
-        prefect("deploy", "--all")
-        log = (tmp_path_factory.mktemp("worker") / "worker.log").open("wb")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "worker", "start", "--pool", "dcn"],
-            env=prefect_server, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-        yield
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
-        log.close()
-
-    @staticmethod
-    def parameters(settings: Settings) -> list[str]:
-        values = settings.model_dump(mode="json")
-        return [part for name, value in values.items() for part in ("-p", f"{name}={json.dumps(value)}")]
-
-    def test_pipeline_then_another_number_of_prototypes(
-        self, prefect, prefect_server: dict[str, str], ran: Settings, tiny_settings: MakeSettings
-    ) -> None:
-        settings = tiny_settings()
-        first = prefect("deployment", "run", "pipeline/sample", "--watch", *self.parameters(settings))
-        assert "Completed" in first.stdout
-        assert digests(settings) == digests(ran)
-
-        job = find_job(settings)
-        times = {
-            path: path.stat().st_mtime_ns for path in Path(settings.workspace).rglob("*") if path.is_file()
-        }
-        again = prefect("deployment", "run", "pipeline/sample", "--watch", *self.parameters(settings))
-        assert "Completed" in again.stdout
-        assert times == {p: p.stat().st_mtime_ns for p in Path(settings.workspace).rglob("*") if p.is_file()}
-
-        other = tiny_settings(train={"num_prototypes": 2})
-        trained = prefect("deployment", "run", "train/sample", "--watch", *self.parameters(other))
-        assert "Completed" in trained.stdout
-        assert find_job(other).checkpoint("train").require().complete
-        assert find_job(other).keys["extract"] == job.keys["extract"]
-        assert all(path.stat().st_mtime_ns == time for path, time in times.items())
-        self.check_artifacts(prefect_server)
-
-    def check_artifacts(self, prefect_server: dict[str, str]) -> None:
-        from prefect.client.orchestration import get_client
-
-        address = temporary_settings({PREFECT_API_URL: prefect_server["PREFECT_API_URL"]})
-        with address, get_client(sync_client=True) as client:
-            artifacts = {artifact.key: artifact for artifact in client.read_artifacts()}
-        assert set(STAGES) <= set(artifacts)
-        rows = json.loads(artifacts["evaluate"].data)
-        assert "upper_bound.accuracy" in {row["figure"] for row in rows}
-        for stage in ("segment", "report"):
-            assert artifacts[f"{stage}-pictures"].data.startswith("data:image/jpeg;base64,")
-
-    def test_a_wrong_parameter_is_refused(self, prefect) -> None:
-        result = prefect(
-            "deployment", "run", "train/sample", "-p", 'train={"iterations": "many"}', check=False
-        )
-        assert result.returncode != 0
-        assert "iterations" in result.stdout + result.stderr
 
 
 def test_without_the_server_that_was_named_the_error_says_so(config_file: Path, tmp_path: Path) -> None:

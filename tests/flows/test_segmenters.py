@@ -107,7 +107,11 @@ def test_regions_are_the_upsampled_assignment(runs: Runs, name: str, tmp_path: P
     assert torch.isfinite(assignment).all()
     whole = F.interpolate(assignment.mT.unflatten(2, (4, 4)), (48, 64), mode="bilinear")
     maps = np.stack(list(exported(settings, "regions", tmp_path).values()))
-    np.testing.assert_array_equal(maps, whole.argmax(dim=1).numpy())
+    # Two regions may be equal in a pixel to the last bit, which not every version of PyTorch rounds alike.
+    two = whole.topk(2, dim=1).values
+    decided = (two[:, 0] - two[:, 1] > 1e-6).numpy()
+    assert decided.mean() > 0.9
+    np.testing.assert_array_equal(maps[decided], whole.argmax(dim=1).numpy()[decided])
     area, box = segment.array("area").rows(0, 14), segment.array("box").rows(0, 14)
     for row, region in np.ndindex(area.shape):
         inside = np.argwhere(maps[row] == region)

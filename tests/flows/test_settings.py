@@ -1,5 +1,6 @@
 """Configurations: what is filled in, what is refused, and how it is said."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -56,13 +57,15 @@ def test_deployments_have_the_settings_of_the_sample() -> None:
     flows = set()
     for deployment in content["deployments"]:
         flow = deployment["entrypoint"].partition(":")[2]
-        changed = {name: deployment["parameters"].pop(name, {}) for name in ("language", "compare")}
-        assert Settings.model_validate(deployment["parameters"]) == sample
-        # Two flows do nothing of their own with the settings of the sample.
+        parameters = dict(deployment["parameters"])  # YAML shares one among them
+        changed = {name: parameters.pop(name, {}) for name in ("language", "compare", "sweep")}
+        assert parameters.pop("runner") == {"task_timeout": 3600}
+        assert Settings.model_validate(parameters) == sample
+        # Three flows do nothing of their own with the settings of the sample.
         assert {name for name, values in changed.items() if values} == {flow} & set(changed)
-        Settings.model_validate({**deployment["parameters"], **changed})
+        Settings.model_validate({**parameters, **changed})
         flows.add(flow)
-    assert flows == {*STAGES, "pipeline", "compare"}
+    assert flows == {*STAGES, "pipeline", "compare", "sweep"}
     schedules = [schedule for d in content["deployments"] for schedule in d.get("schedules", [])]
     assert [schedule["active"] for schedule in schedules] == [False]
 
@@ -78,6 +81,7 @@ def write(tmp_path: Path, text: str) -> Path:
     [
         ("train: {iteratons: 3}", "train.iteratons: Extra inputs are not permitted, not 3"),
         ("trian: {iterations: 3}", "trian: Extra inputs are not permitted"),
+        ("schema: 2", rf"schema: .*not 2 \(dcn {version('dynamic-clustering-network')} has no such setting\)"),
         ("train: {iterations: many}", r"train.iterations: Input should be a valid integer.*not 'many'"),
         ("train: {num_prototypes: 300}", "train.num_prototypes: Input should be less than or equal to 255, not 300"),
         ("dataset: {name: imagenet}", "dataset: Input tag 'imagenet' .* expected tags: 'sample', 'voc2012', 'folder'"),
@@ -88,6 +92,19 @@ def write(tmp_path: Path, text: str) -> Path:
         ("segment: {segmenter: {name: kmeans, num_regions: 0}}", r"segment.segmenter.num_regions: Input should be"),
         ("evaluate: {neighbors: []}", "evaluate.neighbors: .* at least 1 item"),
         ("runner: {address: 'tcp://host:8786'}", "runner: .*set runner.kind to dask"),
+        ("runner: {kind: dask, address: 'host:8786'}", "runner.address: .*write tcp://HOST:PORT or tls://HOST:PORT, not 'host:8786'"),
+        ("runner: {kind: dask, address: 'tls://host:8786'}", "runner: .*go together"),
+        ("runner: {kind: dask, address: 'tcp://host:8786', tls: {ca_file: a, cert: b, key: c}}", "runner: .*go together"),
+        ("runner: {kind: dask, address: 'tcp://h:1', adaptive: {maximum: 2}}", "runner: .*remove adaptive"),
+        ("runner: {kind: dask, adaptive: {minimum: 3, maximum: 2}}", "runner.adaptive: .*the minimum 3 is larger than the maximum 2"),
+        ("runner: {kind: dask, tls: {ca_file: a, cert: b, key: c}}", "runner: .*the local one stays on loopback"),
+        ("runner: {kind: dask, cluster_arguments: {cores: 1}}", "runner: .*cluster_arguments need a cluster"),
+        ("runner: {kind: dask, cluster: os.system}", "runner.cluster: .*write a class of dask_jobqueue, .*not 'os.system'"),
+        ("runner: {kind: dask, cluster: dask_jobqueue}", "runner.cluster: .*write a class of dask_jobqueue"),
+        ("runner: {kind: dask, cluster: dask_jobqueue_evil.A}", "runner.cluster: .*write a class of dask_jobqueue"),
+        ("runner: {kind: dask, cluster: distributed.SpecCluster}", "runner.cluster: .*write a class of dask_jobqueue"),
+        ("runner: {kind: dask, cluster: dask_jobqueue.SLURMCluster, cluster_arguments: {scheduler_cls: os.system}}", "runner.cluster_arguments: .*scheduler_cls would import any code"),
+        ("runner: {kind: dask, cluster: dask_jobqueue.SLURMCluster, cluster_arguments: {scheduler_options: {preload: [x]}}}", "runner.cluster_arguments: .*preload would import any code"),
         ("[1, 2]", "holds a list, not sections of settings"),
         ("a: [", "is not readable YAML"),
     ],
@@ -129,6 +146,6 @@ def test_overrides_reach_every_type(tmp_path: Path) -> None:
 def test_a_configuration_that_is_not_there() -> None:
     with pytest.raises(
         InvalidSettingsError,
-        match="there is no configuration smaple; give a YAML file or one of sample, voc2012",
+        match="there is no configuration smaple; give a YAML file or one of gpu, .*, sample, .*voc2012",
     ):
         load_settings("smaple")

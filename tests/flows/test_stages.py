@@ -209,41 +209,6 @@ def test_a_changed_photograph_costs_everything_after_it(
     assert not any(result.reused for result in results.values())
 
 
-def test_bad_files_are_refused_with_reasons_and_cost_nothing_else(
-    photograph_folder: Path, tmp_path: Path, tiny_settings: MakeSettings
-) -> None:
-    root = tmp_path / "data"
-    shutil.copytree(photograph_folder, root)
-    good = (root / "photos" / "left" / "scene 01.png").read_bytes()
-    (root / "photos" / "<img src=x onerror=alert(1)>.png").write_bytes(b"<script>")
-    (root / "photos" / "empty.jpg").write_bytes(b"")
-    (root / "photos" / "cut.png").write_bytes(good[: len(good) // 2])
-    Image.new("L", (64, 48), 37).save(root / "masks" / "left" / "scene 03.png")
-    Image.new("L", (5, 5), 0).save(root / "masks" / "left" / "scene 05.png")
-    Image.new("RGB", (64, 48)).save(root / "masks" / "left" / "scene 07.png")
-    settings = tiny_settings(
-        dataset={
-            "root": str(root / "photos"),
-            "masks": str(root / "masks"),
-            "classes": str(root / "classes.txt"),
-        }
-    )
-    results = run_stages(settings)
-    summary = results["index"].manifest.summary
-    assert (summary["images"], summary["labelled"], summary["refused"]) == (14, 11, 6)
-    warnings = "\n".join(results["index"].warnings)
-    assert "empty.jpg was refused: the file is empty" in warnings
-    assert "cut.png was refused: " in warnings
-    assert "it has label 37; classes are 0-2 and 255" in warnings
-    assert "it is 5 x 5 pixels, its image 64 x 48" in warnings
-    assert "its mode is RGB" in warnings
-    assert results["evaluate"].manifest.summary["labelled_images"] == 11
-    page = find_job(settings).checkpoint("report").read_file("report.html").decode()
-    assert "&lt;img src=x onerror=alert(1)&gt;.png" in page
-    assert "<img src=x" not in page
-    assert "<script" not in page
-
-
 def test_photographs_that_vanish_or_change_after_indexing_are_left_out(
     photograph_folder: Path, tmp_path: Path, tiny_settings: MakeSettings
 ) -> None:

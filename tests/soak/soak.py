@@ -26,8 +26,9 @@ import yaml
 
 from flows.plan import states
 from flows.settings import Settings
-from tests.conftest import TINY_VIT, free_port
+from tests.conftest import TINY_VIT
 from tests.flows.helpers import command, digests
+from tests.servers import free_port
 
 TARGETS = ("command", "worker", "scheduler")
 # How long a run may go on after its kill before it is called hanging.

@@ -1,6 +1,5 @@
 """Checkpoints on a real disk: resumed, damaged, killed, and read by others."""
 
-import json
 import os
 import re
 import signal
@@ -187,7 +186,7 @@ def test_wrong_rows_are_refused(checkpoint: Checkpoint) -> None:
 def test_a_changed_record_is_found(complete: Checkpoint) -> None:
     path = Path(complete.location) / "shards" / "000001.json"
     path.write_text(path.read_text().replace('"note": 1', '"note": 7'))
-    with pytest.raises(CheckpointDamagedError, match=r"000001.json has digest .* it was changed"):
+    with pytest.raises(CheckpointDamagedError, match=r"000001.json, the record of shard 1, has digest"):
         complete.read_record(1)
 
 
@@ -196,13 +195,6 @@ def test_a_broken_manifest_is_named(complete: Checkpoint, content: str) -> None:
     (Path(complete.location) / "manifest.json").write_text(content)
     with pytest.raises(StorageError, match=r"manifest.json"):
         complete.read_manifest()
-
-
-def test_a_manifest_of_a_newer_version_is_refused(complete: Checkpoint) -> None:
-    path = Path(complete.location) / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 2}))
-    with pytest.raises(StorageError, match="has schema version 2; this software reads version 1"):
-        complete.require()
 
 
 def test_what_does_not_fit_on_the_disk_is_not_begun(checkpoint: Checkpoint) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from storage import ArraySpec, Checkpoint, Manifest, StorageError, Workspace
-from tests.conftest import wait_until
+from tests.servers import wait_until
 
 KEY = "2" * 32
 SPEC = ArraySpec("tokens", (200, 400), "float16", ("patch", "channel"))  # 160 kB a row
@@ -83,8 +83,8 @@ def test_a_workspace_that_turns_read_only(mounted: Path, undisturbed: Checkpoint
     subprocess.run(["mount", "-o", "remount,ro", mounted], check=True)
     with pytest.raises(StorageError, match=r"arrays/tokens cannot be written: .*Read-only file system"):
         checkpoint.write_shard(manifest, 1, {"tokens": values(1)}, {}, 0.0)
-    with pytest.raises(StorageError, match=r"files/page cannot be written: Read-only file system"):
-        checkpoint.write_file("page", b"")
+    with pytest.raises(StorageError, match=r"files/page.html cannot be written: Read-only file system"):
+        checkpoint.write_file("page.html", b"")
     with pytest.raises(StorageError, match=r"manifest.json cannot be written: Read-only file system"):
         checkpoint.add_seconds(1.0)
     np.testing.assert_array_equal(checkpoint.array("tokens").rows(0, SHARD_ROWS), values(0))
@@ -94,7 +94,10 @@ def test_a_workspace_that_turns_read_only(mounted: Path, undisturbed: Checkpoint
 
 @pytest.fixture
 def without_replace(tmp_path: Path) -> Iterator[Path]:
-    pytest.importorskip("mfusepy", reason="needs mfusepy and libfuse", exc_type=ImportError)
+    try:
+        import mfusepy  # noqa: F401
+    except (ImportError, OSError) as error:
+        pytest.skip(f"no FUSE for Python: {error}")
     if not os.access("/dev/fuse", os.W_OK):
         pytest.skip("no FUSE on this machine")
     below, mount_point = tmp_path / "below", tmp_path / "without-replace"
@@ -122,7 +125,7 @@ def test_a_file_system_that_cannot_replace_a_file_by_renaming(
         (without_replace / "new").replace(without_replace / "old")
     checkpoint = fill(Workspace(without_replace / "workspace").checkpoint("extract", KEY))
     assert checkpoint.digests() == undisturbed.digests()
-    checkpoint.write_file("page", b"one")
-    checkpoint.write_file("page", b"two")
-    assert checkpoint.read_file("page") == b"two"
+    checkpoint.write_file("page.html", b"one")
+    checkpoint.write_file("page.html", b"two")
+    assert checkpoint.read_file("page.html") == b"two"
     assert not leftovers(without_replace)

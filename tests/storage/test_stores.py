@@ -70,6 +70,23 @@ def test_a_file_is_written_read_replaced_listed_and_deleted(store: Store) -> Non
     assert list(store.list("nothing")) == []
 
 
+def test_folders_are_listed_and_deleted_with_all_that_is_below(store: Store) -> None:
+    for name in ("b/c/1", "b/c/d/2", "b/e/3", "bc/4", "a"):
+        store.write(name, b"x")
+    assert list(store.folders()) == ["b", "bc"]
+    assert list(store.folders("b")) == ["b/c", "b/e"]
+    assert list(store.folders("nothing")) == []
+    store.delete_all("b/c")
+    store.delete_all("nothing")
+    assert "b/e" in store.folders("b")
+    assert {file.name for file in store.list()} == {"b/e/3", "bc/4", "a"}
+    store.folder("b").delete_all()
+    if "://" not in store.location:  # SeaweedFS goes on to list a folder that is empty
+        assert list(store.folders()) == ["bc"]
+    store.delete_all()
+    assert list(store.list()) == []
+
+
 @pytest.mark.parametrize("name", ["", "/", "/a", "a/", "..", "../a", "a/../b", "a//b", "a/.", "a\0b", "a\\b"])
 def test_no_name_leads_out(store: Store, name: str) -> None:
     for use in (store.read, store.exists, store.delete, store.folder, store.tensorstore):

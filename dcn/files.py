@@ -1,0 +1,56 @@
+"""Reading files that a data set or a person names, whatever stands behind the name."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+# No photograph and no mask has more; a film that is called x.jpg may.
+_MOST_BYTES = 1 << 30
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+
+
+def read_file(path: Path) -> bytes:
+    """Content of a regular file, through links, without waiting for one that is none.
+
+    Raises:
+        OSError: its ``strerror`` says what stands behind the name, and what to do about it.
+
+    """
+    try:
+        # Without this flag a pipe that nobody writes to is waited for, for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except ValueError:  # NUL, or a character that stands for no byte
+        raise OSError(errno.EINVAL, "no file can have this name", str(path)) from None
+    except OSError as error:
+        raise OSError(error.errno, _why(path, error), str(path)) from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, _not_a_file(path, status.st_mode), str(path))
+        if status.st_size > _MOST_BYTES:
+            reason = f"it has {status.st_size / 1e9:.1f} GB, more than any photograph that can be decoded"
+            raise OSError(errno.EFBIG, reason, str(path))
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
+def _why(path: Path, error: OSError) -> str:
+    if error.errno == errno.ENOENT and path.is_symlink():
+        return "it is a link to a file that does not exist"
+    if error.errno == errno.EACCES:
+        return "Permission denied; give the user that runs this the right to read it"
+    if error.errno == errno.ENXIO:
+        return _not_a_file(path, stat.S_IFSOCK)
+    return error.strerror or str(error)
+
+
+def _not_a_file(path: Path, mode: int) -> str:
+    kind = _KINDS.get(stat.S_IFMT(mode), "a device")
+    if stat.S_ISDIR(mode) and path.is_symlink():
+        return "it is a link to a folder; such links are not followed, so name that folder as dataset.root"
+    return f"it is {kind}, not a file"

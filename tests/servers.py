@@ -1,0 +1,152 @@
+"""Real servers, each in processes of its own on loopback: Prefect's, its worker, PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@contextmanager
+def serve_prefect(home: Path, **variables: str) -> Iterator[dict[str, str]]:
+    """Prefect's server with its files in ``home``; yields the environment to reach it."""
+    port = free_port()
+    environment = {
+        **os.environ,
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        **variables,
+    }
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with (home / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            wait_until(lambda: _healthy(port), 180, f"the Prefect server; see {home / 'server.log'}")
+            yield environment
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+@contextmanager
+def work(environment: dict[str, str], log: Path) -> Iterator[psutil.Process]:
+    """A worker of the pool ``dcn``; nothing of it is left at the end."""
+    with log.open("ab") as file:
+        started = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "worker", "start", "--pool", "dcn"],
+            env=environment, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        worker = psutil.Process(started.pid)
+        try:
+            yield worker
+        finally:
+            if started.poll() is None:
+                children = worker.children(recursive=True)
+                started.send_signal(signal.SIGTERM)
+                try:
+                    started.wait(60)
+                except subprocess.TimeoutExpired:
+                    started.kill()
+                    started.wait()
+                kill(children)
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    """SIGKILL, at once; those that are gone already do not matter."""
+    for process in processes:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+@contextmanager
+def serve_postgresql() -> Iterator[str]:
+    """PostgreSQL with a cluster of its own; yields the address for ``PREFECT_SERVER_DATABASE_CONNECTION_URL``."""
+    binaries = _postgresql_binaries()
+    if binaries is None:
+        pytest.skip("no PostgreSQL on this machine (Debian's package is called postgresql)")
+    # It refuses to run as root, and the user that it runs as may not enter the folders of pytest.
+    options: dict[str, object] = {}
+    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+    if os.geteuid() == 0:
+        try:
+            user = pwd.getpwnam("postgres")
+        except KeyError:
+            pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        options = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+    def run(program: str, *arguments: str) -> None:
+        # pg_ctl leaves a server behind that keeps a pipe open, so its output goes to a file.
+        with (folder / "output.log").open("ab") as log:
+            subprocess.run(
+                [str(binaries / program), *arguments],
+                check=True, timeout=120, cwd=folder, stdout=log, stderr=subprocess.STDOUT, **options,
+            )  # fmt: skip
+
+    password, port = secrets.token_hex(16), free_port()
+    (folder / "password").write_text(password)
+    data = str(folder / "data")
+    try:
+        run(
+            "initdb", "--pgdata", data, "--username", "prefect", "--encoding", "UTF8", "--locale", "C", "--no-sync",
+            "--auth", "scram-sha-256", "--pwfile", str(folder / "password"),
+        )  # fmt: skip
+        server = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder}"
+        run("pg_ctl", "--pgdata", data, "--wait", "--log", str(folder / "server.log"), "-o", server, "start")
+        try:
+            yield f"postgresql+asyncpg://prefect:{password}@127.0.0.1:{port}/postgres"
+        finally:
+            run("pg_ctl", "--pgdata", data, "--wait", "--mode", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder)
+
+
+def _postgresql_binaries() -> Path | None:
+    """The folder of ``initdb`` and ``pg_ctl``: on the path, or the newest where Debian puts them."""
+    found = shutil.which("pg_ctl")
+    if found is not None:
+        return Path(found).parent
+    versions = Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")
+    newest = max(versions, key=lambda path: float(path.parent.parent.name), default=None)
+    return None if newest is None else newest.parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _healthy(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str, interval: float = 0.05) -> None:
+    """Poll until the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come within {seconds} s"
+        time.sleep(interval)
