@@ -22,6 +22,7 @@ import tensorstore
 import zarr
 
 from storage.arrays import ArrayReader, ArraySpec, create_arrays, write_rows
+from storage.store import open_store
 
 SHARD, BATCH, REPEATS = 64, 32, 5
 SPEC = ArraySpec("tokens", (784, 384), "float16", ("patch", "channel"))
@@ -55,11 +56,11 @@ def main() -> None:
     read_size, write_size = 4 * BATCH * SPEC.row_bytes, 4 * shard.nbytes
 
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        create_arrays(Path(folder), [SPEC], arguments.images, SHARD)
-        path = Path(folder) / "tokens"
+        store, path = open_store(folder), Path(folder) / "arrays" / "tokens"
+        create_arrays(store, "arrays", [SPEC], arguments.images, SHARD)
         for start in range(0, arguments.images, SHARD):
-            write_rows(path, start, shard)
-        reader = ArrayReader(path)
+            write_rows(store, "arrays/tokens", start, shard)
+        reader = ArrayReader(store, "arrays/tokens")
         raw: Any = tensorstore.open(
             {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}, open=True
         ).result()
@@ -72,7 +73,10 @@ def main() -> None:
             (
                 "this project",
                 rate(lambda: [reader.read_ahead(b).result() for b in batches] and None, read_size),
-                rate(lambda: [write_rows(path, i * SHARD, shard) for i in range(4)] and None, write_size),
+                rate(
+                    lambda: [write_rows(store, "arrays/tokens", i * SHARD, shard) for i in range(4)] and None,
+                    write_size,
+                ),
             ),
             (
                 "tensorstore",

@@ -12,7 +12,7 @@ from flows.stage import Job
 
 def run_up_to(stage: str, config: str, overrides: list[str], workspace: Path) -> Job:
     """Run every stage up to ``stage``; what is there is reused."""
-    settings = load_settings(config, overrides, workspace)
+    settings = load_settings(config, overrides, str(workspace))
     for name in stages_up_to(stage, settings):
         run_stage(find_job(settings, name), name, compute_shards, lambda text: print(f"  {text}", flush=True))
     return find_job(settings, stage)
