@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,7 @@ _PIXEL_BATCH = 16
 # Images of a batch that are float32 at one time: more of them would leave the processor's cache, and memory
 # that is fresh from the system costs more than the arithmetic.
 _CONVERTED = 2
+_one_batch = Lock()
 _SEED = 0
 _CENTERS = "centers.npy"
 
@@ -82,8 +84,9 @@ def open_segmenter(job: Job) -> Segmenter:
         return assign(tokens[row].astype(np.float32), **extra)
 
     def of_images(tokens: Tokens, colors: Colors | None) -> Assignment:
-        # An image is too small to be shared by threads: they would wait for each other most of the time.
-        with threadpool_limits(1):
+        # An image is too small to be shared by threads: they would wait for each other most of the time. The
+        # limit is one of the process: of two batches at once, the later would keep the limit of the earlier.
+        with _one_batch, threadpool_limits(1):
             return np.stack(
                 list(in_threads(partial(of_image, tokens=tokens, colors=colors), range(len(tokens))))
             )

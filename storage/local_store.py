@@ -81,9 +81,7 @@ class LocalStore:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise FileSystemError(
-                f"{path} cannot be deleted: {error.strerror or error}", error.errno
-            ) from error
+            raise _failure(path, "deleted", error) from error
 
     def delete_all(self, prefix: str = "") -> None:
         path = self._path(prefix) if prefix else self._root
@@ -92,9 +90,7 @@ class LocalStore:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise FileSystemError(
-                f"{path} cannot be deleted: {error.strerror or error}", error.errno
-            ) from error
+            raise _failure(path, "deleted", error) from error
 
     def folders(self, prefix: str = "") -> Iterator[str]:
         start = self._path(prefix) if prefix else self._root
@@ -123,9 +119,7 @@ class LocalStore:
             self._root.mkdir(parents=True, exist_ok=True)
             return shutil.disk_usage(self._root).free
         except OSError as error:
-            raise FileSystemError(
-                f"{self._root} cannot be made: {error.strerror or error}", error.errno
-            ) from error
+            raise _failure(self._root, "made", error) from error
 
     def _path(self, name: str) -> Path:
         return self._root / check_name(name)
