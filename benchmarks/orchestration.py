@@ -3,8 +3,8 @@
     python -m benchmarks.orchestration [--images 2000] [--folder DIR]
 
 The stage is ``extract``, with a ViT-Ti/16 of random weights at 224 pixels. Before it is timed ``index`` runs
-in the same process, which starts a temporary Prefect server; Dask's workers have one thread each and have
-loaded the backbone. What a stage takes is all of its flow, from the listing of the data set to the artifacts.
+in the same process, which starts a temporary Prefect server; this process, and Dask's workers of one thread
+each, have loaded the backbone. What a stage takes is all of its flow, from the listing of the data set to the artifacts.
 The cost of orchestration is what that is beyond computing and writing its shards, in the process of the flow.
 """
 
@@ -92,7 +92,9 @@ def on_workers(settings: Settings, workspace: Path, workers: int) -> float:
 def in_this_process(settings: Settings, workspace: Path) -> tuple[float, float]:
     """Seconds of the flow, and of those the seconds in which shards were computed and written."""
     from flows import execution
+    from flows.inputs import load_backbone
 
+    load_backbone(settings)
     compute_shards = execution.compute_shards
     busy = []
 
