@@ -4,8 +4,9 @@
 
 The stage is ``extract``, with a ViT-Ti/16 of random weights at 224 pixels. Before it is timed ``index`` runs
 in the same process, which starts a temporary Prefect server; this process, and Dask's workers of one thread
-each, have loaded the backbone. What a stage takes is all of its flow, from the listing of the data set to the artifacts.
-The cost of orchestration is what that is beyond computing and writing its shards, in the process of the flow.
+each, have loaded the backbone. What a stage takes is all of its flow, from the listing of the data set to the
+artifacts. The cost of orchestration is what that is beyond computing and writing its shards, in the process
+of the flow.
 """
 
 from __future__ import annotations
