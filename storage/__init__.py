@@ -1,7 +1,7 @@
 """Checkpoints: a content-addressed tree of Zarr groups. Knows nothing of segmentation or of Prefect."""
 
 from storage.arrays import ArraySpec
-from storage.checkpoint import Checkpoint, Manifest, ShardRecord
+from storage.checkpoint import Checkpoint
 from storage.damage import Damage, count_parts, find_damage, repair
 from storage.errors import (
     CheckpointDamagedError,
@@ -11,6 +11,8 @@ from storage.errors import (
     StorageError,
 )
 from storage.key import content_key
+from storage.manifest import Manifest
+from storage.shard_record import ShardRecord
 from storage.workspace import Workspace
 
 __all__ = [

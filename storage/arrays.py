@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,8 @@ from storage.threads import THREADS
 
 # Rows smaller than this share a chunk: a checksum and an index entry for every twenty bytes is waste.
 _MIN_CHUNK_BYTES = 1 << 16
+# Of an array that is gone through, this much is in memory at once.
+_BLOCK_BYTES = 1 << 23
 # Errors of tensorstore that say nothing of what is stored: too many open files, no right, no network.
 _NOT_THE_BYTES = (
     "RESOURCE_EXHAUSTED",
@@ -165,6 +167,14 @@ class ArrayReader:
 
         """
         return self._read(self._store[start:stop].read(), np.arange(start, stop))
+
+    def blocks(self) -> Iterator[npt.NDArray[Any]]:
+        """All rows in order, as many whole shards at a time as make some megabytes."""
+        shard_rows = self._store.chunk_layout.write_chunk.shape[0]
+        shard_bytes = shard_rows * max(1, int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize)
+        step = shard_rows * max(1, _BLOCK_BYTES // shard_bytes)
+        for start in range(0, self.shape[0], step):
+            yield self.rows(start, min(self.shape[0], start + step))
 
     def read_ahead(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> PendingRows:
         """Start reading any rows, repeats allowed; the reading goes on in the background."""

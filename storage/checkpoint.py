@@ -14,12 +14,10 @@ with its checksum; a file, a record and the manifest with their digests.
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +25,6 @@ import numpy.typing as npt
 
 from storage.arrays import (
     ArrayReader,
-    ArraySpec,
     check_group,
     create_arrays,
     delete_metadata,
@@ -35,88 +32,18 @@ from storage.arrays import (
     write_rows,
 )
 from storage.errors import CheckpointDamagedError, CheckpointMissingError, NoSpaceError, StorageError
-from storage.key import content_key, digest
-from storage.store import Store, StoredFile, json_bytes
+from storage.kept_files import KeptFiles
+from storage.key import canonical_json, digest_of_parts
+from storage.manifest import Manifest, manifest_bytes, parse_manifest
+from storage.shard_record import ShardRecord, read_record, record_name, recorded_shards, write_record
+from storage.store import Store, StoredFile
 
-# 2: digests of the manifest and of the files, the content of the checkpoint and of what it was made of.
-SCHEMA_VERSION = 2
 _RECORDS_AT_ONCE = 16
-_RECORD = re.compile(r"shards/([0-9]+)\.json")
 
 # A name in a checkpoint is one component of a path, and never one that leads up or away.
 _ARRAY = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_FILE = re.compile(r"[a-z][a-z0-9_-]{0,63}\.[a-z0-9]{1,16}")
 # Booleans and numbers: nothing else can be in an array, objects least of all.
 _KINDS = "biuf"
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a checkpoint is.
-
-    Attributes:
-        stage: the stage that made it.
-        key: its address, a digest of stage, version, settings and inputs.
-        settings: the settings that change its content.
-        inputs: for each stage that it reads, the key of that checkpoint.
-        rows: images, the first dimension of every array.
-        shard_rows: images in one shard.
-        arrays: the arrays, see :class:`ArraySpec`.
-        provenance: who made it with what: versions of the software.
-        created: when it was begun, ISO 8601 in UTC.
-        complete: it is finished and will never change.
-        seconds: how long the work took, over all attempts.
-        summary: the figures of the stage.
-        warnings: what a person should know of its content.
-        made_of: for the key of each checkpoint that it read, what :attr:`content` was at that time.
-        files: digest of each of its files, once it is complete.
-        content: digest of the values of its arrays and of its files, once it is complete; empty until then,
-            and in a manifest of version 1.
-
-    """
-
-    stage: str
-    key: str
-    settings: dict[str, Any]
-    inputs: dict[str, str]
-    rows: int
-    shard_rows: int
-    arrays: tuple[ArraySpec, ...] = ()
-    provenance: dict[str, Any] = field(default_factory=dict)
-    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    complete: bool = False
-    seconds: float = 0.0
-    summary: dict[str, Any] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    made_of: dict[str, str] = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)
-    content: str = ""
-
-    @property
-    def num_shards(self) -> int:
-        return -(-self.rows // self.shard_rows)
-
-    def shard_range(self, shard: int) -> tuple[int, int]:
-        """First row of a shard, and the row after its last."""
-        return shard * self.shard_rows, min(self.rows, (shard + 1) * self.shard_rows)
-
-
-@dataclass(frozen=True)
-class ShardRecord:
-    """That a shard is finished.
-
-    Attributes:
-        shard: its number.
-        seconds: how long it took.
-        digests: of the values of each array.
-        info: what the stage has to say about its images, JSON.
-
-    """
-
-    shard: int
-    seconds: float
-    digests: dict[str, str]
-    info: dict[str, Any]
 
 
 class Checkpoint:
@@ -131,6 +58,7 @@ class Checkpoint:
 
     def __init__(self, store: Store, stage: str, key: str) -> None:
         self._store = store
+        self._files = KeptFiles(store)
         self.stage = stage
         self.key = key
 
@@ -158,7 +86,7 @@ class Checkpoint:
         except FileNotFoundError:
             return None
         try:
-            manifest = _parse_manifest(content)
+            manifest = parse_manifest(content)
             problem = self._problem(manifest)
         except StorageError as error:
             raise type(error)(f"{place} {error.args[0]}") from error
@@ -221,7 +149,7 @@ class Checkpoint:
         """
         present = self.read_manifest()
         self._check_space(present or manifest, extra_bytes)
-        if present is None and not self._store.create("manifest.json", _manifest_bytes(manifest)):
+        if present is None and not self._store.create("manifest.json", manifest_bytes(manifest)):
             present = self.read_manifest()  # another run began it at the same time
         current = present or manifest
         if current.arrays:
@@ -240,7 +168,7 @@ class Checkpoint:
             seconds=manifest.seconds + seconds,
             summary=dict(summary),
             warnings=tuple(warnings),
-            files=self._file_digests(),
+            files=self._files.digests(),
             content=self.content_digest(manifest),
         )
         self._write_manifest(manifest)
@@ -253,8 +181,14 @@ class Checkpoint:
             CheckpointDamagedError: the record of a shard is not what was written.
 
         """
-        shards = [record.digests for record in self.records(manifest)]
-        return content_key({"shards": shards, "files": self._file_digests()})
+
+        def parts() -> Iterator[bytes]:  # of what content_key would be given, without having it all at once
+            yield b'{"files":' + canonical_json(self._files.digests()) + b',"shards":['
+            for record in self.records(manifest):
+                yield (b"," if record.shard else b"") + canonical_json(record.digests)
+            yield b"]}"
+
+        return digest_of_parts(parts())
 
     def add_seconds(self, seconds: float) -> None:
         """Note the time of an attempt that did not finish."""
@@ -263,7 +197,7 @@ class Checkpoint:
             self._write_manifest(replace(manifest, seconds=manifest.seconds + seconds))
 
     def _write_manifest(self, manifest: Manifest) -> None:
-        self._store.write("manifest.json", _manifest_bytes(manifest))
+        self._store.write("manifest.json", manifest_bytes(manifest))
 
     def _check_space(self, manifest: Manifest, extra_bytes: int) -> None:
         needed = self.missing_bytes(manifest) + extra_bytes
@@ -278,13 +212,12 @@ class Checkpoint:
 
     def missing_shards(self, manifest: Manifest) -> list[int]:
         """Shards without a record, in order."""
-        names = (_RECORD.fullmatch(file.name) for file in self._store.list("shards"))
-        done = {int(name[1]) for name in names if name}
+        done = set(recorded_shards(self._store))
         return [shard for shard in range(manifest.num_shards) if shard not in done]
 
     def has_shard(self, shard: int) -> bool:
         """Whether a shard is finished."""
-        return self._store.exists(_record_name(shard))
+        return self._store.exists(record_name(shard))
 
     def missing_bytes(self, manifest: Manifest) -> int:
         """Bytes of the arrays of the shards without a record, without checksums and indices."""
@@ -319,8 +252,7 @@ class Checkpoint:
                 )
             digests[spec.name] = write_rows(self._store, f"arrays/{spec.name}", start, values)
         record = ShardRecord(shard, seconds, digests, dict(info))
-        content = asdict(record)
-        self._store.write(_record_name(shard), json_bytes({**content, "digest": content_key(content)}))
+        write_record(self._store, record)
         return record
 
     def read_record(self, shard: int) -> ShardRecord:
@@ -330,18 +262,7 @@ class Checkpoint:
             CheckpointDamagedError: the record is gone, or is not what was written.
 
         """
-        place = f"{self.location}/{_record_name(shard)}"
-        try:
-            record = ShardRecord(**_checked(json.loads(self._store.read(_record_name(shard)))))
-        except FileNotFoundError as error:
-            raise CheckpointDamagedError(f"shard {shard} of {self.location} has no record") from error
-        except CheckpointDamagedError as error:
-            raise CheckpointDamagedError(f"{place}, the record of shard {shard}, {error.args[0]}") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointDamagedError(f"{place} is no record of shard {shard}: {error}") from error
-        if record.shard != shard:
-            raise CheckpointDamagedError(f"{place} is the record of shard {record.shard}, not of {shard}")
-        return record
+        return read_record(self._store, shard)
 
     def records(self, manifest: Manifest) -> Iterator[ShardRecord]:
         """The records of all shards, in order; read ahead, for an object store answers slowly but to many."""
@@ -377,23 +298,14 @@ class Checkpoint:
         self.array(name)
 
     def write_file(self, name: str, content: bytes) -> None:
-        """Write a file of the checkpoint, and then its digest.
-
-        A file is there when its digest is. A kill at any instant leaves the old content or the new one: while
-        a file is being replaced, the digests of both stand.
+        """Write a file of the checkpoint. A kill at any instant leaves the old content or the new one.
 
         Raises:
             StorageError: no room, no permission, no connection.
             ValueError: no stage writes a file with such a name.
 
         """
-        if not _FILE.fullmatch(name):
-            raise ValueError(f"{name!r} is not the name of a file of a checkpoint")
-        before, after = self._noted_digests(name), (digest(content),)
-        if before and before != after:
-            self._note_digests(name, (*before, *after))
-        self._store.write(f"files/{name}", content)
-        self._note_digests(name, after)
+        self._files.write(name, content)
 
     def read_file(self, name: str) -> bytes:
         """The content of a file of the checkpoint.
@@ -403,51 +315,24 @@ class Checkpoint:
                 nothing to compare with.
 
         """
-        try:
-            content = self._store.read(f"files/{name}")
-        except FileNotFoundError as error:
-            raise CheckpointDamagedError(f"{self.file_location(name)} is missing") from error
-        manifest, actual = self.read_manifest(), digest(content)
-        finished = manifest.files.get(name) if manifest is not None else None
-        known = [*self._noted_digests(name), *([finished] if finished else [])]
-        if known and actual not in known:
-            raise CheckpointDamagedError(
-                f"{self.file_location(name)} has digest {actual}, not {known[-1]}: it was changed"
-            )
-        return content
+        manifest = self.read_manifest()
+        return self._files.read(name, None if manifest is None else manifest.files.get(name))
 
     def has_file(self, name: str) -> bool:
         """Whether the checkpoint has a file, with its digest."""
-        return self._store.exists(f"digests/{name}")
+        return self._files.has(name)
 
     def file_names(self, manifest: Manifest) -> list[str]:
         """The files that it says are there, in order."""
-        noted = {file.name.removeprefix("digests/") for file in self._store.list("digests")}
-        return sorted(noted | manifest.files.keys())
+        return sorted(self._files.names() | manifest.files.keys())
 
     def delete_file(self, name: str) -> None:
         """Delete a file of the checkpoint; nothing where there is none."""
-        self._store.delete(f"digests/{name}")
-        self._store.delete(f"files/{name}")
-
-    def _noted_digests(self, name: str) -> tuple[str, ...]:
-        try:
-            return tuple(self._store.read(f"digests/{name}").decode(errors="replace").split())
-        except FileNotFoundError:
-            return ()
-
-    def _note_digests(self, name: str, digests: tuple[str, ...]) -> None:
-        self._store.write(f"digests/{name}", "\n".join(digests).encode())
-
-    def _file_digests(self) -> dict[str, str]:
-        names = sorted(file.name.removeprefix("digests/") for file in self._store.list("digests"))
-        with ThreadPoolExecutor(_RECORDS_AT_ONCE) as pool:
-            digests = pool.map(self._noted_digests, names)
-            return {name: found[-1] for name, found in zip(names, digests, strict=True) if found}
+        self._files.delete(name)
 
     def file_location(self, name: str) -> str:
         """Where a file of the checkpoint is, for people: a path or a URL."""
-        return f"{self.location}/files/{name}"
+        return self._files.location(name)
 
     def write_values(self, name: str, values: npt.NDArray[Any]) -> None:
         """Write an array that is no rows of images as a ``.npy`` file of the checkpoint."""
@@ -489,7 +374,7 @@ class Checkpoint:
         """Take back that shards and files are there, so that the next run computes them, and only them."""
         self._write_manifest(replace(manifest, complete=False, content="", files={}))
         for shard in shards:
-            self._store.delete(_record_name(shard))
+            self._store.delete(record_name(shard))
             for spec in manifest.arrays:
                 delete_shard(self._store, f"arrays/{spec.name}", spec, shard)
         for name in files:
@@ -515,57 +400,3 @@ class Checkpoint:
         for part in ("shards", "digests", "files", "arrays"):
             self._store.delete_all(part)
         self._store.delete_all()
-
-
-def _manifest_bytes(manifest: Manifest) -> bytes:
-    # The digest is that of the JSON that a reader will see, in which every key is text.
-    content = json.loads(json_bytes({"schema": SCHEMA_VERSION, **asdict(manifest)}))
-    return json_bytes({**content, "digest": content_key(content)})
-
-
-def _parse_manifest(text: bytes) -> Manifest:
-    """A manifest of this version or an earlier one.
-
-    Raises:
-        StorageError: it is of a newer version.
-        CheckpointDamagedError: it is not what was written.
-        ValueError, KeyError, TypeError, AttributeError: it is something else.
-
-    """
-    content = json.loads(text)
-    version = content["schema"]
-    if not isinstance(version, int) or version < 1:
-        raise ValueError(f"there is no schema version {version!r}")
-    if version > SCHEMA_VERSION:
-        raise StorageError(
-            f"has schema version {version}; this software reads up to version {SCHEMA_VERSION}. Use the "
-            f"software that wrote it, or another workspace"
-        )
-    if version > 1:
-        content = _checked(content)
-    del content["schema"]
-    content["arrays"] = tuple(
-        ArraySpec(a["name"], tuple(a["row_shape"]), a["dtype"], tuple(a["dimensions"]))
-        for a in content["arrays"]
-    )
-    content["warnings"] = tuple(content.get("warnings", ()))
-    return Manifest(**content)
-
-
-def _checked(content: dict[str, Any]) -> dict[str, Any]:
-    """JSON without the digest that was written into it.
-
-    Raises:
-        CheckpointDamagedError: it has another digest.
-        KeyError: it has none.
-
-    """
-    expected = content.pop("digest")
-    actual = content_key(content)
-    if actual != expected:
-        raise CheckpointDamagedError(f"has digest {actual}, not {expected}: it was changed")
-    return content
-
-
-def _record_name(shard: int) -> str:
-    return f"shards/{shard:06d}.json"

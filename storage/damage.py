@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from storage.arrays import values_digest
-from storage.checkpoint import Checkpoint, Manifest
+from storage.checkpoint import Checkpoint
 from storage.errors import CheckpointDamagedError, StorageError
+from storage.manifest import Manifest
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,12 @@ def content_key(value: Mapping[str, Any]) -> str:
         TypeError: the value holds something else that JSON cannot say.
 
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return digest(text.encode())
+    return digest(canonical_json(value))
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one JSON of a value: its keys in order, nothing between them. Raises as :func:`content_key`."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def digest(content: bytes | memoryview) -> str:
