@@ -1,42 +1,54 @@
-"""Classes of regions by every protocol of section 4, and their figures."""
+"""Classes of regions by every protocol of section 4, and their figures.
+
+All figures are of confusion matrices, and those of a data set are the sum of those of its photographs. So
+the regions are gone through block by block; ``evaluate.sampled_images`` bounds what k-means learns from and
+what the bank of k-NN holds.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from dcn.clustering import Clusters
+from dcn.evaluation.knn import RegionBank
 from dcn.evaluation.overlap import confusion_matrix
 from dcn.evaluation.protocols import (
     Regions,
     figures,
+    foreground_confusion,
     foreground_quality,
+    join_regions,
     kmeans_labels,
     kmeans_predictions,
-    knn_figures,
+    knn_confusions,
     matched_classes,
     mean_and_deviation,
+    region_bank,
     upper_bound,
 )
 from dcn.language import without_background
-from flows.image_index import ImageIndex
+from flows.image_index import ImageIndex, evenly_spread
 from flows.image_measures import FOREGROUND_VARIANTS
-from flows.region_table import read_regions
+from flows.region_table import region_blocks
 from flows.stage import Job, Warn
-from storage import Manifest
 
 _DEFAULT_CLUSTERS = 20
+Matrix = npt.NDArray[np.int64]
+# Confusion matrices by protocol and variant of it: the seed of k-means, the k of k-NN.
+Totals = dict[tuple[str, int], Matrix]
 
 
 def classify(
-    job: Job, manifest: Manifest, index: ImageIndex, rows: npt.NDArray[np.int64], warn: Warn
+    job: Job, index: ImageIndex, rows: npt.NDArray[np.int64], warn: Warn
 ) -> tuple[dict[str, Any], npt.NDArray[np.int16]]:
     """Figures of every protocol, and the classes that are shown.
 
     Args:
         job: the shards of its ``evaluate`` are finished.
-        manifest: of ``evaluate``.
         index: of the data set.
         rows: evaluated photographs that were segmented.
         warn: is told what changes a figure.
@@ -46,92 +58,154 @@ def classify(
         cluster, without ground truth); -1 where a region does not occur or was not evaluated.
 
     """
-    regions = read_regions(job, rows)
-    labelled = len(np.unique(regions.image[regions.overlap.any(axis=1)]))
+    classes = len(index.class_names)
+    wanted = job.settings.evaluate.num_clusters or (classes - 1 if classes else _DEFAULT_CLUSTERS)
+    fitted = [] if job.settings.regions_are_classes else _fit(job, rows, wanted)
+    shown = int(np.argmin([clusters.inertia for clusters in fitted])) if fitted else 0
+    bank, unembedded = _bank(job, index)
+    semantic = np.full((len(index), job.settings.num_regions), -1, dtype=np.int16)
+    totals: Totals = {}
+    labelled = missing = 0
+    for regions in region_blocks(job, rows):
+        labelled += len(np.unique(regions.image[regions.overlap.any(axis=1)]))
+        missing += int((~regions.embedded).sum())
+        runs = [kmeans_predictions(regions, clusters) for clusters in fitted] or [regions.index]
+        semantic[regions.image, regions.index] = runs[shown]
+        for name, matrix in _confusions(job, regions, runs, bank):
+            totals[name] = _added(totals[name], matrix) if name in totals else matrix
+
     results: dict[str, Any] = {"labelled_images": labelled}
-    if not job.settings.regions_are_classes and not regions.embedded.all():
-        missing = results["regions_without_embedding"] = int((~regions.embedded).sum())
+    if fitted and missing:
+        results["regions_without_embedding"] = missing
         warn(
             f"{missing} regions have no embedding (their photograph could not be read, or it is not finite); "
             f"they count as background"
         )
-    shown, results["kmeans"] = _clusters(job, index, regions, bool(labelled), warn)
-    semantic = np.full((len(index), job.settings.num_regions), -1, dtype=np.int16)
-    semantic[regions.image, regions.index] = shown
+    found = len(fitted[0].centers) if fitted else job.settings.num_regions
+    if fitted and found < wanted:
+        warn(
+            f"k-means has {found} clusters instead of {wanted}: there are only {len(fitted[0].labels)} "
+            f"foreground regions"
+        )
+    results["kmeans"] = {"clusters": found, "seeds": max(1, len(fitted)), "shown_seed": shown}
     if labelled:
-        results["upper_bound"] = upper_bound(regions.overlap)
-        results["foreground"] = foreground_quality(regions.overlap, regions.foreground)
-        results["foreground_variants"] = _foreground_variants(job, manifest, regions)
-        if not job.settings.regions_are_classes:
-            results["knn"] = _neighbors(job, index, regions, warn)
-        if job.settings.language.model is not None:
-            results["language"] = _language(job, manifest, rows, regions)
+        class_of_cluster, reached = _matched(totals, shown)
+        results["kmeans"] |= reached
+        _rename(semantic, class_of_cluster)
+        results |= _figures(totals)
+        if fitted:
+            results["knn"] = _neighbors(index, totals, unembedded, warn)
     return results, semantic
 
 
-def _clusters(
-    job: Job, index: ImageIndex, regions: Regions, labelled: bool, warn: Warn
-) -> tuple[npt.NDArray[np.int64], dict[str, Any]]:
-    """Classes ``[R]`` that are shown, and the figures of unsupervised classification (section 4.3)."""
-    settings, num_classes = job.settings.evaluate, len(index.class_names)
-    if job.settings.regions_are_classes:
-        runs, inertia, found = [regions.index], [0.0], job.settings.num_regions
-    else:
-        wanted = settings.num_clusters or (num_classes - 1 if num_classes else _DEFAULT_CLUSTERS)
-        fitted = kmeans_labels(regions, wanted, settings.num_seeds)
-        found = len(fitted[0].centers)
-        if found < wanted:
-            warn(
-                f"k-means has {found} clusters instead of {wanted}: there are only "
-                f"{int((regions.foreground & regions.embedded).sum())} foreground regions"
-            )
-        runs = [kmeans_predictions(regions, clusters) for clusters in fitted]
-        inertia = [clusters.inertia for clusters in fitted]
-    chosen = int(np.argmin(inertia))
-    results: dict[str, Any] = {"clusters": found, "seeds": len(runs), "shown_seed": chosen}
-    if not labelled:
-        return runs[chosen], results
-    classified = [matched_classes(regions, predicted) for predicted in runs]
+def _fit(job: Job, rows: npt.NDArray[np.int64], wanted: int) -> list[Clusters]:
+    """Clusters of each seed, of the foreground regions of some photographs."""
+    settings = job.settings.evaluate
+    sampled = region_blocks(job, evenly_spread(rows, settings.sampled_images))
+    foreground = join_regions([regions.take(regions.foreground) for regions in sampled])
+    return kmeans_labels(foreground, wanted, settings.num_seeds)
+
+
+def _bank(job: Job, index: ImageIndex) -> tuple[RegionBank | None, int]:
+    """Labelled regions of the training split, None where there are none; and how many have no embedding."""
+    if job.settings.regions_are_classes or not index.class_names:
+        return None, 0
+    rows = evenly_spread(index.split_rows(index.summary["train_split"]), job.settings.evaluate.sampled_images)
+    found, labelled, missing = [], False, 0
+    for regions in region_blocks(job, rows):
+        labelled |= bool(regions.overlap.any())
+        missing += int((~regions.embedded).sum())
+        found.append(regions.take(regions.embedded))
+    return region_bank(join_regions(found)) if labelled else None, missing
+
+
+def _confusions(
+    job: Job, regions: Regions, runs: list[npt.NDArray[np.int64]], bank: RegionBank | None
+) -> Iterator[tuple[tuple[str, int], Matrix]]:
+    """Confusion matrices of some photographs, of all protocols.
+
+    Args:
+        job: of the run.
+        regions: all of these photographs.
+        runs: their clusters ``[R]`` by every seed of k-means.
+        bank: of k-NN.
+
+    """
+    for seed, predicted in enumerate(runs):
+        yield ("kmeans", seed), confusion_matrix(regions.overlap, predicted, int(predicted.max()) + 1)
+    if not regions.overlap.any():
+        return
+    yield ("upper_bound", 0), upper_bound(regions.overlap)
+    yield ("foreground", 0), foreground_confusion(regions.overlap, regions.foreground)
+    rows, place = np.unique(regions.image, return_inverse=True)
+    evaluate = job.checkpoint("evaluate")
+    variants = evaluate.array("foreground_variants").read_ahead(rows).result()  # [b, v, k]
+    for variant in range(len(FOREGROUND_VARIANTS)):
+        foreground = variants[place, variant, regions.index]
+        yield ("foreground_variants", variant), foreground_confusion(regions.overlap, foreground)
+    if bank is not None:
+        neighbors = knn_confusions(bank, regions, job.settings.evaluate.neighbors)
+        yield from ((("knn", k), matrix) for k, matrix in neighbors.items())
+    if job.settings.language.model is not None:
+        for name in ("language_pixels", "language_foreground"):
+            yield (name, 0), evaluate.array(name).read_ahead(rows).result().sum(axis=0)
+        classes = evaluate.array("language_class").read_ahead(rows).result()[place, regions.index]
+        yield ("language_class", 0), confusion_matrix(regions.overlap, classes, regions.overlap.shape[1])
+
+
+def _added(total: Matrix, matrix: Matrix) -> Matrix:
+    """Sum of two confusion matrices; the later rows of one may not have occurred in the other."""
+    fewer, more = sorted((total, matrix), key=len)
+    more = more.copy()
+    more[: len(fewer)] += fewer
+    return more
+
+
+def _matched(totals: Totals, shown: int) -> tuple[npt.NDArray[np.int64], dict[str, Any]]:
+    """Class of every cluster of the shown seed, and the figures of unsupervised classification (4.3)."""
+    classified = [matched_classes(matrix) for (protocol, _), matrix in totals.items() if protocol == "kmeans"]
+    results: dict[str, Any] = {}
     for name in ("miou", "accuracy"):
         mean, deviation = mean_and_deviation([reached[name] for _, reached in classified])
         results |= {name: mean, f"{name}_deviation": deviation}
-    classes, reached = classified[chosen]
+    classes, reached = classified[shown]
     return classes, results | {name: reached[name] for name in ("class_iou", "confusion")}
 
 
-def _neighbors(job: Job, index: ImageIndex, queries: Regions, warn: Warn) -> dict[str, Any]:
+def _rename(semantic: npt.NDArray[np.int16], classes: npt.NDArray[np.int64]) -> None:
+    """Put classes ``[K]`` in the place of clusters, in place; -1 stays."""
+    table = np.append(classes, -1).astype(np.int16)
+    for start in range(0, len(semantic), 1 << 16):
+        semantic[start : start + (1 << 16)] = table[semantic[start : start + (1 << 16)]]
+
+
+def _figures(totals: Totals) -> dict[str, Any]:
+    """Figures of the protocols that need no clusters."""
+    results: dict[str, Any] = {
+        "upper_bound": figures(totals["upper_bound", 0]),
+        "foreground": foreground_quality(totals["foreground", 0]),
+        "foreground_variants": {
+            f"{reduction} over heads, {score} over pixels": foreground_quality(
+                totals["foreground_variants", variant]
+            )
+            for variant, (reduction, score) in enumerate(FOREGROUND_VARIANTS)
+        },
+    }
+    if ("language_class", 0) in totals:  # MaskCLIP alone, and with the regions (section 4.5, table 3)
+        results["language"] = {
+            "pixels_where_no_background": figures(without_background(totals["language_pixels", 0])),
+            "pixels_in_foreground": figures(totals["language_foreground", 0]),
+            "regions": figures(totals["language_class", 0]),
+        }
+    return results
+
+
+def _neighbors(index: ImageIndex, totals: Totals, unembedded: int, warn: Warn) -> dict[str, dict[str, Any]]:
+    """Figures of retrieval (section 4.4, table 2) for each k."""
     split = index.summary["train_split"]
-    bank = read_regions(job, index.split_rows(split))
-    if not bank.overlap.any():
+    found = {str(k): figures(matrix) for (protocol, k), matrix in totals.items() if protocol == "knn"}
+    if not found:
         warn(f"k-NN has no figures: no photograph of the split {split} has ground truth")
-        return {}
-    missing = int((~bank.embedded).sum())
-    if missing and split != index.summary["evaluate_split"]:
-        warn(f"{missing} regions of the split {split} have no embedding, so the bank of k-NN lacks them")
-    return knn_figures(bank, queries, job.settings.evaluate.neighbors)
-
-
-def _foreground_variants(job: Job, manifest: Manifest, regions: Regions) -> dict[str, Any]:
-    """Foreground IoU and accuracy by every reduction of heads and score of regions."""
-    variants = job.checkpoint("evaluate").array("foreground_variants").rows(0, manifest.rows)  # [N, v, k]
-    return {
-        f"{reduction} over heads, {score} over pixels": foreground_quality(
-            regions.overlap, variants[regions.image, i, regions.index]
-        )
-        for i, (reduction, score) in enumerate(FOREGROUND_VARIANTS)
-    }
-
-
-def _language(job: Job, manifest: Manifest, rows: npt.NDArray[np.int64], regions: Regions) -> dict[str, Any]:
-    """MaskCLIP alone, and with the regions (section 4.5, table 3)."""
-    checkpoint = job.checkpoint("evaluate")
-    pixels, inside = (
-        checkpoint.array(name).rows(0, manifest.rows)[rows].sum(axis=0)
-        for name in ("language_pixels", "language_foreground")
-    )
-    classes = checkpoint.array("language_class").rows(0, manifest.rows)[regions.image, regions.index]
-    return {
-        "pixels_where_no_background": figures(without_background(pixels)),
-        "pixels_in_foreground": figures(inside),
-        "regions": figures(confusion_matrix(regions.overlap, classes, regions.overlap.shape[1])),
-    }
+    elif unembedded and split != index.summary["evaluate_split"]:
+        warn(f"{unembedded} regions of the split {split} have no embedding, so the bank of k-NN lacks them")
+    return found

@@ -14,6 +14,8 @@ from dask.delayed import delayed
 from dcn.evaluation.angles import class_angles, class_centers, class_sums, inter_class_angle
 from storage import Checkpoint, Manifest
 
+# Shards in one graph: of a million photographs a single one would have tens of thousands of tasks.
+_SHARDS_TOGETHER = 1024
 Pair = tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]
 
 
@@ -22,7 +24,7 @@ def dataset_angles(
 ) -> dict[str, float]:
     """Intra-class and inter-class angle in degrees over all patches that have a class.
 
-    A block is a shard, and only a few are in memory at once.
+    A block is a shard, and only a few are in memory at once; a graph has some hundreds of them.
 
     Args:
         extract: has ``tokens [N, n, d]``.
@@ -31,22 +33,30 @@ def dataset_angles(
         num_classes: ``C``.
 
     """
-    tokens = _shards(extract, "tokens", manifest)
-    labels = _shards(classes, "patch_class", manifest)
-    sums, counts = _total(tokens, labels, partial(class_sums, num_classes=num_classes))
+
+    def total(measure: Callable[..., Pair]) -> Pair:
+        sums: list[Pair] = []
+        for first in range(0, manifest.num_shards, _SHARDS_TOGETHER):
+            shards = range(first, min(manifest.num_shards, first + _SHARDS_TOGETHER))
+            tokens = _shards(extract, "tokens", manifest, shards)
+            labels = _shards(classes, "patch_class", manifest, shards)
+            sums = [_add(*sums, _total(tokens, labels, measure))]
+        return sums[0]
+
+    sums, counts = total(partial(class_sums, num_classes=num_classes))
     centers = class_centers(sums)
-    totals, _ = _total(tokens, labels, partial(class_angles, centers=centers))
+    totals, _ = total(partial(class_angles, centers=centers))
     return {
         "intra_class": float(totals.sum() / counts.sum()) if counts.any() else float("nan"),
         "inter_class": inter_class_angle(centers, counts),
     }
 
 
-def _shards(checkpoint: Checkpoint, name: str, manifest: Manifest) -> da.Array:
-    """An array of a checkpoint whose blocks are its shards, each read when it is needed."""
+def _shards(checkpoint: Checkpoint, name: str, manifest: Manifest, shards: range) -> da.Array:
+    """Some shards of an array of a checkpoint, each a block that is read when it is needed."""
     reader = checkpoint.array(name)
     blocks = []
-    for shard in range(manifest.num_shards):
+    for shard in shards:
         start, stop = manifest.shard_range(shard)
         rows = delayed(reader.rows, pure=False)(start, stop)
         blocks.append(da.from_delayed(rows, (stop - start, *reader.shape[1:]), dtype=reader.dtype))

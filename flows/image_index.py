@@ -48,8 +48,13 @@ class ImageIndex:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
-        self.summary = checkpoint.require().summary
-        self._ends = list(accumulate(self.summary["images_per_part"]))
+        manifest = checkpoint.require()
+        self.summary = manifest.summary
+        ranges = (manifest.shard_range(part) for part in range(manifest.num_shards))
+        left_out = self.summary["left_out_of_part"]
+        self._ends = list(
+            accumulate(stop - start - left_out.get(str(part), 0) for part, (start, stop) in enumerate(ranges))
+        )
         self._part = lru_cache(maxsize=4)(self._read_part)
 
     def __len__(self) -> int:
@@ -74,7 +79,7 @@ class ImageIndex:
 
     def split_rows(self, split: str) -> npt.NDArray[np.int64]:
         """Rows of the photographs of a split, in order."""
-        return np.array([image.row for image in self.images() if split in image.item.splits], dtype=np.int64)
+        return np.fromiter((i.row for i in self.images() if split in i.item.splits), dtype=np.int64)
 
     def refused(self) -> Iterator[dict[str, Any]]:
         """File and reason of everything that was refused."""
@@ -95,6 +100,11 @@ class ImageIndex:
             )
             for row, entry in enumerate(images, start=first)
         ]
+
+
+def evenly_spread(rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """``count`` of some rows, evenly spread; all where there are no more."""
+    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(np.int64)]
 
 
 def digest_truth(drawn: Sequence[npt.NDArray[Any]]) -> str:

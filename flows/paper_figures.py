@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,15 +13,15 @@ from sklearn.preprocessing import normalize
 
 from dcn.errors import InvalidMaskError, InvalidPhotographError
 from dcn.evaluation.knn import majority_classes
-from dcn.evaluation.protocols import Regions
+from dcn.evaluation.protocols import Regions, join_regions
 from dcn.figures.qualitative import SegmentedPhotograph, qualitative_figure
 from dcn.figures.retrieval import RegionView, Retrieval, nearest_regions, retrieval_figure
 from dcn.figures.similarity import Query, TokenImage, query_patch, similarity_figure
 from dcn.figures.tokens_tsne import ClusteredImage, tokens_tsne_figure
 from dcn.network import image_centers
-from flows.image_index import IndexedImage
+from flows.image_index import IndexedImage, evenly_spread
 from flows.pictures import ResultMaps, ResultReader
-from flows.region_table import read_regions
+from flows.region_table import read_regions, region_blocks
 from flows.segmenters import load_network
 from flows.settings import DCNSegmenter
 from flows.stage import Job
@@ -126,25 +126,39 @@ def _similarity(job: Job, shown: list[ShownImage]) -> Figure:
 
 def _retrievals(job: Job, reader: ResultReader, shown: list[ShownImage]) -> list[Retrieval]:
     """The largest foreground regions of some photographs, and their neighbors in the training split."""
-    bank = read_regions(job, reader.index.split_rows(reader.index.summary["train_split"]))
     asked = read_regions(job, np.array([one.image.row for one in shown]))
-    area = job.checkpoint("segment").array("area").rows(0, len(reader.index))
-    found: list[Retrieval] = []
+    queries = []
     for one in shown:
         candidates = np.flatnonzero((asked.image == one.image.row) & asked.foreground & asked.embedded)
-        others = np.flatnonzero((bank.image != one.image.row) & bank.embedded)
-        if not len(candidates) or not len(others) or len(found) == _RETRIEVAL_QUERIES:
+        if len(candidates):
+            area = job.checkpoint("segment").array("area").rows(one.image.row, one.image.row + 1)[0]  # [k]
+            queries.append((one, int(candidates[area[asked.index[candidates]].argmax()])))
+    rows = reader.index.split_rows(reader.index.summary["train_split"])
+    bank = region_blocks(job, evenly_spread(rows, job.settings.evaluate.sampled_images))
+    nearest = _nearest(asked, [query for _, query in queries], bank)
+    found: list[Retrieval] = []
+    for (one, query), neighbors in zip(queries, nearest, strict=True):
+        if not len(neighbors.image) or len(found) == _RETRIEVAL_QUERIES:
             continue
-        query = candidates[area[one.image.row, asked.index[candidates]].argmax()]
-        nearest, cosines = nearest_regions(
-            asked.embedding[query], bank.embedding[others], _RETRIEVAL_NEIGHBORS
-        )
+        _, cosines = nearest_regions(asked.embedding[query], neighbors.embedding, _RETRIEVAL_NEIGHBORS)
         try:
-            neighbors = [_view(reader, bank, row) for row in others[nearest]]
+            views = [_view(reader, neighbors, row) for row in range(len(neighbors.image))]
         except (InvalidPhotographError, InvalidMaskError):
             continue  # a photograph is gone since it was embedded: another query is shown
-        found.append(Retrieval(_view(reader, asked, query, one.maps), neighbors, cosines))
+        found.append(Retrieval(_view(reader, asked, query, one.maps), views, cosines))
     return found
+
+
+def _nearest(asked: Regions, queries: list[int], bank: Iterable[Regions]) -> list[Regions]:
+    """Of each query, the few regions of other photographs that are most like it, the nearest first."""
+    nearest = [asked.take(np.zeros(0, dtype=np.int64)) for _ in queries]
+    for block in bank:
+        for place, query in enumerate(queries):
+            others = block.take((block.image != asked.image[query]) & block.embedded)
+            both = join_regions([nearest[place], others])
+            kept, _ = nearest_regions(asked.embedding[query], both.embedding, _RETRIEVAL_NEIGHBORS)
+            nearest[place] = both.take(kept)
+    return nearest
 
 
 def _view(reader: ResultReader, regions: Regions, row: int, maps: ResultMaps | None = None) -> RegionView:

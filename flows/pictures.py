@@ -14,8 +14,9 @@ from dcn.datasets import Dataset
 from dcn.errors import InvalidMaskError, InvalidPhotographError
 from dcn.palette import class_palette, colorize, overlay, region_palette
 from dcn.regions import label_map
-from flows.image_index import IndexedImage, open_index
+from flows.image_index import IndexedImage, evenly_spread, open_index
 from flows.inputs import open_dataset, read_mask, read_photograph
+from flows.region_table import region_counts
 from flows.stage import Job
 
 RGB = npt.NDArray[np.uint8]
@@ -58,19 +59,18 @@ class ResultReader:
         segment = job.checkpoint("segment")
         self._assignment = segment.array("assignment")
         self._foreground = segment.array("foreground")
-        self._area = segment.array("area")
+        self._job = job
         self._semantic = job.checkpoint("evaluate").read_values("semantic.npy") if semantic else None
 
     def shown(self, count: int) -> list[IndexedImage]:
         """Up to ``count`` photographs of the evaluated split, evenly spread."""
         rows = self.index.split_rows(self.index.summary["evaluate_split"])
-        places = np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(np.int64)
-        return [self.index.image(int(row)) for row in rows[places]]
+        return [self.index.image(row) for row in evenly_spread(rows, count).tolist()]
 
     def segmented(self) -> Iterator[IndexedImage]:
         """Every photograph that has regions."""
-        area = self._area.rows(0, len(self.index))  # [N, k]
-        return (image for image in self.index.images() if area[image.row].any())
+        counts = region_counts(self._job)
+        return (image for image in self.index.images() if counts[image.row])
 
     def regions(self, image: IndexedImage) -> npt.NDArray[np.uint8]:
         """Cluster of every pixel, ``[H, W]``."""

@@ -235,6 +235,11 @@ class EvaluateSettings(Section):
     attainable_images: Annotated[int, Field(ge=0)] = Field(
         128, description="evaluated images whose attainable modularity is searched; 0: none"
     )
+    sampled_images: PositiveInt = Field(
+        16384,
+        description="images whose regions k-means learns from, and those in the bank of k-NN; of more, that "
+        "many are taken, evenly spread",
+    )
 
 
 class LanguageSettings(Section):

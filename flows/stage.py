@@ -119,7 +119,9 @@ class Stage(ABC):
 
 def warn_of_refused(checkpoint: Checkpoint, manifest: Manifest, what: str, warn: Warn) -> int:
     """Say of every file that the shards refused what became of it, and why; returns their number."""
-    refused = [entry for record in checkpoint.records(manifest) for entry in record.info["refused"]]
-    for entry in refused:
-        warn(f"{entry['file']} {what}: {entry['reason']}")
-    return len(refused)
+    count = 0
+    for record in checkpoint.records(manifest):
+        for entry in record.info["refused"]:
+            count += 1
+            warn(f"{entry['file']} {what}: {entry['reason']}")
+    return count

@@ -25,59 +25,73 @@ def majority_classes(overlap: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.where(overlap.any(axis=1), overlap.argmax(axis=1), -1)
 
 
-def knn_classes(
-    bank: npt.NDArray[np.float32],
-    bank_class: npt.NDArray[np.int64],
-    bank_image: npt.NDArray[np.int64],
-    queries: npt.NDArray[np.float32],
-    query_image: npt.NDArray[np.int64],
-    neighbors: tuple[int, ...] = NEIGHBORS,
-) -> dict[int, npt.NDArray[np.int64]]:
-    """Weighted k-NN classification of region embeddings, for several k from one search (section 4.4).
-
-    Each of the k most similar regions votes for its class with its cosine similarity. A negative cosine is
-    a vote of 0. Of classes with equal votes, the one with the nearest neighbor wins. Where fewer than k
-    neighbors exist, those vote; where none exists, the class is 0, the background.
+class RegionBank:
+    """Labelled regions; others take the class of those that are nearest to them (section 4.4).
 
     Args:
-        bank: ``[M, d]`` labelled embeddings; all-zero ones have no direction and are left out.
-        bank_class: ``[M]``, from :func:`majority_classes`; -1 is left out.
-        bank_image: ``[M]`` image of each region, in one numbering with ``query_image``: a region is no
-            neighbor of the regions of its own image, so bank and queries may be the same.
-        queries: ``[Q, d]``; an all-zero one has no neighbors.
-        query_image: ``[Q]``.
-        neighbors: values of k.
-
-    Returns:
-        For each k the classes ``[Q]``.
+        embeddings: ``[M, d]``; all-zero ones have no direction and are left out.
+        classes: ``[M]``, from :func:`majority_classes`; -1 is left out.
+        images: ``[M]`` image of each region.
 
     """
-    predicted = {k: np.zeros(len(queries), dtype=np.int64) for k in neighbors}
-    known = np.flatnonzero((bank_class >= 0) & bank.any(axis=1))
-    directed = np.flatnonzero(queries.any(axis=1))
-    if not len(known) or not len(directed):
+
+    def __init__(
+        self,
+        embeddings: npt.NDArray[np.float32],
+        classes: npt.NDArray[np.int64],
+        images: npt.NDArray[np.int64],
+    ) -> None:
+        known = np.flatnonzero((classes >= 0) & embeddings.any(axis=1))
+        self._classes, self._images = classes[known], images[known]
+        # The distance of unit vectors orders as their cosine does, and is searched in bounded memory.
+        self._search = NearestNeighbors(algorithm="brute")
+        if len(known):
+            self._search.fit(normalize(embeddings[known], copy=False))
+
+    def classify(
+        self,
+        queries: npt.NDArray[np.float32],
+        query_images: npt.NDArray[np.int64],
+        neighbors: tuple[int, ...] = NEIGHBORS,
+    ) -> dict[int, npt.NDArray[np.int64]]:
+        """Weighted k-NN classification of region embeddings, for several k from one search.
+
+        Each of the k most similar regions votes for its class with its cosine similarity. A negative cosine
+        is a vote of 0. Of classes with equal votes, the one with the nearest neighbor wins. Where fewer than
+        k neighbors exist, those vote; where none exists, the class is 0, the background.
+
+        Args:
+            queries: ``[Q, d]``; an all-zero one has no neighbors.
+            query_images: ``[Q]`` in the numbering of the bank: a region is no neighbor of the regions of its
+                own image, so bank and queries may be the same.
+            neighbors: values of k.
+
+        Returns:
+            For each k the classes ``[Q]``.
+
+        """
+        predicted = {k: np.zeros(len(queries), dtype=np.int64) for k in neighbors}
+        directed = np.flatnonzero(queries.any(axis=1))
+        if not len(self._classes) or not len(directed):
+            return predicted
+        # Of the nearest max(k) + m, at most m are of the query's own image.
+        shared = self._images[np.isin(self._images, query_images)]
+        own = int(np.unique(shared, return_counts=True)[1].max(initial=0))
+        most = max(neighbors)
+        searched = min(len(self._classes), most + own)
+        for start in range(0, len(directed), _BLOCK):
+            rows = directed[start : start + _BLOCK]
+            distance, nearest = self._search.kneighbors(normalize(queries[rows]), searched)  # [q, n] each
+            same_image = self._images[nearest] == query_images[rows, None]
+            # Others before own ones; then by distance, and at equal distance by place in the bank.
+            order = np.lexsort((nearest, distance, same_image), axis=1)[:, :most]
+            absent = np.take_along_axis(same_image, order, axis=1)
+            cosine = 1 - np.take_along_axis(distance, order, axis=1) ** 2 / 2
+            classes = np.where(absent, -1, self._classes[np.take_along_axis(nearest, order, axis=1)])
+            votes = np.where(absent, 0, cosine.clip(min=0))
+            for k in neighbors:
+                predicted[k][rows] = _elect(classes[:, :k], votes[:, :k])
         return predicted
-    bank_class, bank_image = bank_class[known], bank_image[known]
-    # Of the nearest max(k) + m, at most m are of the query's own image.
-    shared = bank_image[np.isin(bank_image, query_image)]
-    own = int(np.unique(shared, return_counts=True)[1].max(initial=0))
-    most = max(neighbors)
-    # The distance of unit vectors orders as their cosine does, and is searched in bounded memory.
-    search = NearestNeighbors(n_neighbors=min(len(known), most + own), algorithm="brute")
-    search.fit(normalize(bank[known], copy=False))
-    for start in range(0, len(directed), _BLOCK):
-        rows = directed[start : start + _BLOCK]
-        distance, nearest = search.kneighbors(normalize(queries[rows]))  # [q, n] each
-        same_image = bank_image[nearest] == query_image[rows, None]
-        # Others before own ones; then by distance, and at equal distance by place in the bank.
-        order = np.lexsort((nearest, distance, same_image), axis=1)[:, :most]
-        absent = np.take_along_axis(same_image, order, axis=1)
-        cosine = 1 - np.take_along_axis(distance, order, axis=1) ** 2 / 2
-        classes = np.where(absent, -1, bank_class[np.take_along_axis(nearest, order, axis=1)])
-        votes = np.where(absent, 0, cosine.clip(min=0))
-        for k in neighbors:
-            predicted[k][rows] = _elect(classes[:, :k], votes[:, :k])
-    return predicted
 
 
 def _elect(classes: npt.NDArray[np.int64], votes: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

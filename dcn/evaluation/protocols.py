@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.preprocessing import normalize
 
 from dcn.clustering import Clusters, cluster_directions
-from dcn.evaluation.knn import knn_classes, majority_classes
+from dcn.evaluation.knn import RegionBank, majority_classes
 from dcn.evaluation.metrics import class_iou, match_clusters, matched_confusion, mean_iou, pixel_accuracy
 from dcn.evaluation.overlap import confusion_matrix
 
@@ -36,21 +38,35 @@ class Regions:
     @property
     def embedded(self) -> npt.NDArray[np.bool_]:
         """``[R]``: it has a direction. Without one (zero, NaN) a region cannot be classified."""
-        length: npt.NDArray[np.float32] = np.linalg.norm(self.embedding, axis=1)
-        return np.isfinite(length) & (length > 0)
+        squared: npt.NDArray[np.float32] = np.einsum("rd,rd->r", self.embedding, self.embedding)
+        return np.isfinite(squared) & (squared > 0)
+
+    def take(self, chosen: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Regions:
+        """Some of them: rows of the table, or a mask ``[R]``."""
+        return Regions(**{field.name: getattr(self, field.name)[chosen] for field in fields(Regions)})
 
 
-def upper_bound(overlap: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """What perfect classification would reach: every region of ``[R, C]`` has its majority class."""
-    return figures(confusion_matrix(overlap, overlap.argmax(axis=1), overlap.shape[1]))
+def join_regions(tables: Sequence[Regions]) -> Regions:
+    """One table of at least one."""
+    columns = (field.name for field in fields(Regions))
+    return Regions(**{name: np.concatenate([getattr(table, name) for table in tables]) for name in columns})
 
 
-def foreground_quality(
+def upper_bound(overlap: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Confusion ``[C, C]`` of perfect classification: every region of ``[R, C]`` has its majority class."""
+    return confusion_matrix(overlap, overlap.argmax(axis=1), overlap.shape[1])
+
+
+def foreground_confusion(
     overlap: npt.NDArray[np.int64], foreground: npt.NDArray[np.bool_]
-) -> dict[str, float | None]:
-    """IoU and pixel accuracy of foreground ``[R]`` against all classes of ``[R, C]`` but the background."""
+) -> npt.NDArray[np.int64]:
+    """Pixels ``[2, 2]`` of foreground ``[R]`` (row) in classes of ``[R, C]`` but the background (column)."""
     two = np.stack([overlap[:, 0], overlap[:, 1:].sum(axis=1)], axis=1)  # [R, 2]
-    matrix = confusion_matrix(two, foreground.astype(np.int64), 2)
+    return confusion_matrix(two, foreground.astype(np.int64), 2)
+
+
+def foreground_quality(matrix: npt.NDArray[np.int64]) -> dict[str, float | None]:
+    """IoU and pixel accuracy of the foreground, of a :func:`foreground_confusion`."""
     return {"iou": defined(class_iou(matrix)[1]), "accuracy": defined(pixel_accuracy(matrix))}
 
 
@@ -61,49 +77,54 @@ def kmeans_labels(regions: Regions, num_clusters: int, seeds: int) -> list[Clust
 
 
 def kmeans_predictions(regions: Regions, clusters: Clusters) -> npt.NDArray[np.int64]:
-    """Cluster of every region ``[R]``: 0 is background and what has no embedding, clusters count from 1."""
+    """Cluster of every region ``[R]``: that whose center is nearest, counted from 1.
+
+    0 is background, and what has no embedding. The regions need not be those that were clustered.
+    """
     predicted = np.zeros(len(regions.foreground), dtype=np.int64)
-    predicted[regions.foreground & regions.embedded] = clusters.labels + 1
+    known = np.flatnonzero(regions.foreground & regions.embedded)
+    if len(known) and len(clusters.centers):
+        centers = clusters.centers
+        # Of the squared distance, what differs between the centers.
+        distance = (centers**2).sum(axis=1) - 2 * normalize(regions.embedding[known]) @ centers.T  # [m, K]
+        predicted[known] = distance.argmin(axis=1) + 1
     return predicted
 
 
-def matched_classes(
-    regions: Regions, predicted: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], dict[str, Any]]:
+def matched_classes(matrix: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], dict[str, Any]]:
     """Classes of clusters by Hungarian matching, and the figures (section 4.3).
 
     Args:
-        regions: with ground truth.
-        predicted: ``[R]`` cluster of every region, over the whole data set; background is one of them.
+        matrix: ``[K, C]`` pixels of every cluster, background among them, in every class.
 
     Returns:
-        ``[R]`` class of every region, and the :func:`figures`.
+        ``[K]`` class of every cluster, and the :func:`figures`.
 
     """
-    matrix = confusion_matrix(regions.overlap, predicted, int(predicted.max(initial=-1)) + 1)
     match = match_clusters(matrix)
-    return np.where(match < 0, 0, match)[predicted], figures(matched_confusion(matrix, match))
+    return np.where(match < 0, 0, match), figures(matched_confusion(matrix, match))
 
 
-def knn_figures(bank: Regions, queries: Regions, neighbors: tuple[int, ...]) -> dict[str, dict[str, Any]]:
-    """Weighted k-NN retrieval (section 4.4, table 2): the figures for each k.
+def region_bank(regions: Regions) -> RegionBank:
+    """The labelled ones of some regions; what has no embedding is in no bank."""
+    usable = regions.take(regions.embedded)
+    return RegionBank(usable.embedding, majority_classes(usable.overlap), usable.image)
 
-    A region without an embedding is in no bank, and its class is background.
+
+def knn_confusions(
+    bank: RegionBank, queries: Regions, neighbors: tuple[int, ...]
+) -> dict[int, npt.NDArray[np.int64]]:
+    """Weighted k-NN retrieval (section 4.4, table 2): the confusion matrix ``[C, C]`` for each k.
+
+    The class of a region without an embedding is background.
     """
-    usable, asked = bank.embedded, queries.embedded
-    found = knn_classes(
-        bank.embedding[usable],
-        majority_classes(bank.overlap[usable]),
-        bank.image[usable],
-        queries.embedding[asked],
-        queries.image[asked],
-        neighbors,
-    )
+    asked = queries.embedded
+    found = bank.classify(queries.embedding[asked], queries.image[asked], neighbors)
     result = {}
     for k, classes in found.items():
         predicted = np.zeros(len(asked), dtype=np.int64)
         predicted[asked] = classes
-        result[str(k)] = figures(confusion_matrix(queries.overlap, predicted, queries.overlap.shape[1]))
+        result[k] = confusion_matrix(queries.overlap, predicted, queries.overlap.shape[1])
     return result
 
 

@@ -18,6 +18,7 @@ from dcn.regions import label_map
 from flows import progress
 from flows.image_index import IndexedImage, open_index
 from flows.inputs import batched, in_threads, load_backbone, open_dataset, read_photograph
+from flows.region_table import region_counts
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import ArraySpec, Manifest
@@ -93,8 +94,7 @@ class EmbedStage(Stage):
 
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
         refused = warn_of_refused(job.checkpoint(self.name), manifest, "has no embeddings", warn)
-        areas = job.checkpoint("segment").array("area").rows(0, manifest.rows)
-        return {"regions": int((areas > 0).sum()), "refused": refused}
+        return {"regions": int(region_counts(job).sum()), "refused": refused}
 
 
 def _crop(

@@ -17,7 +17,7 @@ from flows import progress
 from flows.classification import classify
 from flows.dataset_angles import dataset_angles
 from flows.errors import EmptyDatasetError
-from flows.image_index import ImageIndex, IndexedImage, open_index
+from flows.image_index import ImageIndex, IndexedImage, evenly_spread, open_index
 from flows.image_measures import (
     UNLABELLED,
     ShardData,
@@ -27,12 +27,15 @@ from flows.image_measures import (
     segmentation_arrays,
 )
 from flows.inputs import batched, choose_device, in_threads, open_dataset
+from flows.region_table import region_counts
 from flows.settings import DCNSegmenter, Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import ArraySpec, Manifest
 
 # Images whose attainable modularity is searched together.
 _SEARCH_BATCH = 16
+# Rows of the photographs whose attainable modularity is searched.
+_ATTAINABLE = "attainable.npy"
 # Rows of photographs for which an array says nothing; the others have zeros.
 _NOTHING = {
     "modularity": np.nan,
@@ -83,6 +86,15 @@ class EvaluateStage(Stage):
             arrays.extend(segmentation_arrays())
         return Layout(segment.rows, segment.shard_rows, tuple(arrays))
 
+    def prepare(self, job: Job) -> None:
+        """Choose once whose attainable modularity is searched: that is a look at the whole index."""
+        rows = np.zeros(0, dtype=np.int64)
+        if isinstance(job.settings.segment.segmenter, DCNSegmenter):
+            index = open_index(job)
+            evaluated = index.split_rows(index.summary["evaluate_split"])
+            rows = evenly_spread(evaluated, job.settings.evaluate.attainable_images)
+        job.checkpoint(self.name).write_values(_ATTAINABLE, rows)
+
     def compute_shard(self, job: Job, manifest: Manifest, shard: int) -> ShardResult:
         index = open_index(job)
         start, stop = manifest.shard_range(shard)
@@ -94,10 +106,12 @@ class EvaluateStage(Stage):
         segmented = [image for image in index.images(start, stop) if area[image.row - start].any()]
         split = index.summary["evaluate_split"]
         evaluated = [image for image in segmented if split in image.item.splits]
-        _measure_modularity(job, evaluated, set(_attainable_rows(job, index).tolist()), start, arrays)
+        data = _shard_data(job, index, start, stop)
+        chosen = job.checkpoint(self.name).read_values(_ATTAINABLE)
+        _measure_modularity(job, evaluated, set(chosen.tolist()), data, arrays)
         refused: list[dict[str, str]] = []
         dataset = open_dataset(job.settings.dataset)
-        look = partial(measure, _shard_data(job, index, start, stop), dataset)
+        look = partial(measure, data, dataset)
         measured = segmented if index.class_names or dataset.has_segmentations else []
         for image, (row, rows, problem) in zip(measured, in_threads(look, measured), strict=True):
             for name, values in rows.items():
@@ -111,18 +125,18 @@ class EvaluateStage(Stage):
         checkpoint, index = job.checkpoint(self.name), open_index(job)
         warn_of_refused(checkpoint, manifest, "counts nowhere", warn)
         rows = index.split_rows(index.summary["evaluate_split"])
-        area = job.checkpoint("segment").array("area").rows(0, manifest.rows)
-        rows = rows[(area[rows] > 0).any(axis=1)]
+        counts = region_counts(job)
+        rows = rows[counts[rows] > 0]
         if not len(rows):
             raise EmptyDatasetError(
                 f"no photograph of the split {index.summary['evaluate_split']} was segmented; dcn extract "
                 f"says which were left out and why"
             )
-        classified, semantic = classify(job, manifest, index, rows, warn)
+        classified, semantic = classify(job, index, rows, warn)
         results = {
             "split": index.summary["evaluate_split"],
             "images": len(rows),
-            "segmentation": _segmentation_figures(job, manifest, rows, area),
+            "segmentation": _segmentation_figures(job, manifest, rows, counts),
             **classified,
         }
         if classified["labelled_images"]:
@@ -151,47 +165,36 @@ def _measure_modularity(
     job: Job,
     evaluated: list[IndexedImage],
     chosen: set[int],
-    start: int,
+    data: ShardData,
     arrays: dict[str, npt.NDArray[Any]],
 ) -> None:
     """Modularity of these photographs, and of the chosen ones what is attainable."""
     device = choose_device(job.settings.backbone.device)
     resolution, temperature = job.settings.train.resolution, job.settings.train.temperature
-    tokens = job.checkpoint("extract").array("tokens")
-    assignments = job.checkpoint("segment").array("assignment")
     for images in batched(evaluated, _SEARCH_BATCH):
-        rows = np.array([image.row for image in images])
-        batch = torch.from_numpy(tokens.read_ahead(rows).result()).to(device).float()  # [B, n, d]
-        assignment = torch.from_numpy(assignments.read_ahead(rows).result()).to(device).float()
+        rows = np.array([image.row - data.start for image in images])
+        batch = torch.from_numpy(data.tokens[rows]).to(device).float()  # [B, n, d]
+        assignment = torch.from_numpy(data.assignment[rows]).to(device).float()  # [B, n, k]
         if isinstance(job.settings.segment.segmenter, DCNSegmenter):  # only its assignments are cosines
             reached = modularity(batch, assignment, resolution, temperature)
-            arrays["modularity"][rows - start] = reached.cpu().numpy()
+            arrays["modularity"][rows] = reached.cpu().numpy()
         hard = torch.nn.functional.one_hot(assignment.argmax(dim=-1), assignment.shape[-1])
-        arrays["hard_modularity"][rows - start] = modularity(batch, hard, resolution).cpu().numpy()
-        searched = [i for i, row in enumerate(rows.tolist()) if row in chosen]
+        arrays["hard_modularity"][rows] = modularity(batch, hard, resolution).cpu().numpy()
+        searched = [i for i, image in enumerate(images) if image.row in chosen]
         if searched:
             best = attainable_modularity(batch[searched], job.settings.num_regions, resolution, temperature)
-            arrays["attainable"][rows[searched] - start] = best.cpu().numpy()
-
-
-def _attainable_rows(job: Job, index: ImageIndex) -> npt.NDArray[np.int64]:
-    """Rows of the evaluated split, evenly spread, whose attainable modularity is searched."""
-    if not isinstance(job.settings.segment.segmenter, DCNSegmenter):
-        return np.zeros(0, dtype=np.int64)
-    rows = index.split_rows(index.summary["evaluate_split"])
-    count = min(len(rows), job.settings.evaluate.attainable_images)
-    return rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)] if count else rows[:0]
+            arrays["attainable"][rows[searched]] = best.cpu().numpy()
 
 
 def _segmentation_figures(
-    job: Job, manifest: Manifest, rows: npt.NDArray[np.int64], area: npt.NDArray[np.int64]
+    job: Job, manifest: Manifest, rows: npt.NDArray[np.int64], counts: npt.NDArray[np.uint8]
 ) -> dict[str, Any]:
     checkpoint = job.checkpoint("evaluate")
     reached = checkpoint.array("modularity").rows(0, manifest.rows)[rows]
     attainable = checkpoint.array("attainable").rows(0, manifest.rows)[rows]
     searched = ~np.isnan(attainable)
     figures: dict[str, Any] = {
-        "regions_per_image": float((area[rows] > 0).sum() / len(rows)),
+        "regions_per_image": float(counts[rows].sum() / len(rows)),
         "hard_modularity": float(checkpoint.array("hard_modularity").rows(0, manifest.rows)[rows].mean()),
     }
     if isinstance(job.settings.segment.segmenter, DCNSegmenter):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,14 @@ from flows.figures import headline_figures, protocols
 from flows.page import jpeg_uri, photograph_uri, plot_uri, render, template_digest
 from flows.paper_figures import ShownImage, paper_figures
 from flows.pictures import ResultReader, drawn, jpeg
+from flows.region_table import region_counts
 from flows.settings import DCNSegmenter, Settings
 from flows.stage import Job, Layout, Stage, Warn
 from storage import Manifest
 
 _PICTURE_WIDTH = 320
+# A page with more of them is slow to open, and nobody reads them there.
+_SHOWN_REFUSED = 1000
 _TEMPLATE = "report.html.j2"
 
 
@@ -63,7 +67,7 @@ class ReportStage(Stage):
             figures=headline_figures(results),
             photographs=photographs,
             columns=list(dict.fromkeys(name for one in photographs for name in one["pictures"])),
-            plots=[*_training_plots(job), _regions_histogram(job, reader)],
+            plots=[*_training_plots(job), _regions_histogram(job)],
             protocols=protocols(results),
             classes=_classes(reader, results),
             confusion=_confusion(reader, results),
@@ -72,7 +76,8 @@ class ReportStage(Stage):
                 {"title": one.title, "caption": one.caption, "picture": photograph_uri(one.figure)}
                 for one in paper_figures(job, reader, shown)
             ],
-            refused=list(reader.index.refused()),
+            refused=list(islice(reader.index.refused(), _SHOWN_REFUSED)),
+            more_refused=max(0, reader.index.summary["refused"] - _SHOWN_REFUSED),
             warnings=[
                 (stage, warning)
                 for stage in self.inputs(job.settings)
@@ -144,12 +149,11 @@ def _training_plots(job: Job) -> list[dict[str, str]]:
     return [{"picture": plot_uri(_without_frame(figure)), "alt": "loss over iterations", "caption": caption}]
 
 
-def _regions_histogram(job: Job, reader: ResultReader) -> dict[str, str]:
-    area = job.checkpoint("segment").array("area").rows(0, len(reader.index))
-    counts = (area > 0).sum(axis=1)
+def _regions_histogram(job: Job) -> dict[str, str]:
+    counts = region_counts(job)
     figure = Figure(figsize=(6.4, 3.2), layout="constrained")
     axes = figure.subplots()
-    k = area.shape[1]
+    k = job.settings.num_regions
     axes.bar(range(1, k + 1), [int((counts == i).sum()) for i in range(1, k + 1)])
     axes.set(xlabel="regions", ylabel="photographs", xticks=range(1, k + 1))
     caption = "Regions per photograph, at its original size."

@@ -17,6 +17,7 @@ from flows import progress
 from flows.errors import EmptyDatasetError
 from flows.image_index import IndexedImage, open_index
 from flows.inputs import batched, in_threads, open_dataset, read_squashed
+from flows.region_table import region_counts
 from flows.segmenters import needs_colors, open_segmenter, prepare_segmenter
 from flows.settings import DCNSegmenter, ModularitySegmenter, SegmentSettings, Settings, SpectralSegmenter
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
@@ -91,11 +92,8 @@ class SegmentStage(Stage):
         return ShardResult(arrays, {"seconds_of_segmentation": seconds, "refused": refused})
 
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
-        area, foreground = (
-            job.checkpoint(self.name).array(name).rows(0, manifest.rows) for name in ("area", "foreground")
-        )
-        images = (area > 0).any(axis=1).sum()
-        checkpoint = job.checkpoint(self.name)
+        counts, checkpoint = region_counts(job), job.checkpoint(self.name)
+        images = (counts > 0).sum()
         warn_of_refused(checkpoint, manifest, "was left out", warn)
         if not images:
             raise EmptyDatasetError(
@@ -105,8 +103,10 @@ class SegmentStage(Stage):
         return {
             "images": int(images),
             "segmentation_seconds_per_image": float(seconds / images),
-            "regions_per_image": float((area > 0).sum() / images),
-            "foreground_regions_per_image": float(foreground.sum() / images),
+            "regions_per_image": float(counts.sum() / images),
+            "foreground_regions_per_image": float(
+                sum(int(block.sum()) for block in checkpoint.array("foreground").blocks()) / images
+            ),
         }
 
 

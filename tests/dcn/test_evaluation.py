@@ -16,11 +16,15 @@ from dcn.evaluation.metrics import class_iou, match_clusters, matched_confusion,
 from dcn.evaluation.overlap import confusion_matrix, region_overlap
 from dcn.evaluation.protocols import (
     Regions,
+    figures,
+    foreground_confusion,
     foreground_quality,
+    join_regions,
     kmeans_labels,
     kmeans_predictions,
-    knn_figures,
+    knn_confusions,
     matched_classes,
+    region_bank,
     upper_bound,
 )
 
@@ -119,26 +123,58 @@ def regions_of_two_classes() -> Regions:
     )
 
 
+def classified(regions: Regions, predicted: np.ndarray) -> tuple[np.ndarray, dict]:
+    """Class of every region, and the figures of these clusters."""
+    classes, reached = matched_classes(confusion_matrix(regions.overlap, predicted, predicted.max() + 1))
+    return classes[predicted], reached
+
+
+@given(st.integers(0, 10_000), st.integers(1, 300), st.integers(1, 12), st.integers(2, 16))
+@settings(max_examples=60, deadline=None)
+def test_regions_that_were_clustered_are_in_the_cluster_they_were_put_in(
+    seed: int, count: int, wanted: int, width: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    regions = Regions(
+        image=np.arange(count),
+        index=np.zeros(count, dtype=np.int64),
+        overlap=np.ones((count, 1), dtype=np.int64),
+        foreground=rng.random(count) < 0.8,
+        embedding=rng.normal(size=(count, width)).astype(np.float32) * rng.uniform(0.1, 9, (count, 1)),
+    )
+    regions.embedding[rng.random(count) < 0.1] = 0
+    for clusters in kmeans_labels(regions, wanted, 2):
+        predicted = kmeans_predictions(regions, clusters)
+        clustered = regions.foreground & regions.embedded
+        np.testing.assert_array_equal(predicted[clustered], clusters.labels + 1)
+        assert not predicted[~clustered].any()
+        # Block by block, as the regions of a large data set come.
+        blocks = [regions.take(rows) for rows in np.array_split(np.arange(count), 3)]
+        found = np.concatenate([kmeans_predictions(block, clusters) for block in blocks])
+        np.testing.assert_array_equal(found, predicted)
+        np.testing.assert_array_equal(join_regions(blocks).embedding, regions.embedding)
+
+
 def test_protocols_by_hand() -> None:
     regions = regions_of_two_classes()
-    bound = upper_bound(regions.overlap)
+    bound = figures(upper_bound(regions.overlap))
     assert bound["accuracy"] == pytest.approx((50 + 40 + 30 + 12 + 25 + 20) / 187)
     assert bound["class_iou"] == pytest.approx([90 / 100, 42 / 52, 1.0])
     assert bound["confusion"] == [[90, 0, 0], [10, 42, 0], [0, 0, 45]]
-    foreground = foreground_quality(regions.overlap, regions.foreground)
+    foreground = foreground_quality(foreground_confusion(regions.overlap, regions.foreground))
     assert foreground["iou"] == pytest.approx((30 + 12 + 25 + 20) / (30 + 12 + 25 + 20 + 10))
     for clusters in kmeans_labels(regions, 2, 3):
-        classes, figures = matched_classes(regions, kmeans_predictions(regions, clusters))
+        classes, reached = classified(regions, kmeans_predictions(regions, clusters))
         assert classes.tolist() == [0, 0, 1, 1, 2, 2]
-        assert figures["miou"] == pytest.approx((90 / 100 + 42 / 52 + 1) / 3)
+        assert reached["miou"] == pytest.approx((90 / 100 + 42 / 52 + 1) / 3)
 
 
 def test_nearest_regions_by_hand() -> None:
     """Each region's nearest one in another image is of its class, but the two of class 2 share an image."""
     regions = regions_of_two_classes()
-    found = knn_figures(regions, regions, (1,))["1"]
+    found = knn_confusions(region_bank(regions), regions, (1,))[1]
     # Image 2 has both regions of class 2, so their neighbors are of class 1, whose directions are nearer.
-    assert found["confusion"] == [[90, 0, 0], [10, 42, 45], [0, 0, 0]]
+    assert found.tolist() == [[90, 0, 0], [10, 42, 45], [0, 0, 0]]
 
 
 @pytest.mark.parametrize("broken", [0.0, np.nan, np.inf])
@@ -148,22 +184,22 @@ def test_a_region_without_a_direction_is_background_and_in_no_bank(broken: float
     assert regions.embedded.tolist() == [True, True, False, True, True, True]
     for clusters in kmeans_labels(regions, 2, 2):
         assert kmeans_predictions(regions, clusters)[2] == 0
-    found = knn_figures(regions, regions, (1,))["1"]
-    assert found["confusion"][0][1] >= 30
+    found = knn_confusions(region_bank(regions), regions, (1,))[1]
+    assert found[0, 1] >= 30
 
 
 def test_no_foreground_at_all_is_all_background() -> None:
     regions = replace(regions_of_two_classes(), foreground=np.zeros(6, dtype=bool))
     (clusters,) = kmeans_labels(regions, 20, 1)
-    classes, figures = matched_classes(regions, kmeans_predictions(regions, clusters))
+    classes, reached = classified(regions, kmeans_predictions(regions, clusters))
     assert classes.tolist() == [0] * 6
-    assert figures["class_iou"] == pytest.approx([100 / 187, 0, 0])
+    assert reached["class_iou"] == pytest.approx([100 / 187, 0, 0])
 
 
 def test_foreground_that_no_image_has_is_not_a_number() -> None:
     overlap = np.array([[5, 0]])
-    assert foreground_quality(overlap, np.array([True]))["iou"] is None
-    assert upper_bound(overlap)["class_iou"] == [1.0, None]
+    assert foreground_quality(foreground_confusion(overlap, np.array([True])))["iou"] is None
+    assert figures(upper_bound(overlap))["class_iou"] == [1.0, None]
 
 
 def test_clusters_depend_on_directions_and_not_on_lengths() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
 from dcn.evaluation import knn
-from dcn.evaluation.knn import NEIGHBORS, _elect, knn_classes, majority_classes
+from dcn.evaluation.knn import NEIGHBORS, RegionBank, _elect, majority_classes
 
 
 def directions(*degrees: float) -> np.ndarray:
@@ -24,7 +24,7 @@ def apart(bank: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def classify(bank, bank_class, queries, neighbors=(1,)) -> dict[int, list[int]]:
     bank_image, query_image = apart(bank, queries)
-    found = knn_classes(bank, np.array(bank_class), bank_image, queries, query_image, neighbors)
+    found = RegionBank(bank, np.array(bank_class), bank_image).classify(queries, query_image, neighbors)
     return {k: classes.tolist() for k, classes in found.items()}
 
 
@@ -84,10 +84,11 @@ def test_a_small_bank_gives_what_it_has() -> None:
 def test_regions_of_the_own_image_are_no_neighbors() -> None:
     vectors, classes = directions(0, 1, 90, 91), np.array([1, 2, 3, 4])
     image = np.array([0, 0, 1, 1])
-    found = knn_classes(vectors, classes, image, vectors, image, (1,))[1]
+    found = RegionBank(vectors, classes, image).classify(vectors, image, (1,))[1]
     assert found.tolist() == [3, 3, 2, 2]
     alone = np.zeros(4, dtype=np.int64)
-    assert knn_classes(vectors, classes, alone, vectors, alone, (1, 3))[3].tolist() == [0, 0, 0, 0]
+    found = RegionBank(vectors, classes, alone).classify(vectors, alone, (1, 3))
+    assert found[3].tolist() == [0, 0, 0, 0]
 
 
 def test_equal_to_scikit_learns_weighted_classifier() -> None:
@@ -95,7 +96,8 @@ def test_equal_to_scikit_learns_weighted_classifier() -> None:
     bank = rng.normal(size=(400, 16)).astype(np.float32)
     queries = rng.normal(size=(150, 16)).astype(np.float32)
     classes = rng.integers(0, 5, 400)
-    found = knn_classes(bank, classes, apart(bank, queries)[0], queries, apart(bank, queries)[1])
+    bank_image, query_image = apart(bank, queries)
+    found = RegionBank(bank, classes, bank_image).classify(queries, query_image)
     for k in NEIGHBORS:
         theirs = KNeighborsClassifier(
             k, metric="cosine", algorithm="brute", weights=lambda distance: (1 - distance).clip(min=0)
@@ -111,7 +113,7 @@ def test_equal_to_a_loop_over_all_pairs(seed: int, images: int, regions: int) ->
     vectors = rng.normal(size=(len(image), 3)).astype(np.float32)
     vectors[rng.random(len(image)) < 0.1] = 0
     classes = rng.integers(-1, 3, len(image))
-    found = knn_classes(vectors, classes, image, vectors, image)
+    found = RegionBank(vectors, classes, image).classify(vectors, image)
     for k in NEIGHBORS:
         assert found[k].tolist() == [slow(vectors, classes, image, i, k) for i in range(len(image))]
 
@@ -138,7 +140,18 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     vectors = rng.normal(size=(60, 8)).astype(np.float32)
     classes, image = rng.integers(0, 4, 60), np.arange(60) // 3
-    whole = knn_classes(vectors, classes, image, vectors, image)
+    whole = RegionBank(vectors, classes, image).classify(vectors, image)
     monkeypatch.setattr(knn, "_BLOCK", 7)
-    for k, found in knn_classes(vectors, classes, image, vectors, image).items():
+    for k, found in RegionBank(vectors, classes, image).classify(vectors, image).items():
         np.testing.assert_array_equal(found, whole[k])
+
+
+def test_a_bank_may_be_asked_bit_by_bit() -> None:
+    rng = np.random.default_rng(2)
+    vectors = rng.normal(size=(60, 8)).astype(np.float32)
+    classes, image = rng.integers(0, 4, 60), np.arange(60) // 3
+    bank = RegionBank(vectors, classes, image)
+    whole = bank.classify(vectors, image)
+    parts = [bank.classify(vectors[rows], image[rows]) for rows in np.array_split(np.arange(60), 7)]
+    for k, found in whole.items():
+        np.testing.assert_array_equal(np.concatenate([part[k] for part in parts]), found)
