@@ -9,7 +9,29 @@ from pathlib import Path
 
 # No photograph and no mask has more; a film that is called x.jpg may.
 _MOST_BYTES = 1 << 30
+# What the file system says of the file itself. Whatever else it says may be over in a moment.
+_LASTING = frozenset(
+    {
+        errno.EACCES,
+        errno.EFBIG,
+        errno.EILSEQ,
+        errno.EINVAL,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENODEV,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.ENXIO,
+        errno.EPERM,
+    }
+)
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+
+
+def is_lasting(error: OSError) -> bool:
+    """Whether a file is refused for what it is, or is gone: reading it again would fail the same way."""
+    return error.errno in _LASTING
 
 
 def read_file(path: Path) -> bytes:
@@ -33,10 +55,17 @@ def read_file(path: Path) -> bytes:
         if status.st_size > _MOST_BYTES:
             reason = f"it has {status.st_size / 1e9:.1f} GB, more than any photograph that can be decoded"
             raise OSError(errno.EFBIG, reason, str(path))
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read()
+        return _content(descriptor, path)
     finally:
         os.close(descriptor)
+
+
+def _content(descriptor: int, path: Path) -> bytes:
+    try:
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _why(path: Path, error: OSError) -> str:

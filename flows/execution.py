@@ -17,8 +17,8 @@ from storage import Checkpoint, Manifest
 
 # Runs the given shards of a stage, anywhere.
 RunShards = Callable[[Job, str, list[int]], None]
-# Runs the rest of a stage, more than once where that may help.
-Attempt = Callable[[Callable[[], dict[str, Any]]], dict[str, Any]]
+# Runs a part of a stage, given what it is, more than once where that may help.
+Attempt = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
 _MAX_WARNINGS = 100
 _SOFTWARE = ("dynamic-clustering-network", "torch", "timm", "zarr", "tensorstore", "numpy", "scikit-learn")
 
@@ -50,7 +50,7 @@ def run_stage(
     run_shards: RunShards,
     warn: Warn,
     say: Warn = lambda _: None,
-    attempt: Attempt = lambda work: work(),
+    attempt: Attempt = lambda _, work: work(),
 ) -> StageResult:
     """Bring the checkpoint of a stage to its end. What it reads must be complete.
 
@@ -60,7 +60,7 @@ def run_stage(
         run_shards: runs missing shards.
         warn: is told what a person should know, at once.
         say: is told what is about to happen.
-        attempt: runs what follows the shards.
+        attempt: runs what comes before the shards, and what follows them.
 
     """
     definition, checkpoint = STAGES[stage], job.checkpoint(stage)
@@ -69,31 +69,41 @@ def run_stage(
         for message in manifest.warnings:
             warn(printable_line(message))
         return StageResult(stage, True, manifest)
-    warnings: list[str] = []
+    warnings: dict[str, None] = {}  # in order, and quick to look up
 
     def note(message: str) -> None:
         message = printable_line(message)  # names of files are in it
-        if message not in warnings:  # another attempt says it again
-            warnings.append(message)
+        if message in warnings:  # another attempt says it again
+            return
+        warnings[message] = None
+        if len(warnings) <= _MAX_WARNINGS:
             warn(message)
 
-    began = time.monotonic()
-    try:
+    def begin() -> dict[str, Any]:
         layout = definition.layout(job)
-        manifest = checkpoint.begin(_new_manifest(job, stage, layout), layout.extra_bytes)
-        missing = checkpoint.missing_shards(manifest)
-        size = checkpoint.missing_bytes(manifest) + layout.extra_bytes
+        begun = checkpoint.begin(_new_manifest(job, stage, layout), layout.extra_bytes)
+        size = checkpoint.missing_bytes(begun) + layout.extra_bytes
         if size:
             say(f"{stage} is going to write {size / 1e6:,.1f} MB to {checkpoint.location}")
         definition.prepare(job)
+        return {}
+
+    began = time.monotonic()
+    try:
+        attempt("begin", begin)
+        manifest = checkpoint.require_begun()
+        missing = checkpoint.missing_shards(manifest)
         if missing:
             ranges = [manifest.shard_range(shard) for shard in missing]
             progress.start(stage, manifest.rows, manifest.rows - sum(stop - start for start, stop in ranges))
             run_shards(job, stage, missing)
         begun = manifest
-        summary = attempt(lambda: definition.complete(job, begun, note))
+        summary = attempt("rest", lambda: definition.complete(job, begun, note))
         _delete_outdated(checkpoint, job, note)
-        manifest = checkpoint.finish(summary, time.monotonic() - began, _shortened(warnings))
+        shortened = _shortened(list(warnings))
+        if len(warnings) > _MAX_WARNINGS:
+            warn(shortened[-1])
+        manifest = checkpoint.finish(summary, time.monotonic() - began, shortened)
     except BaseException:
         checkpoint.add_seconds(time.monotonic() - began)
         raise

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from dcn.datasets import BSDS500Dataset, Dataset, FolderDataset, SampleDataset, VOC2012Dataset
 from dcn.errors import InvalidMaskError, InvalidOptionError, InvalidPhotographError
-from dcn.files import read_file
+from dcn.files import is_lasting, read_file
 from dcn.photograph import decode_photograph
 from dcn.presets import Precision
 from flows.image_index import IndexedImage, digest_truth
@@ -49,11 +49,14 @@ def read_photograph(dataset: Dataset, image: IndexedImage) -> npt.NDArray[np.uin
 
     Raises:
         InvalidPhotographError: it is gone, or is not the file that was indexed.
+        OSError: it cannot be read just now; what has read it should be tried again.
 
     """
     try:
         content = read_file(dataset.root / image.item.image)
     except OSError as error:
+        if not is_lasting(error):
+            raise
         raise InvalidPhotographError(f"it cannot be read any more: {error.strerror}") from error
     if digest(content) != image.digest:
         raise InvalidPhotographError("it was changed after it was indexed; run the pipeline again")

@@ -56,9 +56,16 @@ _NOT_KEPT: dict[str, Any] = {"persist_result": False, "result_serializer": "json
 
 
 @task(cache_policy=NO_CACHE, **_NOT_KEPT, **RETRIES)
-def rest(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What follows the shards. It begins anew, or where it was, so running it twice does no harm."""
+def step(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What of a stage is no shard. It begins anew, or where it was, so running it twice does no harm."""
     return work()
+
+
+def _find_job(settings: Settings, stage: str) -> Job:
+    """The job of a stage; a listing of the data set that fails is tried again."""
+    name = f"{stage} keys"
+    found = step.with_options(name=name, task_run_name=name)(lambda: find_job(settings, stage).to_json())
+    return Job.from_json(found)
 
 
 def _run_shards(job: Job, stage: str, shards: list[int]) -> None:
@@ -103,17 +110,18 @@ def _warn(message: str) -> None:
 
 def _run_stage(stage: str, settings: Settings) -> StageRecord:
     logger = get_run_logger()
-    job = find_job(settings, stage)
+    job = _find_job(settings, stage)
 
     def say(message: str) -> None:
         logger.info(message)
         progress.say(message)
 
-    attempt = rest.with_options(
-        name=f"{stage} rest",
-        task_run_name=f"{stage} rest",
-        timeout_seconds=settings.runner.task_timeout,
-    )
+    def attempt(what: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        name = f"{stage} {what}"
+        # What comes before the shards takes as long as the data set has names.
+        limit = settings.runner.task_timeout if what == "rest" else None
+        return step.with_options(name=name, task_run_name=name, timeout_seconds=limit)(work)
+
     with PageProgress(stage) as page, progress.watched(page):
         result = run_stage(job, stage, _run_shards, _warn, say, attempt)
     logger.info("%s %s: %s", stage, result.manifest.key, "reused" if result.reused else "computed")
@@ -184,12 +192,12 @@ def _show_failure(error: Exception) -> None:
 def _stage_flow(stage: str) -> SettingsFlow:
     def run(settings: Settings) -> list[StageRecord]:
         records = []
-        job = find_job(settings, stage)
+        job = _find_job(settings, stage)
         for earlier in stages_up_to(stage, settings)[:-1]:
             manifest = job.checkpoint(earlier).read_manifest()
             if manifest is None or not manifest.complete:
                 records.extend(FLOWS[earlier](**sections(settings)))
-                job = find_job(settings, stage)  # the keys after an index are known once it is there
+                job = _find_job(settings, stage)  # the keys after an index are known once it is there
         return [*records, _run_stage(stage, settings)]
 
     return _make_flow(stage, run, inspect.getdoc(STAGES[stage]) or "")

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcn.errors import InvalidDatasetError, InvalidMaskError
-from dcn.files import read_file
+from dcn.files import is_lasting, read_file
 from dcn.photograph import check_mask, decode_mask
 
 
@@ -82,6 +82,7 @@ class Dataset(ABC):
 
         Raises:
             InvalidMaskError: with what is wrong with it.
+            OSError: it cannot be read just now.
 
         """
         if item.mask is None:
@@ -89,6 +90,8 @@ class Dataset(ABC):
         try:
             content = read_file(self.root / item.mask)
         except OSError as error:
+            if not is_lasting(error):
+                raise
             raise InvalidMaskError(error.strerror) from error
         mask = decode_mask(content)
         check_mask(mask, height, width, len(self.class_names), self.ignore_label)

@@ -6,12 +6,14 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from PIL import Image
 
 from dcn.datasets.dataset import Dataset, Item
 from dcn.errors import InvalidDatasetError
+from dcn.files import is_lasting
 
 _SPLIT = "all"
 _MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif")
@@ -47,41 +49,84 @@ class FolderDataset(Dataset):
         self.class_names = _read_classes(classes) if classes else ()
 
     def items(self) -> Iterator[Item]:
-        files = sorted(self._files())
-        if not files:
+        items = self._items("")
+        first = next(items, None)
+        if first is None:
             raise InvalidDatasetError(f"there is no image in {self.root} or its subfolders")
-        names = {*files}
-        stems = Counter(_stem(file) for file in files)
-        for file in files:
+        yield first
+        yield from items
+
+    def _items(self, folder: str) -> Iterator[Item]:
+        """Of a folder and its subfolders, in the order of their paths.
+
+        Only the names of one folder, and of those that it is in, are in memory at once.
+        """
+        try:
+            with os.scandir(self.root / folder) as entries:
+                names = sorted(name for name in map(self._listed, entries) if name)
+        except OSError as error:
+            if not is_lasting(error):
+                raise
+            if not folder:
+                raise InvalidDatasetError(
+                    f"the folder {self.root} cannot be read: {error.strerror}"
+                ) from error
+            yield Item(folder, folder, None, (_SPLIT,))
+            return
+        prefix = f"{folder}/" if folder else ""
+        files = {prefix + name for name in names if not name.endswith("/")}
+        stems = Counter(map(_stem, files))
+        for name in names:
+            if name.endswith("/"):
+                yield from self._items(prefix + name.removesuffix("/"))
+                continue
+            file = prefix + name
             stem = _stem(file)
-            unique = stems[stem] == 1 and stem not in names
+            unique = stems[stem] == 1 and stem not in files
             yield Item(stem if unique else file, file, self._mask_file(stem), (_SPLIT,))
 
-    def _files(self) -> Iterator[str]:
-        """What may be a photograph, relative to the root; and the folders that hide theirs."""
-        known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-        unreadable: list[OSError] = []
-        for name, folders, files in os.walk(self.root, onerror=unreadable.append):
-            folder = Path(name)
-            folders[:] = [inside for inside in folders if folder / inside != self._masks]
-            paths = [folder / file for file in files]
-            found = [path for path in paths if path.suffix.lower() in known | _UNKNOWN_SUFFIXES]
-            found.extend(folder / inside for inside in folders if (folder / inside).is_symlink())
-            yield from (path.relative_to(self.root).as_posix() for path in found)
-        for error in unreadable:
-            path = Path(error.filename)
-            if path == self.root:
-                raise InvalidDatasetError(f"the folder {path} cannot be read: {error.strerror}")
-            yield path.relative_to(self.root).as_posix()
+    def _listed(self, entry: os.DirEntry[str]) -> str | None:
+        """Name of what may be a photograph; of a folder to search, with a slash; None where it is neither.
+
+        Sorted, these names are in the order of the paths of all that they lead to.
+        """
+        try:
+            folder = entry.is_dir()
+        except OSError as error:
+            if not is_lasting(error):
+                raise
+            folder = False
+        if folder and Path(entry.path) == self._masks:
+            return None
+        if folder:
+            return entry.name if entry.is_symlink() else f"{entry.name}/"
+        return entry.name if Path(entry.name).suffix.lower() in _listed_suffixes() else None
 
     def _mask_file(self, stem: str) -> str | None:
         if self._masks is None:
             return None
         for suffix in _MASK_SUFFIXES:
             mask = self._masks / f"{stem}{suffix}"
-            if os.path.lexists(mask):  # whatever it is: what is no mask is refused with its reason
+            if _exists(mask):  # whatever it is: what is no mask is refused with its reason
                 return str(mask)  # absolute: root / mask is mask
         return None
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is something with this name; ``os.path.lexists`` takes any failure for a no."""
+    try:
+        path.lstat()
+    except OSError as error:
+        if not is_lasting(error):
+            raise
+        return False
+    return True
+
+
+@cache
+def _listed_suffixes() -> set[str]:
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    return known | _UNKNOWN_SUFFIXES
 
 
 def _stem(file: str) -> str:

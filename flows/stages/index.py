@@ -13,7 +13,7 @@ from typing import Any
 
 from dcn.datasets import Dataset, Item
 from dcn.errors import InvalidMaskError, InvalidPhotographError
-from dcn.files import read_file
+from dcn.files import is_lasting, read_file
 from dcn.photograph import decode_photograph
 from flows import progress
 from flows.errors import EmptyDatasetError
@@ -56,7 +56,7 @@ class IndexStage(Stage):
     """
 
     name = "index"
-    version = 3
+    version = 4
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         return ()
@@ -93,35 +93,42 @@ class IndexStage(Stage):
 
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
         dataset = open_dataset(job.settings.dataset)
-        per_part, refused, labelled, content = [], 0, 0, []
-        for record in job.checkpoint(self.name).records(manifest):
+        checkpoint = job.checkpoint(self.name)
+        usable, refused, labelled, content = 0, 0, 0, []
+        left_out: dict[str, int] = {}
+        for record in checkpoint.records(manifest):
             images = record.info["images"]
-            per_part.append(len(images))
+            usable += len(images)
+            start, stop = manifest.shard_range(record.shard)
+            if len(images) < stop - start:
+                left_out[str(record.shard)] = stop - start - len(images)
             refused += len(record.info["refused"])
             labelled += sum(image["mask_digest"] is not None for image in images)
             content.append(content_key({"images": [[image[name] for name in _CONTENT] for image in images]}))
             for problem in record.info["refused"]:
                 warn(f"{problem['file']} was refused: {problem['reason']}")
-        if not sum(per_part):
+        if not usable:
             raise EmptyDatasetError(
                 f"none of the {manifest.rows} photographs in {dataset.root} can be used; the first reason is "
                 f"above"
             )
-        unlabelled = sum(per_part) - labelled
+        for part in range(manifest.num_shards):  # the records have all that anybody reads of it
+            checkpoint.delete_file(_listing_name(part))
+        unlabelled = usable - labelled
         if unlabelled and (dataset.class_names or dataset.has_segmentations):
             warn(
-                f"there is no ground truth that can be used for {unlabelled} of {sum(per_part)} photographs; "
+                f"there is no ground truth that can be used for {unlabelled} of {usable} photographs; "
                 f"figures that need it leave them out"
             )
         return {
-            "images": sum(per_part),
+            "images": usable,
             "labelled": labelled,
             "refused": refused,
             "class_names": list(dataset.class_names),
             "ignore_label": dataset.ignore_label,
             "train_split": dataset.train_split,
             "evaluate_split": dataset.evaluate_split,
-            "images_per_part": per_part,
+            "left_out_of_part": left_out,  # of the others every photograph is usable
             "content": content_key(
                 {
                     "parts": content,
@@ -141,6 +148,8 @@ def _examine(dataset: Dataset, item: Item) -> tuple[dict[str, Any] | None, list[
         content = read_file(dataset.root / item.image)
         height, width, _ = decode_photograph(content).shape
     except OSError as error:
+        if not is_lasting(error):  # the task of this shard is tried again
+            raise
         return None, [{"file": item.image, "reason": error.strerror or str(error)}]
     except InvalidPhotographError as error:
         return None, [{"file": item.image, "reason": str(error)}]
@@ -179,7 +188,9 @@ def _listing_lines(dataset: Dataset) -> Iterator[str]:
 def _stat(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
-    except OSError:
+    except OSError as error:
+        if not is_lasting(error):
+            raise
         return None
     return status.st_size, status.st_mtime_ns
 
