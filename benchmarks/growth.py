@@ -100,7 +100,7 @@ def settings_of(root: Path, weights: Path, count: int, size: int, k: int) -> Set
             },
             "backbone": {"name": VIT, "weights": weights, "input_size": size, "device": "cpu"},
             "train": {"iterations": 50, "num_prototypes": k},
-            "embed": {"size": 64},
+            "embed": {"size": 16},
             "workspace": root / f"workspace-{count}-{size}-{k}",
         }
     )

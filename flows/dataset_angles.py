@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ Pair = tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]
 
 
 def dataset_angles(
-    extract: Checkpoint, classes: Checkpoint, manifest: Manifest, num_classes: int
+    extract: Checkpoint, classes: Checkpoint, manifest: Manifest, shards: Sequence[int], num_classes: int
 ) -> dict[str, float]:
     """Intra-class and inter-class angle in degrees over all patches that have a class.
 
@@ -30,16 +30,17 @@ def dataset_angles(
         extract: has ``tokens [N, n, d]``.
         classes: has ``patch_class [N, n]``.
         manifest: of ``classes``; its shards are the blocks.
+        shards: those that have such patches, at least one.
         num_classes: ``C``.
 
     """
 
     def total(measure: Callable[..., Pair]) -> Pair:
         sums: list[Pair] = []
-        for first in range(0, manifest.num_shards, _SHARDS_TOGETHER):
-            shards = range(first, min(manifest.num_shards, first + _SHARDS_TOGETHER))
-            tokens = _shards(extract, "tokens", manifest, shards)
-            labels = _shards(classes, "patch_class", manifest, shards)
+        for first in range(0, len(shards), _SHARDS_TOGETHER):
+            some = shards[first : first + _SHARDS_TOGETHER]
+            tokens = _shards(extract, "tokens", manifest, some)
+            labels = _shards(classes, "patch_class", manifest, some)
             sums = [_add(*sums, _total(tokens, labels, measure))]
         return sums[0]
 
@@ -52,7 +53,7 @@ def dataset_angles(
     }
 
 
-def _shards(checkpoint: Checkpoint, name: str, manifest: Manifest, shards: range) -> da.Array:
+def _shards(checkpoint: Checkpoint, name: str, manifest: Manifest, shards: Sequence[int]) -> da.Array:
     """Some shards of an array of a checkpoint, each a block that is read when it is needed."""
     reader = checkpoint.array(name)
     blocks = []

@@ -69,7 +69,7 @@ class ShardData:
         start: row of the first photograph.
         assignment: ``[s, n, k]``.
         foreground: ``[s, k]``.
-        attention: ``[s, h, n]``.
+        attention: ``[s, h, n]``; this and the following are empty where no photograph is evaluated.
         tokens: ``[s, n, d]``.
         logits: ``[s, m, C - 1]`` of the language model; None without one.
         num_classes: ``C``; 0 without ground truth.

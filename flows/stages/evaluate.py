@@ -106,7 +106,7 @@ class EvaluateStage(Stage):
         segmented = [image for image in index.images(start, stop) if area[image.row - start].any()]
         split = index.summary["evaluate_split"]
         evaluated = [image for image in segmented if split in image.item.splits]
-        data = _shard_data(job, index, start, stop)
+        data = _shard_data(job, index, start, stop, bool(evaluated))
         chosen = job.checkpoint(self.name).read_values(_ATTAINABLE)
         _measure_modularity(job, evaluated, set(chosen.tolist()), data, arrays)
         refused: list[dict[str, str]] = []
@@ -146,16 +146,17 @@ class EvaluateStage(Stage):
         return results
 
 
-def _shard_data(job: Job, index: ImageIndex, start: int, stop: int) -> ShardData:
+def _shard_data(job: Job, index: ImageIndex, start: int, stop: int, evaluated: bool) -> ShardData:
     segment, extract = job.checkpoint("segment"), job.checkpoint("extract")
+    measured = stop if evaluated else start  # of photographs that are only in the bank, the overlap is enough
     language = None if job.settings.language.model is None else job.checkpoint("language")
     return ShardData(
         start=start,
         assignment=segment.array("assignment").rows(start, stop),
         foreground=segment.array("foreground").rows(start, stop),
-        attention=extract.array("attention").rows(start, stop),
-        tokens=extract.array("tokens").rows(start, stop),
-        logits=None if language is None else language.array("logits").rows(start, stop),
+        attention=extract.array("attention").rows(start, measured),
+        tokens=extract.array("tokens").rows(start, measured),
+        logits=None if language is None else language.array("logits").rows(start, measured),
         num_classes=len(index.class_names),
         evaluate_split=index.summary["evaluate_split"],
     )
@@ -219,7 +220,8 @@ def _angles(
     """Angles within single images, averaged over the images, and over the whole data set (section 1)."""
     checkpoint = job.checkpoint("evaluate")
     intra, inter = _means(checkpoint.array("angles").rows(0, manifest.rows)[rows])
-    whole = dataset_angles(job.checkpoint("extract"), checkpoint, manifest, num_classes)
+    shards = np.unique(rows // manifest.shard_rows).tolist()
+    whole = dataset_angles(job.checkpoint("extract"), checkpoint, manifest, shards, num_classes)
     return {
         "single_images": {"intra_class": intra, "inter_class": inter},
         "data_set": {name: defined(value) for name, value in whole.items()},

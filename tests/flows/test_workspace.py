@@ -198,10 +198,10 @@ def test_what_was_made_of_it_goes_when_something_else_is_computed(
 
 
 def test_files_that_a_stage_prepares_are_checked_by_its_shards(finished: Settings, copy: Settings) -> None:
-    """Centers and listings: read again for each range of shards, maybe on another machine."""
+    """Centers, and whose modularity is searched: read for each range of shards, maybe on another machine."""
     pixels = changed(copy, segment={"segmenter": {"name": "pixels", "num_clusters": 3}})
     run_stages(pixels, "segment")
-    for settings, stage, file in ((pixels, "segment", "centers.npy"), (copy, "index", "listing-000000.json")):
+    for settings, stage, file in ((pixels, "segment", "centers.npy"), (copy, "evaluate", "attainable.npy")):
         job = find_job(settings)
         checkpoint = job.checkpoint(stage)
         expected = checkpoint.require().content
