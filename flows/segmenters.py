@@ -7,7 +7,7 @@ assignment is one of cosines (the DCN's), and whether regions are classes alread
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from threading import Lock
 
 import numpy as np
@@ -35,6 +35,7 @@ from flows.settings import (
     SpectralSegmenter,
 )
 from flows.stage import Job
+from storage import Workspace
 
 Tokens = npt.NDArray[np.float16]
 Assignment = npt.NDArray[np.float32]
@@ -114,17 +115,25 @@ def prepare_segmenter(job: Job) -> None:
     checkpoint.write_values(_CENTERS, fit_pixel_clusters(stream, chosen.num_clusters, _SEED))
 
 
-def load_network(job: Job) -> DynamicClusteringNetwork:
-    """The trained network of a run, in the precision in which it segments."""
-    trained = job.checkpoint("train")
-    content = trained.read_file("dcn.safetensors")
-    network, _ = read_model(content, trained.file_location("dcn.safetensors"))
-    return network.to(getattr(torch, job.settings.backbone.precision))
+def load_network(job: Job, device: str = "cpu") -> DynamicClusteringNetwork:
+    """The trained network of a run, in the precision in which it segments; read once per process."""
+    content = job.checkpoint("train").require().content  # other weights at the same address are others
+    precision = job.settings.backbone.precision
+    return _load_network(job.settings.workspace, job.keys["train"], content, precision, device)
+
+
+@lru_cache(maxsize=2)
+def _load_network(
+    workspace: str, key: str, _content: str, precision: str, device: str
+) -> DynamicClusteringNetwork:
+    trained = Workspace(workspace).checkpoint("train", key)
+    network, _ = read_model(trained.read_file("dcn.safetensors"), trained.file_location("dcn.safetensors"))
+    return network.to(getattr(torch, precision)).to(device)
 
 
 def _network(job: Job) -> Segmenter:
     device = choose_device(job.settings.backbone.device)
-    network = load_network(job).to(device)
+    network = load_network(job, device)
 
     @torch.inference_mode()
     def assign(tokens: Tokens, _: Colors | None) -> Assignment:

@@ -65,7 +65,7 @@ class EmbedStage(Stage):
             _crop,
             backbone,
             open_dataset(job.settings.dataset),
-            segment.array("assignment"),
+            segment.array("assignment").rows(start, stop),
             boxes,
             start,
             size,
@@ -100,7 +100,7 @@ class EmbedStage(Stage):
 def _crop(
     backbone: Backbone,
     dataset: Dataset,
-    assignments: Any,
+    assignments: npt.NDArray[np.float16],
     boxes: npt.NDArray[np.int32],
     start: int,
     size: int,
@@ -111,6 +111,6 @@ def _crop(
         photograph = read_photograph(dataset, image)
     except InvalidPhotographError as error:
         return image, None, str(error)
-    assignment = assignments.rows(image.row, image.row + 1)[0]
-    labels = label_map(assignment, image.height, image.width)
-    return image, masked_crops(backbone, photograph, labels, boxes[image.row - start], size), ""
+    row = image.row - start
+    labels = label_map(assignments[row], image.height, image.width)
+    return image, masked_crops(backbone, photograph, labels, boxes[row], size), ""

@@ -17,11 +17,14 @@ from dcn.evaluation.protocols import Regions
 from flows import dataset_angles, region_table
 from flows.execution import compute_shards, run_stage
 from flows.image_index import ImageIndex, evenly_spread, open_index
-from flows.plan import find_job
+from flows.plan import STAGES, find_job
 from flows.region_table import read_regions, region_blocks, region_counts
+from flows.segmenters import _load_network
 from flows.settings import Settings
 from flows.stages import index as index_stage
 from flows.stages import report
+from storage import Checkpoint
+from storage.arrays import ArrayReader
 from tests.conftest import draw_photographs
 from tests.flows.helpers import changed, run_stages
 
@@ -228,3 +231,22 @@ def test_pictures_of_a_run_are_those_of_the_data_set(copy: Settings) -> None:
     """The page of the tiny run, with a bank that is a sample, shows as many photographs as before."""
     results = run_stages(changed(copy, evaluate={"sampled_images": 2}))
     assert results["report"].manifest.summary["photographs"] == 3
+
+
+def test_what_all_shards_share_is_read_once(embedded: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights of the network, and the assignments of a shard."""
+    read: list[str] = []
+    read_file = Checkpoint.read_file
+    monkeypatch.setattr(Checkpoint, "read_file", lambda c, name: read.append(name) or read_file(c, name))
+    job = find_job(embedded)
+    _load_network.cache_clear()
+    for shard in range(4):
+        STAGES["segment"].compute_shard(job, job.checkpoint("segment").require(), shard)
+    assert read == ["dcn.safetensors"]
+    spans: list[tuple[int, int]] = []
+    rows = ArrayReader.rows
+    monkeypatch.setattr(ArrayReader, "rows", lambda a, i, j: spans.append((i, j)) or rows(a, i, j))
+    manifest = job.checkpoint("embed").require()
+    found = STAGES["embed"].compute_shard(job, manifest, 1).arrays["embedding"]
+    assert set(spans) == {(4, 8)}
+    np.testing.assert_array_equal(found, job.checkpoint("embed").array("embedding").rows(4, 8))
