@@ -10,6 +10,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 # No test may wait for a hub, and none may find what somebody downloaded. Read when timm is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from flows.settings import Settings
+from tests.flows.helpers import changed, run_stages
 from tests.servers import serve_prefect
 
 pytest_plugins = ["tests.s3_server"]
@@ -66,6 +68,36 @@ def draw_photographs(root: Path, count: int) -> Path:
     return root
 
 
+def configure_tiny(photographs: Path, weights: Path) -> dict[str, object]:
+    """Settings of a pipeline that takes seconds: several shards, a few iterations.
+
+    Args:
+        photographs: what :func:`draw_photographs` made.
+        weights: what :func:`write_tiny_weights` wrote.
+
+    """
+    return {
+        "dataset": {
+            "name": "folder",
+            "root": str(photographs / "photos"),
+            "masks": str(photographs / "masks"),
+            "classes": str(photographs / "classes.txt"),
+        },
+        "backbone": {
+            "name": TINY_VIT,
+            "weights": str(weights),
+            "input_size": 64,
+            "batch_size": 4,
+            "device": "cpu",
+        },
+        "train": {"iterations": 12, "batch_size": 4, "check_every": 3, "save_every": 4, "num_prototypes": 3},
+        "embed": {"size": 32},
+        "evaluate": {"num_seeds": 3, "attainable_images": 6},
+        "report": {"num_photographs": 3},
+        "shard_images": 4,
+    }
+
+
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_weights(tmp_path_factory.mktemp("weights"))
@@ -79,27 +111,7 @@ def photograph_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_config(tiny_weights: Path, photograph_folder: Path) -> dict[str, object]:
-    """Settings of a pipeline that takes seconds: several shards, a few iterations."""
-    return {
-        "dataset": {
-            "name": "folder",
-            "root": str(photograph_folder / "photos"),
-            "masks": str(photograph_folder / "masks"),
-            "classes": str(photograph_folder / "classes.txt"),
-        },
-        "backbone": {
-            "name": TINY_VIT,
-            "weights": str(tiny_weights),
-            "input_size": 64,
-            "batch_size": 4,
-            "device": "cpu",
-        },
-        "train": {"iterations": 12, "batch_size": 4, "check_every": 3, "save_every": 4, "num_prototypes": 3},
-        "embed": {"size": 32},
-        "evaluate": {"num_seeds": 3, "attainable_images": 6},
-        "report": {"num_photographs": 3},
-        "shard_images": 4,
-    }
+    return configure_tiny(photograph_folder, tiny_weights)
 
 
 @pytest.fixture
@@ -116,6 +128,22 @@ def tiny_settings(tiny_config: dict[str, object], tmp_path: Path) -> Callable[..
         return Settings.model_validate(values)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_config: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The tiny pipeline, run to its end. Nothing is written to its workspace any more: see :func:`copy`."""
+    workspace = tmp_path_factory.mktemp("finished") / "workspace"
+    settings = Settings.model_validate({**tiny_config, "workspace": str(workspace)})
+    run_stages(settings)
+    return settings
+
+
+@pytest.fixture
+def copy(finished: Settings, tmp_path: Path) -> Settings:
+    """The same in a workspace of the test's own."""
+    shutil.copytree(finished.workspace, tmp_path / "w")
+    return changed(finished, workspace=str(tmp_path / "w"))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Running the stages in this process, without an orchestrator."""
 
 import sys
+from pathlib import Path
 
 from flows.execution import StageResult, compute_shards, run_stage
 from flows.plan import find_job, stages_up_to
@@ -29,6 +30,11 @@ def changed(settings: Settings, **sections: dict[str, object]) -> Settings:
     for name, section in sections.items():
         values[name] = {**values[name], **section} if isinstance(section, dict) else section
     return Settings.model_validate(values)
+
+
+def without_truth(photographs: Path) -> dict[str, object]:
+    """The data set of a folder of photographs alone, in place of that of the tiny pipeline."""
+    return {"root": str(photographs), "masks": None, "classes": None}
 
 
 def digests(settings: Settings) -> dict[str, object]:

@@ -26,6 +26,7 @@ from flows.printable import printable_line
 from flows.settings import Settings
 from tests.conftest import draw_scene
 from tests.flows.deployed import Deployed
+from tests.flows.helpers import without_truth
 
 MakeSettings = Callable[..., Settings]
 # What can be in the name of a file. A folder makes the slash of the first.
@@ -104,7 +105,7 @@ def hostile_settings(tiny_settings: MakeSettings, tmp_path: Path) -> Settings:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"no photograph")
     Image.fromarray(draw_scene(0)[0]).save(root / "good.png")
-    return tiny_settings(dataset={"root": str(root), "masks": None, "classes": None})
+    return tiny_settings(dataset=without_truth(root))
 
 
 @pytest.mark.slow

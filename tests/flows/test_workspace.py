@@ -34,22 +34,6 @@ from tests.flows.helpers import STAGES, changed, command, digests, run_stages
 REPAIR = "dcn workspace verify --repair"
 
 
-@pytest.fixture(scope="module")
-def finished(tiny_config: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A pipeline that ran to its end."""
-    workspace = tmp_path_factory.mktemp("finished") / "workspace"
-    settings = Settings.model_validate({**tiny_config, "workspace": str(workspace)})
-    run_stages(settings)
-    return settings
-
-
-@pytest.fixture
-def copy(finished: Settings, tmp_path: Path) -> Settings:
-    """The same in a workspace of the test's own."""
-    shutil.copytree(finished.workspace, tmp_path / "w")
-    return changed(finished, workspace=str(tmp_path / "w"))
-
-
 @pytest.fixture
 def config(copy: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The configuration file of the copy, in the folder in which the test goes on."""
