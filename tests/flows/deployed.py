@@ -16,6 +16,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import Artifact, FlowRun
 from prefect.client.schemas.sorting import ArtifactSort
+from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from flows.settings import Settings
@@ -66,6 +67,15 @@ class Deployed:
             interval=0.5,
         )
         return self.read(run)
+
+    def happened(self, event: str, run: UUID) -> bool:
+        """Whether the server has an event of this name in which the flow run has a part."""
+        wanted = EventFilter(
+            event=EventNameFilter(name=[event]),
+            any_resource=EventAnyResourceFilter(id=[f"prefect.flow-run.{run}"]),
+        )
+        with self.client() as client:
+            return bool(client.read_events(wanted, limit=1).events)
 
     def artifacts(self, run: UUID | None = None) -> dict[str, Artifact]:
         """The newest artifact of every key, of one flow run or of all."""
