@@ -25,7 +25,7 @@ from flows.settings import Settings
 from tests.flows.helpers import changed, run_stages
 from tests.servers import serve_prefect
 
-pytest_plugins = ["tests.s3_server"]
+pytest_plugins = ["tests.distribution", "tests.s3_server"]
 TINY_VIT = "vit_tiny_patch16_224"
 
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"

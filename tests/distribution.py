@@ -1,0 +1,32 @@
+"""Which process runs which tests, and in which order, where pytest-xdist runs them side by side."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: many tests wait, for servers, kills and time-outs."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests first, so that at the end no process is alone with one of them."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+class ByFileOrServer(LoadFileScheduling):
+    """A file is run by one process, for its tests share fixtures; tests of a server with deployments, likewise."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        database = re.search(r"\[(sqlite|postgresql)\b", nodeid)
+        return database[1] if database else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFileOrServer | None:
+    return ByFileOrServer(config, log) if config.getvalue("dist") == "loadfile" else None
