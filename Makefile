@@ -9,7 +9,7 @@ demo: .venv/.installed-focus
 	$(BIN)/dcn demo
 
 test: .venv/.installed-test
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # Fifty kills at random moments: tests/soak/soak.py.
 soak: .venv/.installed-test
