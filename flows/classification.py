@@ -111,12 +111,17 @@ def _bank(job: Job, index: ImageIndex) -> tuple[RegionBank | None, int]:
     if job.settings.regions_are_classes or not index.class_names:
         return None, 0
     rows = evenly_spread(index.split_rows(index.summary["train_split"]), job.settings.evaluate.sampled_images)
-    found, labelled, missing = [], False, 0
-    for regions in region_blocks(job, rows):
-        labelled |= bool(regions.overlap.any())
-        missing += int((~regions.embedded).sum())
-        found.append(regions.take(regions.embedded))
-    return region_bank(join_regions(found)) if labelled else None, missing
+    labelled, missing = False, 0
+
+    def blocks() -> Iterator[Regions]:
+        nonlocal labelled, missing
+        for regions in region_blocks(job, rows):
+            labelled |= bool(regions.overlap.any())
+            missing += int((~regions.embedded).sum())
+            yield regions
+
+    bank = region_bank(blocks())
+    return bank if labelled else None, missing
 
 
 def _confusions(

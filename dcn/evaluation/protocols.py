@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -105,10 +105,14 @@ def matched_classes(matrix: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64
     return np.where(match < 0, 0, match), figures(matched_confusion(matrix, match))
 
 
-def region_bank(regions: Regions) -> RegionBank:
+def region_bank(tables: Iterable[Regions]) -> RegionBank:
     """The labelled ones of some regions; what has no embedding is in no bank."""
-    usable = regions.take(regions.embedded)
-    return RegionBank(usable.embedding, majority_classes(usable.overlap), usable.image)
+    usable = [table.take(table.embedded & table.overlap.any(axis=1)) for table in tables]
+    embedding = np.concatenate([table.embedding for table in usable])
+    classes = np.concatenate([majority_classes(table.overlap) for table in usable])
+    image = np.concatenate([table.image for table in usable])
+    usable.clear()  # the bank makes a copy of its own, and a third would be one too many
+    return RegionBank(embedding, classes, image)
 
 
 def knn_confusions(

@@ -172,7 +172,7 @@ def test_protocols_by_hand() -> None:
 def test_nearest_regions_by_hand() -> None:
     """Each region's nearest one in another image is of its class, but the two of class 2 share an image."""
     regions = regions_of_two_classes()
-    found = knn_confusions(region_bank(regions), regions, (1,))[1]
+    found = knn_confusions(region_bank([regions]), regions, (1,))[1]
     # Image 2 has both regions of class 2, so their neighbors are of class 1, whose directions are nearer.
     assert found.tolist() == [[90, 0, 0], [10, 42, 45], [0, 0, 0]]
 
@@ -184,7 +184,7 @@ def test_a_region_without_a_direction_is_background_and_in_no_bank(broken: float
     assert regions.embedded.tolist() == [True, True, False, True, True, True]
     for clusters in kmeans_labels(regions, 2, 2):
         assert kmeans_predictions(regions, clusters)[2] == 0
-    found = knn_confusions(region_bank(regions), regions, (1,))[1]
+    found = knn_confusions(region_bank([regions]), regions, (1,))[1]
     assert found[0, 1] >= 30
 
 
