@@ -64,6 +64,13 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def age(checkpoint: Checkpoint, seconds: float) -> None:
+    """Nothing in it was written since."""
+    then = time.time() - seconds
+    for path in folder(checkpoint).rglob("*"):
+        os.utime(path, (then, then))
+
+
 def checkpoints(settings: Settings) -> dict[str, Checkpoint]:
     return {checkpoint.stage: checkpoint for checkpoint in Workspace(settings.workspace).checkpoints()}
 
@@ -239,6 +246,20 @@ def test_a_damaged_model_predicts_nothing(copy: Settings, tmp_path: Path) -> Non
         list(predict([photograph], folder(checkpoint), tmp_path / "out"))
 
 
+@pytest.fixture
+def process(prefect_server: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command line, in a process of its own."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        result = subprocess.run(
+            command(*arguments), env=prefect_server, capture_output=True, text=True, timeout=600
+        )
+        assert "Traceback" not in result.stderr + result.stdout
+        return result
+
+    return run
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "place"),
@@ -249,32 +270,33 @@ def test_a_damaged_model_predicts_nothing(copy: Settings, tmp_path: Path) -> Non
         ("extract/*/manifest.json", "manifest.json"),
     ],
 )
-def test_on_the_command_line_damage_is_a_sentence_and_repair_a_command(
-    finished: Settings, copy: Settings, config: Path, prefect_server: dict[str, str], file: str, place: str
+def test_on_the_command_line_damage_is_a_sentence_and_after_repair_the_run_finishes(
+    finished: Settings, copy: Settings, config: Path, process, file: str, place: str
 ) -> None:
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(*arguments), env=prefect_server, capture_output=True, text=True, timeout=600
-        )
-
     for stage in STAGES[2:] if "train" not in file else STAGES[3:]:
         find_job(copy).checkpoint(stage).delete()
     (path,) = Path(copy.workspace).glob(file)
     flip(path)
-    stopped = run("run", config)
+    stopped = process("run", config)
     assert stopped.returncode == 1
     assert place in stopped.stderr
     assert str(path.relative_to(copy.workspace).parent.parts[1]) in stopped.stderr
     assert REPAIR in stopped.stderr
-    assert "Traceback" not in stopped.stderr + stopped.stdout
-    verified = run("workspace", "verify", "--workspace", copy.workspace)
-    assert verified.returncode == 1
-    assert "Traceback" not in verified.stderr + verified.stdout
-    assert re.search(r"extract \d+/\d+", verified.stderr)
-    assert run("workspace", "verify", "--workspace", copy.workspace, "--repair").returncode == 0
-    finishes = run("run", config)
+    assert dcn("verify", "--workspace", copy.workspace).exit_code == 1
+    assert dcn("verify", "--workspace", copy.workspace, "--repair").exit_code == 0
+    finishes = process("run", config)
     assert finishes.returncode == 0, finishes.stderr
     assert digests(copy) == digests(finished)
+
+
+@pytest.mark.slow
+def test_on_the_command_line_repair_is_a_command(copy: Settings, process) -> None:
+    flip(folder(find_job(copy).checkpoint("extract")) / "arrays" / "tokens" / "c" / "1" / "0" / "0")
+    verified = process("workspace", "verify", "--workspace", copy.workspace)
+    assert verified.returncode == 1
+    assert "shard 1, array tokens" in verified.stdout
+    assert re.search(r"extract \d+/\d+", verified.stderr)
+    assert process("workspace", "verify", "--workspace", copy.workspace, "--repair").returncode == 0
 
 
 def test_verify_of_a_configuration_reads_only_what_it_needs(copy: Settings, config: Path) -> None:
@@ -340,6 +362,7 @@ def test_the_list_says_what_is_there_and_who_needs_it(copy: Settings, config: Pa
     run_stages(other, "segment")
     begun = find_job(other).checkpoint("segment")
     begun.forget(begun.require(), [1, 2], [])
+    age(job.checkpoint("extract"), 5 * 60)
     result = dcn("list", "--workspace", copy.workspace)
     read_by = listed(result)
     assert len(read_by) == len(STAGES) + 2
@@ -445,9 +468,7 @@ class TestPrune:
         assert "0 checkpoints, 0.0 MB, of 9 deleted" in result.stdout
         run_stages(other, "segment")
         begun.forget(begun.require(), [1], [])
-        old = time.time() - 2 * 3600
-        for path in folder(begun).rglob("*"):
-            os.utime(path, (old, old))
+        age(begun, 2 * 3600)
         result = dcn("prune", config, "--yes")
         assert "being written" not in result.stdout
         assert "2 checkpoints" in result.stdout
