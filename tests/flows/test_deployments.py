@@ -14,7 +14,7 @@ from flows.plan import STAGES as ALL_STAGES
 from flows.plan import find_job
 from flows.settings import Settings
 from tests.flows.deployed import Deployed, as_options
-from tests.flows.helpers import STAGES, digests, run_stages
+from tests.flows.helpers import STAGES, digests
 from tests.servers import work
 
 MakeSettings = Callable[..., Settings]
@@ -32,14 +32,12 @@ def file_times(folder: Path) -> dict[Path, int]:
 
 
 def test_pipeline_then_another_number_of_prototypes(
-    deployed: Deployed, worker: None, tiny_settings: MakeSettings, tmp_path: Path
+    deployed: Deployed, worker: None, tiny_settings: MakeSettings, finished: Settings
 ) -> None:
     settings = tiny_settings()
     first = deployed.prefect("deployment", "run", "pipeline/sample", "--watch", *as_options(settings))
     assert "Completed" in first.stdout
-    undisturbed = tiny_settings(workspace=str(tmp_path / "undisturbed"))
-    run_stages(undisturbed)
-    assert digests(settings) == digests(undisturbed)
+    assert digests(settings) == digests(finished)
     check_pages(deployed)
 
     workspace = Path(settings.workspace)
