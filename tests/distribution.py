@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 import pytest
+from dask.system import CPU_COUNT
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 
 def pytest_xdist_auto_num_workers() -> int:
     """One process more than there are cores: many tests wait, for servers, kills and time-outs."""
-    return (os.cpu_count() or 1) + 1
+    return CPU_COUNT + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
