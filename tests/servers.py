@@ -1,4 +1,4 @@
-"""Real servers, each in processes of its own on loopback: Prefect's, its worker, PostgreSQL."""
+"""Real servers, each in processes of its own on loopback: Prefect's, its worker, PostgreSQL, Dask's."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def serve_prefect(home: Path, **variables: str) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def work(environment: dict[str, str], log: Path) -> Iterator[psutil.Process]:
-    """A worker of the pool ``dcn``; nothing of it is left at the end."""
+    """A worker of the pool ``dcn`` that soon sees what there is to do; nothing of it is left at the end."""
     with log.open("ab") as file:
         started = subprocess.Popen(
             [sys.executable, "-m", "prefect", "worker", "start", "--pool", "dcn"],
-            env=environment, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT,
+            env={**environment, "PREFECT_WORKER_QUERY_SECONDS": "2"}, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip
         worker = psutil.Process(started.pid)
         try:
@@ -66,6 +66,15 @@ def work(environment: dict[str, str], log: Path) -> Iterator[psutil.Process]:
                     started.kill()
                     started.wait()
                 kill(children)
+
+
+def start_dask(log: Path, *arguments: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """``dask scheduler`` or ``dask worker``; whoever starts it ends it."""
+    with log.open("ab") as file:
+        return subprocess.Popen(
+            [sys.executable, "-m", "dask", *arguments, "--no-dashboard"],
+            env=environment, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT,
+        )  # fmt: skip
 
 
 def kill(processes: list[psutil.Process]) -> None:

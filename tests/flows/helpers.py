@@ -37,6 +37,11 @@ def without_truth(photographs: Path) -> dict[str, object]:
     return {"root": str(photographs), "masks": None, "classes": None}
 
 
+def records(workspace: str | Path, stage: str) -> dict[Path, int]:
+    """The records of finished shards of a stage, and when each was written."""
+    return {path: path.stat().st_mtime_ns for path in Path(workspace).glob(f"{stage}/*/shards/*.json")}
+
+
 def digests(settings: Settings) -> dict[str, object]:
     """Digests of everything that the stages computed: array values, model file, results."""
     job = find_job(settings)

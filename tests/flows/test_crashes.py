@@ -12,7 +12,7 @@ import pytest
 
 from flows.settings import Settings
 from tests.flows.deployed import Deployed
-from tests.flows.helpers import changed, digests, run_stages
+from tests.flows.helpers import changed, digests, records, run_stages
 from tests.servers import kill, wait_until, work
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -37,14 +37,8 @@ def settings(undisturbed: Settings, tmp_path: Path) -> Settings:
     return changed(undisturbed, workspace=str(tmp_path / "workspace"))
 
 
-def records(settings: Settings, stage: str) -> dict[Path, int]:
-    """The records of finished shards, and when they were written."""
-    paths = (Path(settings.workspace) / stage).glob("*/shards/*.json")
-    return {path: path.stat().st_mtime_ns for path in paths}
-
-
 def in_the_middle_of_extract(settings: Settings) -> bool:
-    return len(records(settings, "extract")) >= 3
+    return len(records(settings.workspace, "extract")) >= 3
 
 
 def in_the_middle_of_train(settings: Settings) -> bool:
@@ -83,7 +77,7 @@ def test_a_killed_flow_run_is_crashed_and_a_retry_finishes_it(
     with work(deployed.environment, deployed.home / "worker.log") as worker:
         run = deployed.submit("pipeline/sample", settings)
         kill_when(in_the_middle_of_extract, settings, worker, itself=False)
-        finished = {stage: records(settings, stage) for stage in ("index", "extract")}
+        finished = {stage: records(settings.workspace, stage) for stage in ("index", "extract")}
         assert 3 <= len(finished["extract"]) < IMAGES
         assert "-9" in wait_for_crash(deployed, run)  # SIGKILL
         # Prefect's worker reports a process that died twice. In between it loads the flow in another process, for
@@ -94,7 +88,7 @@ def test_a_killed_flow_run_is_crashed_and_a_retry_finishes_it(
         )
         retry(deployed, run)
     for stage, before in finished.items():
-        assert before.items() <= records(settings, stage).items()
+        assert before.items() <= records(settings.workspace, stage).items()
     assert digests(settings) == digests(undisturbed)
 
 
@@ -104,7 +98,7 @@ def test_a_killed_worker_is_noticed_and_another_worker_finishes_the_run(
     with work(deployed.environment, deployed.home / "worker.log") as worker:
         run = deployed.submit("pipeline/sample", settings)
         kill_when(in_the_middle_of_train, settings, worker, itself=True)
-    finished = {stage: records(settings, stage) for stage in ("index", "extract")}
+    finished = {stage: records(settings.workspace, stage) for stage in ("index", "extract")}
     assert len(finished["extract"]) == IMAGES
     assert not any(Path(settings.workspace).glob("train/*/files/dcn.safetensors"))
     assert deployed.read(run).state_name == "Running"  # nobody is left to say otherwise
@@ -112,5 +106,5 @@ def test_a_killed_worker_is_noticed_and_another_worker_finishes_the_run(
     with work(deployed.environment, deployed.home / "worker.log"):
         retry(deployed, run)
     for stage, before in finished.items():
-        assert records(settings, stage) == before
+        assert records(settings.workspace, stage) == before
     assert digests(settings) == digests(undisturbed)

@@ -15,7 +15,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -26,9 +25,9 @@ import yaml
 
 from flows.plan import states
 from flows.settings import Settings
-from tests.conftest import TINY_VIT
+from tests.conftest import configure_tiny
 from tests.flows.helpers import command, digests
-from tests.servers import free_port
+from tests.servers import free_port, start_dask
 
 TARGETS = ("command", "worker", "scheduler")
 # How long a run may go on after its kill before it is called hanging.
@@ -54,14 +53,10 @@ class Cluster:
         if self.scheduler is None or self.scheduler.poll() is not None:
             self.stop()
             self.port = free_port()
-            self.scheduler = self._start(
-                "scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard"
-            )
+            self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", str(self.port))
         self.workers = [worker for worker in self.workers if worker.poll() is None]
         while len(self.workers) < self.workers_wanted:
-            self.workers.append(
-                self._start("worker", self.address, "--nthreads", "1", "--no-dashboard", "--no-nanny")
-            )
+            self.workers.append(self._start("worker", self.address, "--nthreads", "1", "--no-nanny"))
 
     def stop(self) -> None:
         for process in [*self.workers, *([self.scheduler] if self.scheduler else [])]:
@@ -70,12 +65,7 @@ class Cluster:
         self.workers, self.scheduler = [], None
 
     def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        with (self.folder / f"{arguments[0]}.log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "dask", *arguments],
-                cwd=self.folder, stdout=log, stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-            )  # fmt: skip
+        return start_dask(self.folder / f"{arguments[0]}.log", *arguments, environment=dict(os.environ))
 
 
 @dataclass
@@ -136,20 +126,8 @@ def soak(config: dict[str, object], folder: Path, environment: dict[str, str], k
 
 def configuration(photographs: Path, weights: Path) -> dict[str, object]:
     """Many small shards of a small model: much that a kill can hit."""
-    return {
-        "dataset": {
-            "name": "folder",
-            "root": str(photographs / "photos"),
-            "masks": str(photographs / "masks"),
-            "classes": str(photographs / "classes.txt"),
-        },
-        "backbone": {"name": TINY_VIT, "weights": str(weights), "input_size": 64, "device": "cpu"},
-        "train": {"iterations": 60, "batch_size": 8, "check_every": 10, "save_every": 5, "num_prototypes": 3},
-        "embed": {"size": 32},
-        "evaluate": {"num_seeds": 3, "attainable_images": 6},
-        "report": {"num_photographs": 3},
-        "shard_images": 4,
-    }
+    train = {"iterations": 60, "batch_size": 8, "check_every": 10, "save_every": 5, "num_prototypes": 3}
+    return {**configure_tiny(photographs, weights), "train": train}
 
 
 def _disturb(
