@@ -6,7 +6,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,11 +19,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.plan import find_job
 from flows.settings import Settings
-from tests.flows.helpers import STAGES, command, digests, run_stages
-from tests.servers import free_port, wait_until
+from tests.flows.helpers import STAGES, command, digests
+from tests.servers import free_port, start_dask, wait_until
 
-ROOT = Path(__file__).parent.parent.parent
-MakeSettings = Callable[..., Settings]
 pytestmark = pytest.mark.slow
 
 
@@ -71,12 +68,8 @@ def test_a_second_run_reuses_every_stage(dcn, config_file: Path, ran: Settings) 
     assert "computed" not in result.stdout
 
 
-def test_the_command_line_computes_what_the_stages_compute(
-    ran: Settings, tiny_settings: MakeSettings
-) -> None:
-    plain = tiny_settings()
-    run_stages(plain)
-    assert digests(plain) == digests(ran)
+def test_the_command_line_computes_what_the_stages_compute(ran: Settings, finished: Settings) -> None:
+    assert digests(finished) == digests(ran)
 
 
 def test_status_and_results(dcn, config_file: Path, ran: Settings, tmp_path: Path) -> None:
@@ -169,22 +162,18 @@ def test_a_mistake_is_a_sentence_and_not_a_traceback(
 def dask_scheduler(prefect_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Dask scheduler and two workers on loopback, started by hand; yields the address."""
     address = f"tcp://127.0.0.1:{free_port()}"
-    log = (tmp_path_factory.mktemp("dask") / "dask.log").open("wb")
+    log = tmp_path_factory.mktemp("dask") / "dask.log"
     started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "dask", *arguments],
-            env=prefect_server, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
-        )
+        start_dask(log, *arguments, environment=prefect_server)
         for arguments in (
-            ["scheduler", "--host", address, "--no-dashboard"],
-            ["worker", address, "--nworkers", "2", "--nthreads", "1", "--host", "127.0.0.1", "--no-dashboard"],
+            ["scheduler", "--host", address],
+            ["worker", address, "--nworkers", "2", "--nthreads", "1", "--host", "127.0.0.1"],
         )
-    ]  # fmt: skip
+    ]
     yield address
     for process in reversed(started):
         process.terminate()
         process.wait(60)
-    log.close()
 
 
 @pytest.mark.parametrize("where", ["a cluster of its own", "a scheduler that runs"])
@@ -204,36 +193,40 @@ def test_dask_workers_compute_the_same(
     assert np.abs(area[0] - area[1]).max() <= 48 * 64 * 0.02
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_killed_at_a_random_moment_the_same_command_finishes(
-    ran: Settings, config_file: Path, dcn, prefect_server: dict[str, str], tmp_path: Path, stage: str
+@pytest.mark.timeout(1800)
+def test_killed_at_random_moments_of_every_stage_the_same_command_finishes(
+    ran: Settings, config_file: Path, dcn, prefect_server: dict[str, str], tmp_path: Path
 ) -> None:
-    """Three SIGKILLs at random moments after the stage began; then bit-identical, finished shards not repeated."""
-    workspace = tmp_path / "workspace"
-    shutil.copytree(ran.workspace, workspace)
-    here = ran.model_copy(update={"workspace": str(workspace)})
-    job = find_job(here)
-    for later in STAGES[STAGES.index(stage) :]:
-        shutil.rmtree(job.checkpoint(later).location)
-    rng = random.Random(stage)
-    arguments = command("run", config_file, "--workspace", workspace)
-    folder = workspace / stage
-    finished: dict[str, int] = {}
-    for _ in range(3):
-        process = subprocess.Popen(
-            arguments, env=prefect_server, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        wait_until(lambda: folder.exists() or process.poll() is not None, 120, f"stage {stage}")  # noqa: B023
-        time.sleep(rng.uniform(0, 0.8))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        for record in folder.glob("*/shards/*.json"):
-            # A record that was there before was not written again.
-            assert finished.setdefault(record.name, record.stat().st_mtime_ns) == record.stat().st_mtime_ns
-    result = dcn("run", config_file, "--workspace", workspace)
+    """Bit-identical in the end, and no finished shard was computed again.
+
+    Of each stage three SIGKILLs: one at a random moment after it began, and two while the same command starts, for
+    the stage is there by then.
+    """
+    arguments = command("run", config_file, "--workspace", tmp_path)
+    finished: dict[Path, int] = {}
+
+    def check_records() -> None:
+        """A record that was there before was not written again."""
+        for record in tmp_path.glob("*/*/shards/*.json"):
+            written = record.stat().st_mtime_ns
+            assert finished.setdefault(record, written) == written
+
+    for stage in STAGES:
+        rng = random.Random(stage)
+        folder = tmp_path / stage
+        for _ in range(3):
+            process = subprocess.Popen(
+                arguments, env=prefect_server, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            wait_until(lambda: folder.exists() or process.poll() is not None, 120, f"stage {stage}")  # noqa: B023
+            time.sleep(rng.uniform(0, 0.8))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            check_records()
+    result = dcn("run", config_file, "--workspace", tmp_path)
     assert result.returncode == 0, result.stderr
-    for record in folder.glob("*/shards/*.json"):
-        assert finished.get(record.name, record.stat().st_mtime_ns) == record.stat().st_mtime_ns
+    check_records()
+    here = ran.model_copy(update={"workspace": str(tmp_path)})
     assert digests(here) == digests(ran)
 
 
