@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -32,12 +33,12 @@ from flows.settings import RunnerSettings, Settings
 from flows.stage import Job
 from storage import StorageError
 from tests.conftest import draw_scene
-from tests.flows.helpers import command, run_stages
-from tests.servers import free_port, wait_until
+from tests.flows.helpers import command, records, run_stages, without_truth
+from tests.servers import free_port, start_dask, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.slow
-Start = Callable[..., subprocess.Popen[bytes]]
+Start = Callable[..., subprocess.Popen[Any]]
 # What is asked in a worker is sent as it is: to import this module would import conftest, which sets the
 # number of threads.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -75,31 +76,33 @@ def content(settings: Settings, workspace: Path) -> tuple[str, Any]:
     return checkpoint.key, checkpoint.digests()
 
 
-def records(workspace: Path) -> dict[str, int]:
-    """The records of finished shards of ``extract``, and when each was written."""
-    return {path.name: path.stat().st_mtime_ns for path in workspace.glob("extract/*/shards/*.json")}
+@pytest.fixture
+def ended() -> Iterator[Callable[[subprocess.Popen[Any]], Any]]:
+    """Takes a process that was started; if it still runs at the end of the test, it is killed."""
+    with ExitStack() as stack:
+
+        def take(process: subprocess.Popen[Any]) -> subprocess.Popen[Any]:
+            stack.callback(process.communicate)
+            stack.callback(process.kill)
+            return process
+
+        yield take
 
 
 @pytest.fixture
-def extract(
-    prefect_server: dict[str, str], config_file: Path, tmp_path: Path
-) -> Iterator[Callable[..., Any]]:
+def extract(prefect_server: dict[str, str], config_file: Path, tmp_path: Path, ended) -> Start:
     """Begins ``dcn extract`` on the slow stage, in a workspace of the test's own."""
-    started: list[subprocess.Popen[str]] = []
 
     def begin(*settings: str, **environment: str) -> subprocess.Popen[str]:
         options = [part for setting in settings for part in ("--set", setting)]
-        process = subprocess.Popen(
-            command("extract", config_file, "--workspace", tmp_path / "workspace", "--set", "runner.kind=dask", *options),
-            env={**prefect_server, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        return ended(
+            subprocess.Popen(
+                command("extract", config_file, "--workspace", tmp_path / "workspace", "--set", "runner.kind=dask", *options),
+                env={**prefect_server, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
         )  # fmt: skip
-        started.append(process)
-        return process
 
-    yield begin
-    for process in started:
-        process.kill()
-        process.communicate()
+    return begin
 
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -110,35 +113,47 @@ def end(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 @pytest.fixture
-def start(prefect_server: dict[str, str], tmp_path: Path) -> Iterator[Start]:
-    """Starts ``dask scheduler`` or ``dask worker``; what still runs at the end of the test is killed."""
-    started: list[subprocess.Popen[bytes]] = []
+def start(prefect_server: dict[str, str], tmp_path: Path, ended) -> Start:
+    """Starts ``dask scheduler`` or ``dask worker``."""
 
     def begin(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-        log = (tmp_path / f"dask-{len(started)}.log").open("wb")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dask", *arguments],
-            env={**prefect_server, **environment}, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        started.append(process)
-        return process
+        log = tmp_path / f"dask-{arguments[0]}.log"
+        return ended(start_dask(log, *arguments, environment={**prefect_server, **environment}))
 
-    yield begin
-    for process in started:
-        process.kill()
-        process.wait()
+    return begin
 
 
 def start_scheduler(start: Start, address: str, *options: str, **environment: str) -> subprocess.Popen[bytes]:
-    return start("scheduler", "--host", address, "--no-dashboard", *options, **environment)
+    return start("scheduler", "--host", address, *options, **environment)
 
 
 def start_worker(start: Start, address: str, *options: str) -> subprocess.Popen[bytes]:
     """One process, without a nanny: dead is dead."""
     return start(
-        "worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1",
+        "worker", address, "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1",
         "--death-timeout", "60", *options,
     )  # fmt: skip
+
+
+def start_cluster(
+    start: Start, workers: int, **environment: str
+) -> tuple[str, subprocess.Popen[bytes], list[subprocess.Popen[bytes]]]:
+    """A scheduler and its workers, connected; its address and the processes."""
+    address = f"tcp://127.0.0.1:{free_port()}"
+    scheduler = start_scheduler(start, address, **environment)
+    started = [start_worker(start, address) for _ in range(workers)]
+    wait_for_workers(address, workers)
+    return address, scheduler, started
+
+
+def wait_for_shards(running: subprocess.Popen[str], workspace: Path, count: int = 3) -> dict[Path, int]:
+    """The records, as soon as there are so many, or the command has ended."""
+    wait_until(
+        lambda: len(records(workspace, "extract")) >= count or running.poll() is not None,
+        120,
+        f"{count} shards",
+    )
+    return records(workspace, "extract")
 
 
 def wait_for_workers(address: str, count: int, security: Security | None = None) -> None:
@@ -152,27 +167,23 @@ def wait_for_workers(address: str, count: int, security: Security | None = None)
 def test_a_killed_worker_costs_its_shards_and_nothing_else(
     start: Start, extract, whole: Settings, tmp_path: Path
 ) -> None:
-    address = f"tcp://127.0.0.1:{free_port()}"
-    start_scheduler(start, address)
-    first, _ = (start_worker(start, address) for _ in range(2))
-    wait_for_workers(address, 2)
+    address, _, workers = start_cluster(start, 2)
     running = extract(f"runner.address={address}")
     workspace = tmp_path / "workspace"
-    wait_until(lambda: len(records(workspace)) >= 3 or running.poll() is not None, 120, "three shards")
-    before = records(workspace)
-    first.kill()
+    before = wait_for_shards(running, workspace)
+    workers[0].kill()
     assert len(before) < 14, "the stage was over before the worker died"
     code, errors = end(running)
     assert code == 0, errors
     assert content(whole, workspace) == content(whole, Path(whole.workspace))
     # What was on storage was not written again, though Dask may give a finished range to another worker.
-    assert before.items() <= records(workspace).items()
+    assert before.items() <= records(workspace, "extract").items()
 
 
 def test_a_killed_worker_of_the_local_cluster_is_replaced(extract, whole: Settings, tmp_path: Path) -> None:
     running = extract("runner.workers=2")
     workspace = tmp_path / "workspace"
-    wait_until(lambda: len(records(workspace)) >= 3 or running.poll() is not None, 120, "three shards")
+    wait_for_shards(running, workspace)
     workers = [
         process
         for process in psutil.Process(running.pid).children(recursive=True)
@@ -180,7 +191,7 @@ def test_a_killed_worker_of_the_local_cluster_is_replaced(extract, whole: Settin
     ]
     assert len(workers) == 2
     workers[0].kill()
-    assert len(records(workspace)) < 14, "the stage was over before the worker died"
+    assert len(records(workspace, "extract")) < 14, "the stage was over before the worker died"
     code, errors = end(running)
     assert code == 0, errors
     assert content(whole, workspace) == content(whole, Path(whole.workspace))
@@ -189,14 +200,10 @@ def test_a_killed_worker_of_the_local_cluster_is_replaced(extract, whole: Settin
 def test_shards_that_kill_their_workers_end_the_flow_with_a_sentence(
     start: Start, extract, whole: Settings, tmp_path: Path, prefect_server: dict[str, str]
 ) -> None:
-    address = f"tcp://127.0.0.1:{free_port()}"
-    start_scheduler(start, address, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
-    worker = start_worker(start, address)
-    wait_for_workers(address, 1)
+    address, _, (worker,) = start_cluster(start, 1, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
     running = extract(f"runner.address={address}")
     workspace = tmp_path / "workspace"
-    wait_until(lambda: len(records(workspace)) >= 3 or running.poll() is not None, 120, "three shards")
-    before = records(workspace)
+    before = wait_for_shards(running, workspace)
     worker.kill()
     code, errors = end(running)
     assert code == 1
@@ -211,7 +218,7 @@ def test_shards_that_kill_their_workers_end_the_flow_with_a_sentence(
     code, errors = end(extract(f"runner.address={address}"))
     assert code == 0, errors
     assert content(whole, workspace) == content(whole, Path(whole.workspace))
-    assert before.items() <= records(workspace).items()
+    assert before.items() <= records(workspace, "extract").items()
 
 
 def task_states(prefect_server: dict[str, str]) -> set[str]:
@@ -229,19 +236,16 @@ def task_states(prefect_server: dict[str, str]) -> set[str]:
 def test_a_killed_scheduler_ends_the_flow_and_the_same_command_finishes(
     start: Start, extract, whole: Settings, tmp_path: Path
 ) -> None:
-    address = f"tcp://127.0.0.1:{free_port()}"
-    scheduler = start_scheduler(start, address)
-    start_worker(start, address)
-    wait_for_workers(address, 1)
+    address, scheduler, _ = start_cluster(start, 1)
     running = extract(f"runner.address={address}")
     workspace = tmp_path / "workspace"
-    wait_until(lambda: len(records(workspace)) >= 3 or running.poll() is not None, 120, "three shards")
+    wait_for_shards(running, workspace)
     scheduler.kill()
     scheduler.wait()
     code, errors = end(running)
     assert code == 1
     assert f"the scheduler of {address} was lost before shards" in errors
-    before = records(workspace)
+    before = records(workspace, "extract")
 
     code, errors = end(extract(f"runner.address={address}", DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="3s"))
     assert code == 1
@@ -252,22 +256,19 @@ def test_a_killed_scheduler_ends_the_flow_and_the_same_command_finishes(
     code, errors = end(extract(f"runner.address={address}"))
     assert code == 0, errors
     assert content(whole, workspace) == content(whole, Path(whole.workspace))
-    assert before.items() <= records(workspace).items()
+    assert before.items() <= records(workspace, "extract").items()
 
 
 def test_an_interrupt_does_not_wait_for_the_rest(start: Start, extract, tmp_path: Path) -> None:
-    address = f"tcp://127.0.0.1:{free_port()}"
-    start_scheduler(start, address)
-    start_worker(start, address)
-    wait_for_workers(address, 1)
+    address, _, _ = start_cluster(start, 1)
     running = extract(f"runner.address={address}", "backbone.input_size=448")  # slow enough to be met
     workspace = tmp_path / "workspace"
-    wait_until(lambda: len(records(workspace)) >= 1 or running.poll() is not None, 120, "a shard")
+    wait_for_shards(running, workspace, 1)
     running.send_signal(signal.SIGINT)
     code, errors = end(running)
     assert code == 130, errors
     assert "the same command continues" in errors
-    assert len(records(workspace)) < 14
+    assert len(records(workspace, "extract")) < 14
 
 
 # -- TLS -------------------------------------------------------------------------------------------------
@@ -301,7 +302,7 @@ def test_a_scheduler_and_a_worker_with_tls(start: Start, extract, whole: Setting
     code, errors = end(extract(where, f"runner.tls={ {**ours, 'key': str(tmp_path / 'gone.pem')} }"))
     assert code == 1
     assert f"runner.tls.key: there is no file {tmp_path / 'gone.pem'}" in errors
-    assert not records(tmp_path / "workspace")
+    assert not records(tmp_path / "workspace", "extract")
 
     code, errors = end(extract(where, f"runner.tls={ours}"))
     assert code == 0, errors
@@ -501,7 +502,7 @@ def test_a_worker_that_was_started_by_hand_has_one_thread(start: Start) -> None:
     """As those of SLURM and Kubernetes are: ``--nworkers 2 --nthreads 1``, with a nanny."""
     address = f"tcp://127.0.0.1:{free_port()}"
     start_scheduler(start, address)
-    start("worker", address, "--nworkers", "2", "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1")
+    start("worker", address, "--nworkers", "2", "--nthreads", "1", "--host", "127.0.0.1")
     wait_for_workers(address, 2)
     with open_client(RunnerSettings(kind="dask", address=address), pytest.fail) as client:
         asked = client.run(threads_of_a_worker)
@@ -622,7 +623,7 @@ def test_the_flows_of_a_flow_list_the_data_set_once(
     photos.mkdir()
     for i in range(6):
         Image.fromarray(draw_scene(i)[0]).save(photos / f"{i}.png")
-    settings = tiny_settings(dataset={"root": str(photos), "masks": None, "classes": None})
+    settings = tiny_settings(dataset=without_truth(photos))
     with temporary_settings({PREFECT_API_URL: prefect_server["PREFECT_API_URL"]}):
         (*_, first) = pipeline.train(**pipeline.sections(settings))
         assert len(asked) == 1
