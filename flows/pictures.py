@@ -139,8 +139,8 @@ def contact_sheet(job: Job, count: int, semantic: bool) -> bytes | None:
     for image in reader.shown(count):
         try:
             pictures = drawn(reader.maps(image), reader.index.summary["ignore_label"])
-        except (InvalidPhotographError, InvalidMaskError):
-            continue  # the stages have said so
+        except (InvalidPhotographError, InvalidMaskError, OSError):
+            continue  # the stages have said so; or not just now, and a picture is not worth a run
         cells = [np.asarray(Image.fromarray(picture).resize((cell, cell))) for picture in pictures.values()]
         rows.append(np.concatenate(cells, axis=1))
     if not rows:

@@ -16,6 +16,7 @@ from dcn import files
 from dcn.datasets import FolderDataset
 from flows import retries
 from flows.execution import compute_shards, run_stage
+from flows.pictures import contact_sheet
 from flows.pipeline import index, sections
 from flows.plan import find_job
 from flows.retries import is_transient
@@ -131,6 +132,16 @@ def test_what_comes_before_the_shards_is_attempted_again(
     assert result.manifest.complete
     undisturbed = settings.model_copy(update={"workspace": str(tmp_path / "undisturbed")})
     assert run_stages(undisturbed, "index")["index"].manifest.content == result.manifest.content
+
+
+def test_a_picture_is_not_worth_a_run(tiny_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The artifacts of a stage that is complete are made outside of any task."""
+    settings = tiny_settings()
+    run_stages(settings, "segment")
+    monkeypatch.setattr(files, "_content", failing(1, errno.EIO, files._content, ".png"))
+    assert contact_sheet(find_job(settings), 3, semantic=False)
+    monkeypatch.setattr(files, "_content", failing(99, errno.EIO, files._content, ".png"))
+    assert contact_sheet(find_job(settings), 3, semantic=False) is None
 
 
 @pytest.fixture
