@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -12,9 +11,11 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from timm.models import Eva, VisionTransformer
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from dcn.errors import InvalidOptionError
 from dcn.presets import Precision, Preset, find_preset
@@ -61,7 +62,9 @@ class Backbone:
         config = cast(dict[str, Any], model.pretrained_cfg)
         self._mean = torch.tensor(config["mean"], device=self.device).view(3, 1, 1)
         self._std = torch.tensor(config["std"], device=self.device).view(3, 1, 1)
-        # While a thread reads the attention of a block, it hears of every batch that goes through that block.
+        for block in model.blocks:
+            cast(Any, block).attn.fused_attn = True  # what is listened to, whatever the environment says
+        # A forward pass uses all cores; two at once would wait for each other.
         self._one_at_a_time = Lock()
         self.patch_size: int = model.patch_embed.patch_size[0]
         self.depth = len(model.blocks)
@@ -105,8 +108,8 @@ class Backbone:
     def preprocess(self, photographs: npt.NDArray[np.uint8] | Tensor) -> Tensor:
         """Normalize ``[B, H, W, 3]`` uint8 to ``[B, 3, H, W]`` in the model's precision, on the device."""
         pixels = torch.as_tensor(photographs).to(self.device, non_blocking=True)
-        scaled = pixels.permute(0, 3, 1, 2).float() / 255
-        return ((scaled - self._mean) / self._std).to(self._dtype)
+        scaled = pixels.permute(0, 3, 1, 2).float().div_(255)  # a copy of its own, changed in place
+        return scaled.sub_(self._mean).div_(self._std).to(self._dtype)
 
     @torch.inference_mode()
     def features(self, inputs: Tensor, token_layer: int = -1, attention_block: int = -1) -> Features:
@@ -118,8 +121,8 @@ class Backbone:
             attention_block: block whose self-attention is read; -1 is the last.
 
         """
-        prefix = self.model.num_prefix_tokens
-        with self._one_at_a_time, self._reading_attention(attention_block) as attention:
+        listener = _ClsAttention(self._index(attention_block))
+        with self._one_at_a_time, listener:
             # Every block up to the deeper of the two runs; the first of the outputs is the tokens'.
             deeper = max(self._index(token_layer), self._index(attention_block))
             outputs = self.model.forward_intermediates(
@@ -131,8 +134,8 @@ class Backbone:
                 intermediates_only=True,
             )
         tokens = cast(list[Tensor], outputs)[0]  # [B, n, d]
-        cls_to_patch = attention[0][:, :, 0, prefix:]  # [B, h, n] of [B, h, prefix + n, prefix + n]
-        return Features(tokens.float(), cls_to_patch.float())
+        cls_to_patch = listener.attention[:, :, self.model.num_prefix_tokens :]  # [B, h, n]
+        return Features(tokens.float(), cls_to_patch)
 
     @torch.inference_mode()
     def embed(self, inputs: Tensor, layer: int = -1) -> Tensor:
@@ -157,19 +160,41 @@ class Backbone:
             )
         return layer % self.depth
 
-    @contextmanager
-    def _reading_attention(self, block: int) -> Iterator[list[Tensor]]:
-        """Collects the attention map of one block; the others keep their fused kernels."""
-        module = cast(Any, self.model.blocks[self._index(block)]).attn
-        maps: list[Tensor] = []
-        # Fused attention never forms the map. What enters the dropout is the softmax, rotary positions too.
-        handle = module.attn_drop.register_forward_pre_hook(lambda _, inputs: maps.append(inputs[0]))
-        fused, module.fused_attn = module.fused_attn, False
-        try:
-            yield maps
-        finally:
-            module.fused_attn = fused
-            handle.remove()
+
+class _ClsAttention(TorchFunctionMode):
+    """Hears queries and keys of one block on their way into the fused attention of a forward pass.
+
+    The fused kernel never forms the attention map, and only the row of the CLS token is wanted. What comes to
+    the kernel is normalized and rotated already, where the model does that. Another thread is not heard.
+
+    Args:
+        block: number of the block; each calls the kernel once.
+
+    Attributes:
+        attention: ``[B, h, prefix + n]`` float32, of the CLS token to all tokens, after the forward pass.
+
+    """
+
+    attention: Tensor
+
+    def __init__(self, block: int) -> None:
+        super().__init__()
+        self._blocks_before = block
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is F.scaled_dot_product_attention:
+            if self._blocks_before == 0:
+                query, key = args[0][:, :, :1], args[1]  # [B, h, 1, d/h] and [B, h, prefix + n, d/h]
+                logits = (query * query.shape[-1] ** -0.5) @ key.mT
+                self.attention = logits.softmax(dim=-1, dtype=torch.float32)[:, :, 0]
+            self._blocks_before -= 1
+        return func(*args, **(kwargs or {}))
 
 
 def squash(photograph: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:

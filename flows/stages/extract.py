@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from torch import Tensor
 
 from dcn.errors import WeightsUnavailableError
 from flows import progress
@@ -21,6 +21,7 @@ class ExtractStage(Stage):
     """``tokens [N, n, d]``, ``attention [N, h, n]``, and ``present [N]``: the photograph could be read."""
 
     name = "extract"
+    version = 2
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         return ("index",)
@@ -72,9 +73,10 @@ class ExtractStage(Stage):
                 rows = [row for row, _ in usable]
                 inputs = backbone.preprocess(np.stack([squashed for _, squashed in usable]))
                 features = backbone.features(inputs, settings.token_layer, settings.attention_block)
-                arrays["tokens"][rows] = features.tokens.cpu().half().numpy()
-                _check_finite(arrays["tokens"][rows], job.settings.backbone.name)
-                arrays["attention"][rows] = features.attention.cpu().half().numpy()
+                tokens = features.tokens.half()
+                _check_finite(tokens, settings.name)
+                arrays["tokens"][rows] = tokens.cpu().numpy()
+                arrays["attention"][rows] = features.attention.half().cpu().numpy()
                 arrays["present"][rows] = True
             progress.advance(self.name, len(batch))
         return ShardResult(arrays, {"refused": refused})
@@ -90,9 +92,9 @@ class ExtractStage(Stage):
         }
 
 
-def _check_finite(tokens: npt.NDArray[np.float16], backbone: str) -> None:
+def _check_finite(tokens: Tensor, backbone: str) -> None:
     """Weights that are broken, or too large for float16, show in the first batch."""
-    if not np.isfinite(tokens).all():
+    if not tokens.isfinite().all():
         raise WeightsUnavailableError(
             f"the tokens of {backbone} are not finite in float16; check its weights, or take another "
             f"backbone.token_layer"

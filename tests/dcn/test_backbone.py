@@ -17,9 +17,10 @@ from dcn.focus_weights import SHA256
 from dcn.presets import PRESETS, find_preset
 from dcn.weights import read_state_dict
 
-# A plain ViT, one with registers, and DINOv3's architecture, all made small.
+# A plain ViT, one with normalized queries and keys, one with registers, and DINOv3's architecture, all small.
 MODELS = {
     "plain": ("vit_tiny_patch16_224", {"depth": 3}),
+    "qk_norm": ("vit_tiny_patch16_224", {"depth": 3, "qk_norm": True}),
     "registers": ("vit_small_patch14_reg4_dinov2", {"depth": 3, "embed_dim": 96, "num_heads": 3}),
     "dinov3": ("vit_small_patch16_dinov3", {"depth": 3, "embed_dim": 96, "num_heads": 3}),
 }
@@ -54,6 +55,7 @@ def plain_cls_attention(model: nn.Module, inputs: torch.Tensor, block: int) -> t
     if getattr(attention, "q_bias", None) is not None:
         qkv = qkv + torch.cat([attention.q_bias, attention.k_bias, attention.v_bias])
     q, k, _ = qkv.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+    q, k = attention.q_norm(q), attention.k_norm(k)
     if captured["rope"] is not None:
         from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 
@@ -105,6 +107,30 @@ def test_tokens_and_attention_come_from_their_own_layers(
     torch.testing.assert_close(
         features.attention, plain_cls_attention(small_model, inputs, attention_block), atol=1e-6, rtol=1e-4
     )
+
+
+def test_attention_equals_the_map_that_timm_forms_without_fused_kernels(small_model: nn.Module) -> None:
+    backbone = Backbone(small_model)
+    inputs = backbone.preprocess(photographs(backbone.patch_size))
+    features = backbone.features(inputs)
+    module, maps = small_model.blocks[-1].attn, []
+    module.fused_attn = False
+    module.attn_drop.register_forward_pre_hook(lambda _, args: maps.append(args[0]))
+    with torch.inference_mode():
+        tokens = small_model.forward_features(inputs)[:, small_model.num_prefix_tokens :]
+    expected = maps[0][:, :, 0, small_model.num_prefix_tokens :]
+    torch.testing.assert_close(features.attention, expected, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(features.tokens, tokens, atol=1e-5, rtol=1e-4)
+
+
+def test_attention_where_the_environment_turns_fused_kernels_off(
+    small_model: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for block in small_model.blocks:
+        monkeypatch.setattr(block.attn, "fused_attn", False)
+    backbone = Backbone(small_model)
+    inputs = backbone.preprocess(photographs(backbone.patch_size))
+    assert backbone.features(inputs).attention.shape == (2, backbone.heads, 16)
 
 
 def test_embedding_is_the_normalized_cls_token(small_model: nn.Module) -> None:
