@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -11,14 +14,27 @@ from torch import Tensor
 from dcn.backbone import Backbone, squash
 
 
-def masked_crops(
-    backbone: Backbone,
+@dataclass(frozen=True)
+class Crop:
+    """One region, cut out by its box and resized.
+
+    Attributes:
+        pixels: ``[size, size, 3]``.
+        inside: ``[size, size]``, where the region is.
+
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    inside: npt.NDArray[np.bool_]
+
+
+def crop_regions(
     photograph: npt.NDArray[np.uint8],
     labels: npt.NDArray[np.uint8],
     boxes: npt.NDArray[np.int32],
     size: int,
-) -> Tensor:
-    """Crop by the box, resize, normalize, and only then set to zero what is outside the region.
+) -> dict[int, Crop]:
+    """Crop the regions of one photograph.
 
     Args:
         photograph: ``[H, W, 3]``.
@@ -27,14 +43,22 @@ def masked_crops(
         size: side of the square crop in pixels.
 
     Returns:
-        ``[r, 3, size, size]`` float32, one for each of the ``r`` regions that occur, in their order.
+        The crop of every region that occurs, in their order.
 
     """
-    crops, masks = [], []
-    for region in np.flatnonzero(boxes[:, 2] > boxes[:, 0]):
+    crops = {}
+    for region in np.flatnonzero(boxes[:, 2] > boxes[:, 0]).tolist():
         top, left, bottom, right = boxes[region]
-        crops.append(squash(photograph[top:bottom, left:right], size))
         mask = Image.fromarray(labels[top:bottom, left:right] == region)
-        masks.append(np.asarray(mask.resize((size, size), Image.Resampling.NEAREST)))
-    inputs = backbone.preprocess(np.stack(crops))  # [r, 3, size, size]
-    return inputs * torch.from_numpy(np.stack(masks)).to(inputs.device)[:, None]
+        crops[region] = Crop(
+            squash(photograph[top:bottom, left:right], size),
+            np.asarray(mask.resize((size, size), Image.Resampling.NEAREST)),
+        )
+    return crops
+
+
+def masked_inputs(backbone: Backbone, crops: Sequence[Crop]) -> Tensor:
+    """Normalize crops, and only then set to zero what is outside the region: ``[B, 3, size, size]``."""
+    inputs = backbone.preprocess(np.stack([crop.pixels for crop in crops]))
+    inside = torch.from_numpy(np.stack([crop.inside for crop in crops])).to(inputs.device)  # [B, size, size]
+    return inputs * inside[:, None]

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from dcn.presets import AttentionReduction, RegionScore
-from dcn.regions import upsampled_bands
+from dcn.regions import region_areas, upsampled_bands
 
 
 def reduce_heads(attention: Tensor, reduction: AttentionReduction) -> Tensor:
@@ -37,12 +37,12 @@ def region_scores(
     """
     height, width = labels.shape
     totals = np.zeros(num_regions)
-    areas = np.zeros(num_regions)
     for top, band in upsampled_bands(attention[:, None], height, width):
-        part = labels[top : top + band.shape[1]].ravel()
-        totals += np.bincount(part, weights=band.ravel().numpy(), minlength=num_regions)
-        areas += np.bincount(part, minlength=num_regions)
+        pixels, part = band[0].numpy(), labels[top : top + band.shape[1]]
+        for region in range(num_regions):
+            totals[region] += pixels.sum(where=part == region, dtype=np.float64)
     if score == "mean":
+        areas = region_areas(labels, num_regions)
         totals = np.divide(totals, areas, out=np.zeros_like(totals), where=areas > 0)
     return totals.astype(np.float32)
 

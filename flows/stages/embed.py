@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from dcn.backbone import Backbone
-from dcn.crops import masked_crops
+from dcn.crops import Crop, crop_regions, masked_inputs
 from dcn.datasets import Dataset
 from dcn.errors import InvalidPhotographError
 from dcn.regions import label_map
@@ -22,6 +20,9 @@ from flows.region_table import region_counts
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import ArraySpec, Manifest
+
+# How many more crops than photographs are a batch: of a crop one vector is kept, of a photograph all tokens.
+CROPS_PER_PHOTOGRAPH = 4
 
 
 class EmbedStage(Stage):
@@ -63,7 +64,6 @@ class EmbedStage(Stage):
         refused: list[dict[str, str]] = []
         crop = partial(
             _crop,
-            backbone,
             open_dataset(job.settings.dataset),
             segment.array("assignment").rows(start, stop),
             boxes,
@@ -71,25 +71,18 @@ class EmbedStage(Stage):
             size,
         )
         images = [image for image in open_index(job).images(start, stop) if areas[image.row - start].any()]
-        # A photograph has up to k crops, so a few photographs fill a batch.
-        for few in batched(images, job.settings.backbone.batch_size):
-            crops: list[Tensor] = []
-            places: list[tuple[int, int]] = []
-            for image, inputs, reason in in_threads(crop, few):
-                if inputs is None:
+
+        def regions() -> Iterator[tuple[int, int, Crop]]:
+            """Row, region and crop of one photograph after the other, cut while the model looks at others."""
+            for image, crops, reason in in_threads(crop, images):
+                if reason:
                     refused.append({"file": image.item.image, "reason": reason})
-                    continue
-                crops.append(inputs)
-                row = image.row - start
-                places.extend((row, int(region)) for region in np.flatnonzero(areas[row]))
-            if crops:
-                rows, regions = (list(part) for part in zip(*places, strict=True))
-                embedded = [
-                    backbone.embed(batch, layer)
-                    for batch in torch.split(torch.cat(crops), 4 * job.settings.backbone.batch_size)
-                ]
-                embedding[rows, regions] = torch.cat(embedded).cpu().numpy()
-            progress.advance(self.name, len(few))
+                yield from ((image.row - start, region, cut) for region, cut in crops.items())
+                progress.advance(self.name, 1)
+
+        for batch in batched(regions(), CROPS_PER_PHOTOGRAPH * job.settings.backbone.batch_size):
+            rows, numbers, crops = (list(part) for part in zip(*batch, strict=True))
+            embedding[rows, numbers] = backbone.embed(masked_inputs(backbone, crops), layer).cpu().numpy()
         return ShardResult({"embedding": embedding}, {"refused": refused})
 
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
@@ -98,19 +91,18 @@ class EmbedStage(Stage):
 
 
 def _crop(
-    backbone: Backbone,
     dataset: Dataset,
     assignments: npt.NDArray[np.float16],
     boxes: npt.NDArray[np.int32],
     start: int,
     size: int,
     image: IndexedImage,
-) -> tuple[IndexedImage, Tensor | None, str]:
-    """Masked crops ``[r, 3, size, size]`` of the regions of one photograph, or why there are none."""
+) -> tuple[IndexedImage, dict[int, Crop], str]:
+    """Crops of the regions of one photograph, or why there are none."""
     try:
         photograph = read_photograph(dataset, image)
     except InvalidPhotographError as error:
-        return image, None, str(error)
+        return image, {}, str(error)
     row = image.row - start
     labels = label_map(assignments[row], image.height, image.width)
-    return image, masked_crops(backbone, photograph, labels, boxes[row], size), ""
+    return image, crop_regions(photograph, labels, boxes[row], size), ""

@@ -35,7 +35,7 @@ class SegmentStage(Stage):
     """
 
     name = "segment"
-    version = 4
+    version = 5
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         trained = ("train",) if isinstance(settings.segment.segmenter, DCNSegmenter) else ()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from skimage.measure import regionprops
 
 from dcn import regions as module
-from dcn.crops import masked_crops
+from dcn.crops import crop_regions, masked_inputs
 from dcn.foreground import foreground_regions, reduce_heads, region_scores
 from dcn.regions import label_map, region_areas, region_boxes, upsampled_bands
 
@@ -45,6 +45,16 @@ def test_label_map_is_upsampling_and_then_argmax() -> None:
     )  # 2 x 2 patches: left 0, right 1
     labels = label_map(assignment, 3, 8)
     np.testing.assert_array_equal(labels, [[0, 0, 0, 0, 1, 1, 1, 1]] * 3)
+
+
+@given(st.integers(1, 7), st.integers(1, 30), st.integers(1, 30), st.integers(0, 999))
+@settings(max_examples=50, deadline=None)
+def test_label_map_equals_pytorch_to_the_last_pixel(k: int, height: int, width: int, seed: int) -> None:
+    """Few different values, so that many pixels have two largest: the first of them counts."""
+    assignment = np.random.default_rng(seed).integers(-1, 2, (16, k)).astype(np.float16)
+    bands = [band for _, band in upsampled_bands(torch.from_numpy(assignment), height, width)]
+    expected = torch.cat(bands, dim=1).numpy().argmax(axis=0)
+    np.testing.assert_array_equal(label_map(assignment, height, width), expected)
 
 
 @given(st.integers(0, 10_000))
@@ -134,8 +144,10 @@ def test_crops_are_masked_after_normalization() -> None:
     labels = np.zeros((8, 10), dtype=np.uint8)
     labels[2:6, 3:7] = 2
     labels[3, 4] = 0  # a hole
-    crops = masked_crops(FakePreprocessing(), photograph, labels, region_boxes(labels, 3), 4)
-    assert crops.shape == (2, 3, 4, 4)  # region 1 does not occur
+    cut = crop_regions(photograph, labels, region_boxes(labels, 3), 4)
+    assert list(cut) == [0, 2]  # region 1 does not occur
+    crops = masked_inputs(FakePreprocessing(), list(cut.values()))
+    assert crops.shape == (2, 3, 4, 4)
     expected = np.full((4, 4), 91.0)
     expected[1, 1] = 0
     np.testing.assert_array_equal(crops[1, 0].numpy(), expected)
