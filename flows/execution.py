@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -137,17 +138,27 @@ def compute_shards(job: Job, stage: str, shards: list[int]) -> dict[str, Any]:
     manifest = checkpoint.read_manifest()
     assert manifest is not None, f"{checkpoint} was not begun"
     seconds = 0.0
-    # In an order of its own, so that two runs at once on one workspace share the work instead of doubling it.
-    for shard in random.sample(shards, len(shards)):
-        if checkpoint.has_shard(shard):  # another run, or another attempt of the same task, was here
-            start, stop = manifest.shard_range(shard)
-            progress.advance(stage, stop - start)
-            continue
-        began = time.monotonic()
-        result = definition.compute_shard(job, manifest, shard)
-        taken = time.monotonic() - began
-        checkpoint.write_shard(manifest, shard, result.arrays, result.info, taken)
-        seconds += taken
+    # One shard is written while the next is computed. An error of the writing comes after the next shard, or
+    # at the end; after one of the computing the shard before is still written, and recorded.
+    with ThreadPoolExecutor(1) as writer:
+        writing: Future[Any] | None = None
+        # In an order of its own, so that two runs at once on one workspace share the work, not double it.
+        for shard in random.sample(shards, len(shards)):
+            if checkpoint.has_shard(shard):  # another run, or another attempt of the same task, was here
+                start, stop = manifest.shard_range(shard)
+                progress.advance(stage, stop - start)
+                continue
+            began = time.monotonic()
+            result = definition.compute_shard(job, manifest, shard)
+            taken = time.monotonic() - began
+            if writing is not None:
+                writing.result()
+            writing = writer.submit(
+                checkpoint.write_shard, manifest, shard, result.arrays, result.info, taken
+            )
+            seconds += taken
+        if writing is not None:
+            writing.result()
     return {"stage": stage, "shards": shards, "seconds": round(seconds, 3)}
 
 

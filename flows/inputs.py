@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from dcn.datasets import BSDS500Dataset, Dataset, FolderDataset, SampleDataset, VOC2012Dataset
 from dcn.errors import InvalidMaskError, InvalidOptionError, InvalidPhotographError
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
+# Results that wait for their consumer: photographs for several batches, and bounded memory.
+_AHEAD = 64
 # A cache alone would let every thread that comes before the first one is done load a model of its own.
 _loading = Lock()
 
@@ -173,13 +177,29 @@ def weights_digest(path: Path | None, section: str) -> str | None:
 def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """Apply a function ahead of its consumer, in order. For work that leaves the interpreter lock.
 
-    A process that may use one core, as a Dask worker does, works in the thread that asks.
+    At most :data:`_AHEAD` results wait, however many items there are. A process that may use one core, as a
+    Dask worker does, works in the thread that asks.
     """
     if THREADS == 1:
         yield from map(function, items)
         return
-    with ThreadPoolExecutor(min(8, THREADS)) as pool:
-        yield from pool.map(function, items)
+    pending: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(min(8, THREADS), initializer=_compute_alone) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) == _AHEAD:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:  # where the consumer stops early
+                future.cancel()
+
+
+def _compute_alone() -> None:
+    """One of several threads that share the cores shares its own arithmetic with no others."""
+    threadpool_limits(1, user_api="openmp")  # OpenMP's limit is one of the thread that sets it
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
