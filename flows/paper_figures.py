@@ -102,7 +102,9 @@ def _clustered(job: Job, one: ShownImage) -> ClusteredImage:
     tokens = job.checkpoint("extract").array("tokens").rows(row, row + 1)[0].astype(np.float32)
     assignment = job.checkpoint("segment").array("assignment").rows(row, row + 1)[0]
     if isinstance(job.settings.segment.segmenter, DCNSegmenter):
-        centers = image_centers(load_network(job), torch.from_numpy(tokens)[None])[0].numpy()
+        network = load_network(job)
+        context = torch.from_numpy(tokens)[None].to(network.prototypes.device)
+        centers = image_centers(network, context)[0].cpu().numpy()
     else:  # others have no centers of their own: the mean directions of their regions
         members = np.eye(assignment.shape[1], dtype=np.float32)[assignment.argmax(axis=1)]  # [n, k]
         centers = normalize(members.T @ normalize(tokens))

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from dcn.model_file import read_model
 from dcn.modularity import cosine_assignment
 from dcn.network import DynamicClusteringNetwork, image_centers
+from dcn.presets import Precision
 from dcn.segmenters.kmeans import kmeans_assignment
 from dcn.segmenters.louvain import louvain_assignment
 from dcn.segmenters.ncut import ncut_assignment
@@ -48,6 +49,7 @@ _PIXEL_BATCH = 16
 # that is fresh from the system costs more than the arithmetic.
 _CONVERTED = 2
 _one_batch = Lock()
+_loading = Lock()
 _SEED = 0
 _CENTERS = "centers.npy"
 
@@ -115,25 +117,35 @@ def prepare_segmenter(job: Job) -> None:
     checkpoint.write_values(_CENTERS, fit_pixel_clusters(stream, chosen.num_clusters, _SEED))
 
 
-def load_network(job: Job, device: str = "cpu") -> DynamicClusteringNetwork:
-    """The trained network of a run, in the precision in which it segments; read once per process."""
-    content = job.checkpoint("train").require().content  # other weights at the same address are others
-    precision = job.settings.backbone.precision
-    return _load_network(job.settings.workspace, job.keys["train"], content, precision, device)
+def load_network(job: Job) -> DynamicClusteringNetwork:
+    """The trained network of a run, in the precision in which it segments, on its device.
+
+    Read once per process: to read and check it takes as long as to segment a shard with it.
+    """
+    trained, backbone = job.checkpoint("train"), job.settings.backbone
+    content = trained.require().content  # trained anew it has the same key, and may have other weights
+    device = choose_device(backbone.device)
+    with _loading:
+        return _load_network(job.settings.workspace, trained.key, content, backbone.precision, device)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def _load_network(
-    workspace: str, key: str, _content: str, precision: str, device: str
+    workspace: str,
+    key: str,
+    content: str,  # noqa: ARG001 - the cache tells one training from another by it
+    precision: Precision,
+    device: str,
 ) -> DynamicClusteringNetwork:
     trained = Workspace(workspace).checkpoint("train", key)
-    network, _ = read_model(trained.read_file("dcn.safetensors"), trained.file_location("dcn.safetensors"))
-    return network.to(getattr(torch, precision)).to(device)
+    file = trained.read_file("dcn.safetensors")
+    network, _ = read_model(file, trained.file_location("dcn.safetensors"))
+    return network.to(device, getattr(torch, precision))
 
 
 def _network(job: Job) -> Segmenter:
-    device = choose_device(job.settings.backbone.device)
-    network = load_network(job, device)
+    network = load_network(job)
+    device = network.prototypes.device
 
     @torch.inference_mode()
     def assign(tokens: Tokens, _: Colors | None) -> Assignment:
