@@ -30,6 +30,9 @@ from storage.threads import THREADS
 _MIN_CHUNK_BYTES = 1 << 16
 # Of an array that is gone through, this much is in memory at once.
 _BLOCK_BYTES = 1 << 23
+# What is read in one piece at most. For more than 32 MiB malloc asks the kernel for fresh pages every time,
+# and a whole shard would need them twice: for its file and for its values.
+_PIECE_BYTES = 20 << 20
 # Errors of tensorstore that say nothing of what is stored: too many open files, no right, no network.
 _NOT_THE_BYTES = (
     "RESOURCE_EXHAUSTED",
@@ -126,12 +129,12 @@ class ArrayReader:
     """
 
     def __init__(self, store: Store, name: str) -> None:
-        self._place = f"{store.location}/{name}"
+        self.place = f"{store.location}/{name}"
         try:
             self._store: Any = tensorstore.open(_spec(store, name), read=True, open=True).result()
         except (ValueError, OSError) as error:
             reason = _stored_wrong(error)
-            raise CheckpointDamagedError(f"array {self._place} cannot be opened: {reason}") from error
+            raise CheckpointDamagedError(f"array {self.place} cannot be opened: {reason}") from error
 
     def check(self, spec: ArraySpec, rows: int, shard_rows: int) -> None:
         """Compare the metadata, which have no checksum, with what the checkpoint says of the array.
@@ -146,7 +149,7 @@ class ArrayReader:
         written = ((rows, *spec.row_shape), np.dtype(spec.dtype), (shard_rows, *spec.row_shape))
         if found != written:
             raise CheckpointDamagedError(
-                f"the metadata of array {self._place} say {_describe(*found)}, not {_describe(*written)}"
+                f"the metadata of array {self.place} say {_describe(*found)}, not {_describe(*written)}"
             )
 
     @property
@@ -166,31 +169,36 @@ class ArrayReader:
             FileSystemError: the store does not answer.
 
         """
-        return self._read(self._store[start:stop].read(), np.arange(start, stop))
+        piece = self._piece_rows
+        pieces = [slice(first, min(stop, first + piece)) for first in range(start, stop, piece)]
+        return self._read(pieces, np.arange(start, stop)).result()
 
     def blocks(self) -> Iterator[npt.NDArray[Any]]:
         """All rows in order, as many whole shards at a time as make some megabytes."""
         shard_rows = self._store.chunk_layout.write_chunk.shape[0]
-        shard_bytes = shard_rows * max(1, int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize)
-        step = shard_rows * max(1, _BLOCK_BYTES // shard_bytes)
+        step = shard_rows * max(1, _BLOCK_BYTES // (shard_rows * self._row_bytes))
         for start in range(0, self.shape[0], step):
             yield self.rows(start, min(self.shape[0], start + step))
 
     def read_ahead(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> PendingRows:
         """Start reading any rows, repeats allowed; the reading goes on in the background."""
-        indices = np.asarray(rows, dtype=np.int64)
-        return PendingRows(self, self._store[indices].read(), indices)
+        indices, piece = np.asarray(rows, dtype=np.int64), self._piece_rows
+        return self._read([indices[i : i + piece] for i in range(0, len(indices), piece)], indices)
 
-    def _read(self, future: Any, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        try:
-            values: npt.NDArray[Any] = future.result()
-        except (ValueError, OSError) as error:
-            reason = _stored_wrong(error)
-            where = f"array {self._place} is damaged or incomplete in {self._damaged_shards(rows)}"
-            raise CheckpointDamagedError(f"{where}: {reason}") from error
-        return values
+    @property
+    def _row_bytes(self) -> int:
+        return max(1, int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize)
 
-    def _damaged_shards(self, rows: npt.NDArray[np.int64]) -> str:
+    @property
+    def _piece_rows(self) -> int:
+        return max(1, _PIECE_BYTES // self._row_bytes)
+
+    def _read(
+        self, pieces: Sequence[slice | npt.NDArray[np.int64]], rows: npt.NDArray[np.int64]
+    ) -> PendingRows:
+        return PendingRows(self, [self._store[piece].read() for piece in pieces], rows)
+
+    def damaged_shards(self, rows: npt.NDArray[np.int64]) -> str:
         """Which of the shards of some rows cannot be read, in words: a read of many says it of one chunk."""
         shards = rows // self._store.chunk_layout.write_chunk.shape[0]
         damaged = []
@@ -207,12 +215,28 @@ class PendingRows:
     """Rows that are being read."""
 
     _reader: ArrayReader
-    _future: Any
+    _futures: Sequence[Any]
     _rows: npt.NDArray[np.int64]
 
     def result(self) -> npt.NDArray[Any]:
         """Wait for the rows, ``[len(rows), ...]``. Raises as :meth:`ArrayReader.rows`."""
-        return self._reader._read(self._future, self._rows)
+        try:
+            if len(self._futures) == 1:
+                only: npt.NDArray[Any] = self._futures[0].result()
+                return only
+            values = np.empty((len(self._rows), *self._reader.shape[1:]), dtype=self._reader.dtype)
+            first = 0
+            for future in self._futures:  # while one piece is copied the next is read
+                piece = future.result()
+                values[first : first + len(piece)] = piece
+                first += len(piece)
+        except (ValueError, OSError) as error:
+            reason = _stored_wrong(error)
+            damaged = self._reader.damaged_shards(self._rows)
+            raise CheckpointDamagedError(
+                f"array {self._reader.place} is damaged or incomplete in {damaged}: {reason}"
+            ) from error
+        return values
 
 
 def write_rows(store: Store, name: str, start: int, values: npt.NDArray[Any]) -> str:

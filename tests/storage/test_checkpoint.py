@@ -78,6 +78,28 @@ def test_rows_come_back_as_they_were_written(complete: Checkpoint) -> None:
     np.testing.assert_array_equal(reader.read_ahead([7, 0, 7, 9]).result(), expected[[7, 0, 7, 9]])
 
 
+@pytest.mark.parametrize("piece_bytes", [1, 4000, 10_000])  # a row of tokens has 2,400
+def test_what_is_read_in_pieces_is_what_was_written(
+    complete: Checkpoint, monkeypatch: pytest.MonkeyPatch, piece_bytes: int
+) -> None:
+    monkeypatch.setattr("storage.arrays._PIECE_BYTES", piece_bytes)
+    shards = [shard_arrays(*manifest().shard_range(shard)) for shard in range(3)]
+    for name in shards[0]:
+        reader, expected = complete.array(name), np.concatenate([shard[name] for shard in shards])
+        np.testing.assert_array_equal(reader.rows(1, 10), expected[1:10])
+        assert reader.rows(3, 3).shape == (0, *expected.shape[1:])
+        rows = [9, 0, 0, 4, 7]
+        np.testing.assert_array_equal(reader.read_ahead(rows).result(), expected[rows])
+
+
+def test_damage_in_a_later_piece_is_found(complete: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.arrays._PIECE_BYTES", 1)
+    (path,) = (Path(complete.location) / "arrays" / "tokens" / "c" / "2").rglob("0/0")
+    path.unlink()
+    with pytest.raises(CheckpointDamagedError, match="damaged or incomplete in shard 2"):
+        complete.array("tokens").rows(0, 10)
+
+
 def test_zarr_reads_it_too(complete: Checkpoint) -> None:
     group = zarr.open_group(Path(complete.location) / "arrays", mode="r")
     array = group["tokens"]
