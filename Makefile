@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-oldest soak audit lint clean
+.PHONY: demo test test-oldest soak bench audit lint clean
 
 demo: .venv/.installed-focus
 	$(BIN)/dcn demo
@@ -14,6 +14,10 @@ test: .venv/.installed-test
 # Fifty kills at random moments: tests/soak/soak.py.
 soak: .venv/.installed-test
 	$(BIN)/python -m tests.soak
+
+# Everything that has a goal of speed, as one table and as benchmarks.json: docs/performance.md.
+bench: .venv/.installed-focus
+	$(BIN)/python -m benchmarks --json benchmarks.json
 
 # With the oldest versions that pyproject.toml allows, in an environment of its own.
 test-oldest: .venv/bin/python

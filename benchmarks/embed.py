@@ -1,0 +1,80 @@
+"""The stage ``embed`` against timm's forward pass alone, in crops per second.
+
+    python -m benchmarks.embed [--images 16] [--pairs 3] [--json FILE]
+
+The paper's shape: ViT-S/8, regions of photographs of 500 x 375, each resized to 224 pixels. The stage begins
+with JPEG files and the checkpoint of ``segment`` and ends with a complete checkpoint. The forward pass begins
+with the very crops, normalized, in memory, in batches of the same size, and its result is dropped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import torch
+
+from benchmarks.cached_tokens import fill_extract
+from benchmarks.pairs import measure_pairs
+from benchmarks.photographs import forget, make_settings, run
+from benchmarks.row import Row, add_json_option, show_rows
+from dcn.crops import crop_regions, masked_inputs
+from dcn.presets import Precision
+from dcn.regions import label_map
+from flows.image_index import open_index
+from flows.inputs import batched, load_backbone, open_dataset, read_photograph
+from flows.stages.embed import CROPS_PER_PHOTOGRAPH
+
+
+def measure(folder: Path, images: int, pairs: int, precision: Precision) -> Row:
+    """Regions in, embeddings out."""
+    settings = make_settings(folder, images, precision, segment={"segmenter": {"name": "kmeans"}})
+    run(settings, "index")
+    fill_extract(settings)
+    job = run(settings, "segment")
+    backbone, size = load_backbone(job.settings), job.settings.embed.size
+    assert size is not None
+    segment, dataset = job.checkpoint("segment"), open_dataset(settings.dataset)
+    assignment, boxes = (segment.array(name).rows(0, images) for name in ("assignment", "box"))
+    crops = []
+    for image in open_index(job).images():
+        labels = label_map(assignment[image.row], image.height, image.width)
+        cut = crop_regions(read_photograph(dataset, image), labels, boxes[image.row], size)
+        crops.extend(cut.values())
+    batch_size = CROPS_PER_PHOTOGRAPH * settings.backbone.batch_size
+    batches = [masked_inputs(backbone, batch) for batch in batched(crops, batch_size)]
+
+    @torch.inference_mode()
+    def forward_pass() -> None:
+        for batch in batches:
+            backbone.model(batch)
+
+    ratio, details = measure_pairs(
+        forward_pass, lambda: run(settings, "embed"), pairs, before=lambda: forget(settings, "embed")
+    )
+    per_second = {"crops per second": len(crops) / details["seconds of the candidate"]}
+    return Row(
+        f"embed, {precision}", "timm's forward pass alone", ratio, "of its crops per second", 0.9,
+        details=per_second | details,
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=int, default=16)
+    parser.add_argument("--pairs", type=int, default=3)
+    add_json_option(parser)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [
+            measure(Path(folder), arguments.images, arguments.pairs, precision)
+            for precision in ("float32", "bfloat16")
+        ]
+    show_rows(rows, arguments.json)
+
+
+if __name__ == "__main__":
+    main()

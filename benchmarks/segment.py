@@ -1,0 +1,83 @@
+"""The stage ``segment`` against the plainest way from tokens to pixels: a matrix product and interpolate.
+
+    python -m benchmarks.segment [--images 256] [--pairs 5] [--json FILE]
+
+The paper's shape: 784 tokens of 384 an image, five regions, photographs of 500 x 375. The stage begins with
+the cached tokens and ends with a complete checkpoint: the network, assignments, areas, boxes, foreground,
+Zarr, digests. The reference begins with float32 tokens in memory and centers that are given, so it has no
+network: one product an image, ``torch.nn.functional.interpolate``, and the region of every pixel by
+``argmax``. The second row leaves the ``argmax`` out: nothing but cosines at every pixel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from benchmarks.cached_tokens import fill_extract
+from benchmarks.pairs import measure_pairs
+from benchmarks.photographs import HEIGHT, WIDTH, forget, make_settings, run
+from benchmarks.row import Row, add_json_option, show_rows
+from dcn.presets import Precision
+
+
+def measure(folder: Path, images: int, pairs: int, precision: Precision) -> list[Row]:
+    """Cached tokens in, regions out."""
+    training = {"iterations": 1, "batch_size": 8, "prototypes": "normal"}  # more of it changes no speed
+    settings = make_settings(folder, images, precision, train=training)
+    run(settings, "index")
+    fill_extract(settings)
+    job = run(settings, "train")
+    tokens = torch.from_numpy(job.checkpoint("extract").array("tokens").rows(0, images)).float()  # [N, n, d]
+    centers = torch.randn(settings.train.num_prototypes, tokens.shape[2])  # [k, d]
+    side = round(tokens.shape[1] ** 0.5)
+
+    @torch.inference_mode()
+    def plainly(*, labels: bool) -> None:
+        for image in tokens:
+            cosines = (centers @ image.T).reshape(1, -1, side, side)  # [1, k, side, side]
+            pixels = F.interpolate(cosines, (HEIGHT, WIDTH), mode="bilinear", align_corners=False)
+            if labels:
+                pixels.argmax(dim=1)
+
+    rows = []
+    for labels, against in (
+        (True, "product, interpolate, argmax"),
+        (False, "product and interpolate"),
+    ):
+        ratio, details = measure_pairs(
+            lambda labels=labels: plainly(labels=labels),
+            lambda: run(settings, "segment"),
+            pairs,
+            before=lambda: forget(settings, "segment"),
+        )
+        details["milliseconds an image"] = details["seconds of the candidate"] / images * 1e3
+        rows.append(
+            Row(f"segment, {precision}", against, ratio, "of its images per second", 0.6, details=details)
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--pairs", type=int, default=5)
+    add_json_option(parser)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [
+            row
+            for precision in ("float32", "bfloat16")
+            for row in measure(Path(folder), arguments.images, arguments.pairs, precision)
+        ]
+    show_rows(rows, arguments.json)
+
+
+if __name__ == "__main__":
+    main()
