@@ -1,6 +1,6 @@
 """The stage ``embed`` against timm's forward pass alone, in crops per second.
 
-    python -m benchmarks.embed [--images 16] [--pairs 3] [--json FILE]
+    python -m benchmarks.embed [--images 8] [--pairs 3] [--json FILE]
 
 The paper's shape: ViT-S/8, regions of photographs of 500 x 375, each resized to 224 pixels. The stage begins
 with JPEG files and the checkpoint of ``segment`` and ends with a complete checkpoint. The forward pass begins
@@ -64,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--images", type=int, default=16)
+    parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--pairs", type=int, default=3)
     add_json_option(parser)
     arguments = parser.parse_args()

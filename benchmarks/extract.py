@@ -1,6 +1,6 @@
 """The stage ``extract`` against timm's forward pass alone, in images per second.
 
-    python -m benchmarks.extract [--images 64] [--pairs 3] [--json FILE]
+    python -m benchmarks.extract [--images 48] [--pairs 3] [--json FILE]
 
 The paper's shape: ViT-S/8, photographs of 500 x 375 squashed to 224 pixels. The stage begins with JPEG files
 and ends with a complete checkpoint: decoding, resizing, attention, Zarr, digests. The forward pass begins
@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--images", type=int, default=48)
     parser.add_argument("--pairs", type=int, default=3)
     add_json_option(parser)
     arguments = parser.parse_args()
