@@ -10,11 +10,13 @@ where ``c(i, j) = c`` and zero elsewhere, and ``G_c = W_c S_c``,
 
     q = sum_c S_c . G_c        and        dq / dS_c = 2 G_c
 
-so one pass over the pairs gives value and gradient. On a CPU it is compiled (:mod:`dcn.modularity_cpu`).
+so one pass over the pairs gives value and gradient. On a CPU it is compiled (:mod:`dcn.modularity_cpu`), on
+CUDA it writes nothing ``[n, n]`` to memory where Triton is there (:mod:`dcn.modularity_triton`).
 """
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -22,9 +24,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dcn.modularity_cpu import cluster_sums_cpu
+from dcn.products import product
 
-# Pairs of tokens that are held at once: 32 MiB in float32.
-_BLOCK = 1 << 23
+# Pairs of tokens that are held at once: 8 MiB in float32, which stay in the cache.
+_BLOCK = 1 << 21
+# Clusters for which the CUDA kernel is compiled, once for each number of them.
+_MAX_UNROLLED = 16
+# Rows of the affinity that are computed together.
+_STRIP = 112
 
 
 def cosine_assignment(tokens: Tensor, centers: Tensor) -> Tensor:
@@ -75,17 +82,7 @@ class _Modularity(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, assignment: Tensor, resolution: float) -> Tensor:
         positive = assignment.clamp(min=0)
-        n = tokens.shape[1]
-        cluster_sums = cluster_sums_cpu if tokens.device.type == "cpu" else _cluster_sums
-        gradient = torch.empty_like(positive)
-        images = min(len(tokens), max(1, _BLOCK // (n * n)))
-        # The same memory for every chunk: fresh pages would cost as much as the product that fills them.
-        buffer = tokens.new_empty(images, n, n)
-        for start in range(0, len(tokens), images):
-            chunk = slice(start, start + images)
-            graph = affinity_graph(tokens[chunk], out=buffer[: len(tokens[chunk])])
-            sums = cluster_sums(*graph, positive[chunk].mT.contiguous(), resolution)  # [b, k, n]
-            gradient[chunk] = sums.mT
+        gradient = _all_cluster_sums(tokens, positive, resolution)
         ctx.save_for_backward(gradient, assignment)
         return (positive * gradient).sum(dim=(1, 2))
 
@@ -93,6 +90,26 @@ class _Modularity(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[None, Tensor, None]:
         gradient, assignment = ctx.saved_tensors
         return None, 2 * grad_outputs[0][:, None, None] * gradient * (assignment > 0), None
+
+
+def _all_cluster_sums(tokens: Tensor, positive: Tensor, resolution: float) -> Tensor:
+    """``G`` of the module's docstring, ``[B, n, k]``, by what the device has."""
+    unrolled = tokens.dtype == torch.float32 and positive.shape[-1] <= _MAX_UNROLLED
+    if tokens.is_cuda and unrolled and find_spec("triton"):
+        from dcn.modularity_triton import cluster_sums_triton
+
+        return cluster_sums_triton(F.normalize(tokens, dim=-1), positive.mT, resolution).mT
+    n = tokens.shape[1]
+    cluster_sums = cluster_sums_cpu if tokens.device.type == "cpu" else _cluster_sums
+    result = torch.empty_like(positive)
+    images = min(len(tokens), max(1, _BLOCK // (n * n)))
+    # The same memory for every chunk: fresh pages would cost as much as the product that fills them.
+    buffer = tokens.new_empty(images, n, n)
+    for start in range(0, len(tokens), images):
+        chunk = slice(start, start + images)
+        graph = affinity_graph(tokens[chunk], out=buffer[: len(tokens[chunk])])
+        result[chunk] = cluster_sums(*graph, positive[chunk].mT.contiguous(), resolution).mT
+    return result
 
 
 def affinity_graph(tokens: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -109,7 +126,15 @@ def affinity_graph(tokens: Tensor, out: Tensor | None = None) -> tuple[Tensor, T
 
     """
     unit = F.normalize(tokens, dim=-1)
-    affinity = torch.bmm(unit, unit.mT, out=out).clamp_(min=0)  # [b, n, n]
+    n = tokens.shape[1]
+    affinity = tokens.new_empty(len(tokens), n, n) if out is None else out
+    for directions, square in zip(unit, affinity, strict=True):  # [n, d], [n, n]
+        # The matrix is symmetric: each strip of rows is computed from the diagonal on, and mirrored.
+        for start in range(0, n, _STRIP):
+            stop = min(start + _STRIP, n)
+            cosines = product(directions[start:stop], directions[start:])
+            torch.clamp(cosines, min=0, out=square[start:stop, start:])
+            square[stop:, start:stop] = square[start:stop, stop:].mT
     degrees = affinity.sum(dim=-1)
     total = degrees.sum(dim=-1)
     total = torch.where(total > 0, total, torch.ones_like(total))

@@ -6,8 +6,6 @@ finished while it is in the first-level cache.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any
 
 import numba
@@ -15,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from dcn.cpu_threads import in_parts
 
 # Sums may be reordered, so that they use vector registers; NaN and infinity stay what they are and show.
 _FAST_MATH = {"reassoc", "contract", "nsz", "arcp"}
@@ -30,30 +30,8 @@ def cluster_sums_cpu(
     """
     b, _, n = positive.shape
     result = torch.empty_like(positive)
-    # The factor is of the arrays' type, so that nothing is computed in a wider one.
-    factor = affinity.numpy().dtype.type(resolution)
-    scale = total.reciprocal()
-
-    def sum_rows(start: int, stop: int) -> None:
-        _sum_rows(
-            affinity.numpy(),
-            share.numpy(),
-            scale.numpy(),
-            positive.numpy(),
-            result.numpy(),
-            factor,
-            start,
-            stop,
-        )
-
-    threads = min(torch.get_num_threads(), b)
-    if threads == 1:
-        sum_rows(0, b * n)
-        return result
-    edges = np.linspace(0, b * n, threads + 1).astype(np.intp)
-    with ThreadPoolExecutor(threads) as pool:
-        for future in [pool.submit(sum_rows, *part) for part in pairwise(edges)]:
-            future.result()
+    tensors = (affinity, share, resolution * share, total.reciprocal(), positive, result)
+    in_parts(_sum_rows, tensors, b * n)
     return result
 
 
@@ -61,10 +39,10 @@ def cluster_sums_cpu(
 def _sum_rows(
     affinity: npt.NDArray[Any],
     share: npt.NDArray[Any],
+    factor: npt.NDArray[Any],
     scale: npt.NDArray[Any],
     positive: npt.NDArray[Any],
     result: npt.NDArray[Any],
-    resolution: float,
     start: int,
     stop: int,
 ) -> None:
@@ -78,10 +56,9 @@ def _sum_rows(
         image = token // n
         i = token - image * n
         row, shares, clusters = affinity[image, i], share[image], positive[image]
-        factor = resolution * shares[i]
         own = clusters[0, i]
         for j in range(n):
-            weights[j] = row[j] * scale[image] - factor * shares[j]
+            weights[j] = row[j] * scale[image] - factor[image, i] * shares[j]
             best[j] = own * clusters[0, j]
             winner[j] = 0
         # A pair goes to the first cluster that attains its maximum.

@@ -8,7 +8,22 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from dcn.attention_cpu import TokenAttention
 from dcn.errors import InvalidOptionError
+from dcn.products import Linear, product
+
+
+def attend(queries: Tensor, context: Tensor) -> Tensor:
+    """``softmax(Q X^T) X`` of ``Q [B, q, d]`` and ``X [B, n, d]``: ``[B, q, d]``."""
+    if (
+        queries.requires_grad
+        and not context.requires_grad
+        and context.device.type == "cpu"
+        and context.dtype in {torch.float32, torch.float64}
+    ):  # training, where compiling it pays
+        result: Tensor = TokenAttention.apply(queries, context)
+        return result
+    return (queries @ context.mT).softmax(dim=-1) @ context
 
 
 class PrototypeAttention(nn.Module):
@@ -24,24 +39,24 @@ class PrototypeAttention(nn.Module):
         if dim % heads:
             raise InvalidOptionError(f"token width {dim} is not a multiple of {heads} heads")
         self.heads = heads
-        self.query = nn.Linear(dim, dim, bias=False)
-        self.key = nn.Linear(dim, dim, bias=False)
-        self.value = nn.Linear(dim, dim, bias=False)
-        self.output = nn.Linear(dim, dim, bias=False)
+        self.query = Linear(dim, dim, bias=False)
+        self.key = Linear(dim, dim, bias=False)
+        self.value = Linear(dim, dim, bias=False)
+        self.output = Linear(dim, dim, bias=False)
 
     def forward(self, prototypes: Tensor, context: Tensor) -> Tensor:
         """Attend from ``prototypes [B, k, d]`` to ``context [B, n, d]``; returns ``[B, k, d]``."""
         batch, k, dim = prototypes.shape
         heads, width = self.heads, dim // self.heads
         # The head stands first and the images are rows, so that no weight is repeated for every image.
-        query = self.query(prototypes).view(batch * k, heads, width).transpose(0, 1)  # [h, B*k, d/h]
-        folded = query @ self.key.weight.view(heads, width, dim)  # [h, B*k, d]
+        queries = self.query(prototypes).view(batch * k, heads, width).unbind(1)  # h times [B*k, d/h]
+        keys, values = (layer.weight.view(heads, width, dim) for layer in (self.key, self.value))
+        folded = torch.stack([product(query, key.mT) for query, key in zip(queries, keys, strict=True)])
         folded = folded.view(heads, batch, k, dim).transpose(0, 1).reshape(batch, heads * k, dim)
-        logits = folded @ context.mT  # [B, h*k, n]
-        attention = (logits * width**-0.5).softmax(dim=-1)
-        gathered = (attention @ context).view(batch, heads, k, dim).transpose(0, 1)  # [h, B, k, d]
-        value = gathered.reshape(heads, batch * k, dim) @ self.value.weight.view(heads, width, dim).mT
-        result: Tensor = self.output(value.transpose(0, 1).reshape(batch, k, dim))  # [h, B*k, d/h] before
+        gathered = attend(folded * width**-0.5, context).view(batch, heads, k, dim)
+        rows = gathered.transpose(0, 1).reshape(heads, batch * k, dim)
+        value = torch.cat([product(row, weight) for row, weight in zip(rows, values, strict=True)], dim=-1)
+        result: Tensor = self.output(value.view(batch, k, dim))
         return result
 
 
@@ -53,7 +68,7 @@ class UpdateBlock(nn.Module):
         self.norm = norm
         self.attention = PrototypeAttention(dim, heads)
         self.attention_norm = nn.LayerNorm(dim)
-        self.ffn = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+        self.ffn = nn.Sequential(Linear(dim, 4 * dim), nn.GELU(), Linear(4 * dim, dim))
         self.ffn_norm = nn.LayerNorm(dim)
 
     def forward(self, prototypes: Tensor, tokens: Tensor | None) -> Tensor:

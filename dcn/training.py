@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import compress, islice
 from typing import Any, Literal
 
 import numpy as np
@@ -87,15 +88,15 @@ class Trainer:
             self._parameters.values(), lr=learning_rate, weight_decay=weight_decay, fused=True
         )
 
-    def step(self, tokens: Tensor, names: Sequence[str]) -> StepRecord:
-        """One iteration on the tokens ``[B, n, d]`` of the images called ``names``.
+    def step(self, tokens: Tensor, names: Iterable[str]) -> StepRecord:
+        """One iteration on the tokens ``[B, n, d]`` of images; only an error asks for their ``names``.
 
         Raises:
             NonFiniteTrainingError: tokens, loss or gradient are NaN or infinite; nothing was updated.
 
         """
         self.network.train()
-        centers = self.network(tokens)  # [B, k, d]
+        centers = _centers(self.network, tokens)  # [B, k, d]
         assignment = cosine_assignment(tokens, centers)  # [B, n, k]
         values = modularity(tokens, assignment, self._resolution, self._temperature)  # [B]
         loss = -values.mean()
@@ -142,10 +143,10 @@ class Trainer:
                     for key in ("step", "exp_avg", "exp_avg_sq")
                 }
 
-    def _check_finite(self, values: Tensor, norm: float, names: Sequence[str]) -> None:
-        wrong = [name for name, value in zip(names, values.tolist(), strict=True) if not np.isfinite(value)]
-        if wrong:
-            distinct = list(dict.fromkeys(wrong))  # a batch may span two epochs
+    def _check_finite(self, values: Tensor, norm: float, names: Iterable[str]) -> None:
+        wrong = ~values.isfinite()  # [B]
+        if wrong.any():
+            distinct = list(dict.fromkeys(compress(names, wrong.tolist())))  # a batch may span two epochs
             raise NonFiniteTrainingError(
                 f"iteration {self.iteration}: the modularity of {', '.join(distinct[:5])} is not finite; "
                 f"look at the tokens of these images, or extract them anew"
@@ -153,7 +154,7 @@ class Trainer:
         if not np.isfinite(norm):
             raise NonFiniteTrainingError(
                 f"iteration {self.iteration}: the gradient is not finite; its images are "
-                f"{', '.join(names[:5])}. A smaller train.learning_rate may help"
+                f"{', '.join(islice(names, 5))}. A smaller train.learning_rate may help"
             )
 
 
@@ -163,7 +164,15 @@ def held_out_modularity(
 ) -> Tensor:
     """Modularity ``[B]`` of images that are not trained on, from their tokens ``[B, n, d]``."""
     network.eval()
-    return modularity(tokens, cosine_assignment(tokens, network(tokens)), resolution, temperature)
+    centers = _centers(network, tokens)
+    return modularity(tokens, cosine_assignment(tokens, centers), resolution, temperature)
+
+
+def _centers(network: DynamicClusteringNetwork, tokens: Tensor) -> Tensor:
+    """Centers ``[B, k, d]`` in the tokens' precision; on CUDA the network itself computes in bfloat16."""
+    with torch.autocast("cuda", torch.bfloat16, enabled=tokens.is_cuda):
+        centers: Tensor = network(tokens)
+    return centers.to(tokens.dtype)
 
 
 def used_clusters(assignment: Tensor) -> Tensor:

@@ -78,10 +78,9 @@ class _TrainingRun:
             mode="json",
             include={"name", "weights", "input_size", "token_layer", "attention_block", "precision"},
         )
-        index = open_index(job)
-        self._names = {image.row: printable_line(image.item.id) for image in index.images()}
-        present = job.checkpoint("extract").array("present").rows(0, len(index))
-        rows = index.split_rows(index.summary["train_split"])
+        self._index = open_index(job)
+        present = job.checkpoint("extract").array("present").rows(0, len(self._index))
+        rows = self._index.split_rows(self._index.summary["train_split"])
         self._rows, self._held_out = _hold_out(
             rows[present[rows]], self._settings.held_out, self._settings.seed
         )
@@ -115,7 +114,7 @@ class _TrainingRun:
         settings, trainer = self._settings, self._trainer
         progress.start("train", settings.iterations, trainer.iteration)
         for batch, tokens in self._batches():
-            record = trainer.step(tokens, [self._names[row] for row in batch])
+            record = trainer.step(tokens, map(self._image_name, batch))
             self._curve.append(record)
             self._report(record)
             last = trainer.iteration == settings.iterations
@@ -154,26 +153,35 @@ class _TrainingRun:
         current = next(pending, None)
         while current is not None:
             following = next(pending, None)
-            yield current[0], torch.from_numpy(current[1].result()).to(self._device).float()  # [B, n, d]
+            yield current[0], self._on_device(current[1].result())  # [B, n, d]
             current = following
+
+    def _on_device(self, tokens: npt.NDArray[np.float16]) -> Tensor:
+        """The same in float32; the way to a CUDA device is from pinned memory, and nobody waits for it."""
+        batch = torch.from_numpy(tokens)
+        if self._device == "cuda":
+            batch = batch.pin_memory()
+        return batch.to(self._device, non_blocking=True).float()
+
+    def _image_name(self, row: int) -> str:
+        return printable_line(self._index.image(row).item.id)
 
     def _sample_tokens(self) -> Tensor:
         """``[m, d]`` random tokens of random training images, the same number of each."""
         generator = np.random.default_rng([self._settings.seed, 1])
         rows = np.sort(generator.permutation(self._rows)[:_SAMPLED_IMAGES])
         tokens = self._tokens.read_ahead(rows).result()  # [images, n, d]
-        wrong = [self._names[row] for row in rows[~np.isfinite(tokens).all(axis=(1, 2))].tolist()]
+        wrong = rows[~np.isfinite(tokens).all(axis=(1, 2))].tolist()
         if wrong:
-            raise NonFiniteTrainingError(
-                f"the tokens of {', '.join(wrong[:5])} are not finite; extract them anew"
-            )
+            names = ", ".join(map(self._image_name, wrong[:5]))
+            raise NonFiniteTrainingError(f"the tokens of {names} are not finite; extract them anew")
         columns = generator.integers(0, tokens.shape[1], (len(rows), _SAMPLED_TOKENS))
         return torch.from_numpy(np.take_along_axis(tokens, columns[..., None], axis=1)).float().flatten(0, 1)
 
     def _check_held_out(self) -> None:
         values = []
         for rows in batched(self._held_out.tolist(), self._settings.batch_size):
-            tokens = torch.from_numpy(self._tokens.read_ahead(rows).result()).to(self._device).float()
+            tokens = self._on_device(self._tokens.read_ahead(rows).result())
             settings = self._settings
             values.append(
                 held_out_modularity(self._trainer.network, tokens, settings.resolution, settings.temperature)
