@@ -6,16 +6,28 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 
-from flows.printable import printable, printable_line
+from flows.command import (
+    TABLE_WIDTH,
+    Config,
+    SetOption,
+    WorkspaceOption,
+    err,
+    load,
+    out,
+    readable_errors,
+    safe,
+    shown_bytes,
+)
+from flows.workspace_commands import app as workspace_app
 
 app = typer.Typer(
     help="Segment photographs without labels: the Dynamic Clustering Network on a frozen ViT.",
@@ -23,26 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# Results go to standard output; everything else that a person reads while waiting goes to standard error.
-# A file that is called :boom:.jpg is shown as that.
-_out = Console(emoji=False)
-_err = Console(stderr=True, emoji=False)
-
-_UNAUTHORIZED = 401
-# Of a comparison: a dozen columns.
-_TABLE_WIDTH = 200
-
-Config = Annotated[
-    str, typer.Argument(help="A YAML file, or a configuration that comes with dcn (sample, voc2012, ...).")
-]
-WorkspaceOption = Annotated[
-    str | None,
-    typer.Option("--workspace", help="Where the checkpoints are: a folder, or s3://BUCKET/PREFIX."),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Override a setting: --set train.num_prototypes=3", metavar="NAME=VALUE"),
-]
+app.add_typer(workspace_app, name="workspace")
 
 
 @app.command()
@@ -54,14 +47,14 @@ def demo(workspace: WorkspaceOption = None, overrides: SetOption = None) -> None
 @app.command()
 def run(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
     """Run the whole pipeline; what is there already is reused."""
-    with _readable_errors():
+    with readable_errors():
         _execute("pipeline", config, workspace, overrides)
 
 
 def _add_stage_command(stage: str, summary: str) -> None:
     @app.command(name=stage, help=f"{summary} Runs what it needs and is missing.")
     def command(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
-        with _readable_errors():
+        with readable_errors():
             _execute(stage, config, workspace, overrides)
 
 
@@ -81,8 +74,8 @@ for _stage, _summary in (
 @app.command()
 def compare(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
     """Run the DCN and its rivals on one feature cache: one table, and a page with all of them."""
-    with _readable_errors():
-        _compare("compare", _load(config, workspace, overrides))
+    with readable_errors():
+        _compare("compare", load(config, workspace, overrides))
 
 
 @app.command()
@@ -95,11 +88,11 @@ def sweep(
     overrides: SetOption = None,
 ) -> None:
     """Run every combination of some values on one feature cache: one table, and a page."""
-    with _readable_errors():
+    with readable_errors():
         from flows.comparison import read_values, sweep_variants
         from flows.settings import SweepSettings
 
-        settings = _load(config, workspace, overrides)
+        settings = load(config, workspace, overrides)
         settings = settings.model_copy(update={"sweep": SweepSettings(over=read_values(over))})
         sweep_variants(settings)  # a mistake is said before anything starts
         _compare("sweep", settings)
@@ -108,11 +101,11 @@ def sweep(
 @app.command()
 def status(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
     """Show what is there of each stage."""
-    with _readable_errors():
+    with readable_errors():
         from flows.plan import states
         from storage import Workspace
 
-        settings = _load(config, workspace, overrides)
+        settings = load(config, workspace, overrides)
         table = Table("stage", "key", "state", "images", "bytes", "seconds", box=None)
         for state in states(settings):
             manifest = state.manifest
@@ -125,9 +118,9 @@ def status(config: Config, workspace: WorkspaceOption = None, overrides: SetOpti
                 )
                 size = Workspace(settings.workspace).checkpoint(state.stage, state.key).stored_bytes()
                 images = f"{done}/{manifest.rows}" if manifest.rows else ""
-                row[3:] = [images, _bytes(size), f"{manifest.seconds:.1f}"]
+                row[3:] = [images, shown_bytes(size), f"{manifest.seconds:.1f}"]
             table.add_row(*row)
-        _out.print(table)
+        out.print(table)
 
 
 @app.command()
@@ -138,11 +131,11 @@ def results(
     as_json: Annotated[bool, typer.Option("--json", help="Every figure, machine-readable.")] = False,
 ) -> None:
     """Print the figures of a run that is complete."""
-    with _readable_errors():
+    with readable_errors():
         from flows.figures import headline_figures
         from flows.results import all_results
 
-        found = all_results(_load(config, workspace, overrides))
+        found = all_results(load(config, workspace, overrides))
         if as_json:
             sys.stdout.write(json.dumps(found, indent=1, allow_nan=False) + "\n")
         else:
@@ -158,19 +151,19 @@ def predict(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
 ) -> None:
     """Segment photographs that are in no data set, with a trained model."""
-    with _readable_errors():
+    with readable_errors():
         from flows.predict import predict as predict_photographs
 
         refused = 0
         for prediction in predict_photographs(images, model, output, weights, device):
             if prediction.reason:
                 refused += 1
-                _err.print(
-                    f"[red]refused[/] {_safe(prediction.image)}: {_safe(prediction.reason)}",
+                err.print(
+                    f"[red]refused[/] {safe(prediction.image)}: {safe(prediction.reason)}",
                     soft_wrap=True,
                 )
             else:
-                _out.print(f"{_safe(prediction.labels)}  {prediction.num_regions} regions", soft_wrap=True)
+                out.print(f"{safe(prediction.labels)}  {prediction.num_regions} regions", soft_wrap=True)
         if refused:
             raise typer.Exit(1)
 
@@ -184,21 +177,15 @@ def export(
     overrides: SetOption = None,
 ) -> None:
     """Write one palette PNG per photograph, named by its id, at its original size."""
-    with _readable_errors():
+    with readable_errors():
         from flows.export import export_labels
 
-        count = export_labels(_load(config, workspace, overrides), what, output)
-        _out.print(f"{count} label maps in {_safe(output)}", soft_wrap=True)
-
-
-def _load(config: str, workspace: str | None, overrides: list[str] | None) -> Any:
-    from flows.configuration import load_settings
-
-    return load_settings(config, overrides, workspace)
+        count = export_labels(load(config, workspace, overrides), what, output)
+        out.print(f"{count} label maps in {safe(output)}", soft_wrap=True)
 
 
 def _execute(name: str, config: str, workspace: str | None, overrides: list[str] | None) -> None:
-    settings = _load(config, workspace, overrides)
+    settings = load(config, workspace, overrides)
     with _watched_flows() as flows:
         flow = flows.FLOWS.get(name, flows.pipeline)
         records = flow(**flows.sections(settings))
@@ -206,7 +193,7 @@ def _execute(name: str, config: str, workspace: str | None, overrides: list[str]
     for record in records:
         how = "[dim]reused[/]" if record["reused"] else "[green]computed[/]"
         table.add_row(record["stage"], how, f"{record['seconds']:.1f}", record["key"])
-    _out.print(table)
+    out.print(table)
     last = records[-1]
     if last["stage"] == "report":
         from flows.figures import headline_figures
@@ -225,9 +212,9 @@ def _compare(name: str, settings: Any) -> None:
     headers = [Column(title.replace(" ", "\n"), justify="right", no_wrap=True) for title in titles[1:]]
     table = Table(Column(no_wrap=True), *headers, box=None)
     for row in cells:
-        table.add_row(*(_safe(cell) for cell in row))
+        table.add_row(*(safe(cell) for cell in row))
     # Whole figures on lines that a narrow terminal breaks, rather than figures that are cut off.
-    Console(width=_TABLE_WIDTH, emoji=False).print(table, soft_wrap=True)
+    Console(width=TABLE_WIDTH, emoji=False).print(table, soft_wrap=True)
     _print_page(settings, record, "comparison.html")
 
 
@@ -235,10 +222,17 @@ def _compare(name: str, settings: Any) -> None:
 def _watched_flows() -> Iterator[Any]:
     """The module of the flows; what runs inside shows its progress in the terminal."""
     _configure_prefect()
-    with _err.status("starting Prefect"):
+    with err.status("starting Prefect"), ThreadPoolExecutor(1) as pool:
+        from prefect.client.orchestration import get_client
+
+        # Where there is no server, this starts the temporary one, in a process of its own: meanwhile this
+        # one imports PyTorch and the rest.
+        starting = pool.submit(get_client, sync_client=True)
         from flows import pipeline, progress
         from flows.terminal import TerminalProgress
-    with TerminalProgress(_err) as watcher, progress.watched(watcher):
+
+        starting.result()
+    with TerminalProgress(err) as watcher, progress.watched(watcher):
         yield pipeline
 
 
@@ -246,8 +240,8 @@ def _print_page(settings: Any, record: dict[str, Any], name: str) -> None:
     from storage import Workspace
 
     checkpoint = Workspace(settings.workspace).checkpoint(record["stage"], record["key"])
-    _out.print("Open", end=" ")
-    _out.print(_safe(checkpoint.file_location(name)), style="bold", soft_wrap=True)
+    out.print("Open", end=" ")
+    out.print(safe(checkpoint.file_location(name)), style="bold", soft_wrap=True)
 
 
 def _configure_prefect() -> None:
@@ -267,54 +261,6 @@ def _configure_prefect() -> None:
 def _print_figures(figures: list[dict[str, str]]) -> None:
     table = Table("figure", "value", "", box=None)
     for figure in figures:
-        name, value, meaning = (_safe(figure[part]) for part in ("name", "value", "meaning"))
+        name, value, meaning = (safe(figure[part]) for part in ("name", "value", "meaning"))
         table.add_row(name, f"[bold]{value}[/]", f"[dim]{meaning}[/]")
-    _out.print(table)
-
-
-def _safe(value: object) -> str:
-    """A name or a text from outside, as one line that is neither markup nor a command to the terminal."""
-    return escape(printable_line(str(value)))
-
-
-def _bytes(size: int) -> str:
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
-
-
-@contextmanager
-def _readable_errors() -> Iterator[None]:
-    """A mistake of the user, or of the world, is a sentence; a traceback is a bug of ours."""
-    from dcn.errors import DCNError
-    from flows.errors import FlowError
-    from storage.errors import StorageError
-
-    def fail(message: str) -> typer.Exit:
-        _err.print(f"[bold red]error[/] {escape(printable(message))}", soft_wrap=True)
-        return typer.Exit(1)
-
-    try:
-        yield
-    except (DCNError, FlowError, StorageError) as error:
-        raise fail(str(error)) from None
-    except OSError as error:
-        raise fail(f"{error.filename or 'the system'}: {error.strerror or error}") from None
-    except RuntimeError as error:
-        if "Failed to reach API" not in str(error):
-            raise
-        address = os.environ.get("PREFECT_API_URL", "PREFECT_API_URL")
-        raise fail(
-            f"no Prefect server answers at {address}. Start it, or unset PREFECT_API_URL to run without one"
-        ) from None
-    except KeyboardInterrupt:
-        _err.print("interrupted; the same command continues")
-        raise typer.Exit(130) from None
-    except Exception as error:
-        if getattr(getattr(error, "response", None), "status_code", None) != _UNAUTHORIZED:
-            raise
-        raise fail("the Prefect server wants another password. Set PREFECT_API_AUTH_STRING to it") from None
-
-
-# At the end, for these commands have the options, the consoles and the errors of the others.
-from flows.workspace_commands import app as workspace_app  # noqa: E402
-
-app.add_typer(workspace_app, name="workspace")
+    out.print(table)

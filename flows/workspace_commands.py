@@ -11,7 +11,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from flows.cli import _TABLE_WIDTH, SetOption, WorkspaceOption, _bytes, _err, _load, _out, _readable_errors
+from flows.command import (
+    TABLE_WIDTH,
+    SetOption,
+    WorkspaceOption,
+    err,
+    load,
+    out,
+    readable_errors,
+    shown_bytes,
+)
 from flows.terminal import TerminalProgress
 
 if TYPE_CHECKING:
@@ -35,7 +44,7 @@ def list_checkpoints(
     configs: Configs = None, workspace: WorkspaceOption = None, overrides: SetOption = None
 ) -> None:
     """List the checkpoints: which configuration needs each, or, without one, what was made of each."""
-    with _readable_errors():
+    with readable_errors():
         from flows.housekeeping import entries, readers
 
         place, settings = _open(configs, workspace, overrides)
@@ -51,7 +60,7 @@ def list_checkpoints(
                 for key, made in readers(found).items()
             }
         _print_table(found, "needed by" if settings else "read by", users)
-        _out.print(f"{_count(found)}, in {escape(place.location)}", soft_wrap=True)
+        out.print(f"{_count(found)}, in {escape(place.location)}", soft_wrap=True)
 
 
 @app.command()
@@ -65,7 +74,7 @@ def prune(
     yes: Annotated[bool, typer.Option("--yes", help="Delete, instead of showing what would go.")] = False,
 ) -> None:
     """Delete the checkpoints that `dcn run` and `dcn compare` of the configurations do not need."""
-    with _readable_errors():
+    with readable_errors():
         from flows.errors import FlowError
         from flows.housekeeping import entries, kept_keys
 
@@ -81,7 +90,7 @@ def prune(
         kept = kept_keys(found, {key for keys in needed.values() for key in keys})
         for entry in found:
             if entry.being_written:
-                _out.print(
+                out.print(
                     f"{entry.checkpoint.stage}/{entry.key} is being written (the last time {_age(entry.age)} "
                     f"ago); it stays, and what it was made of",
                     soft_wrap=True,
@@ -91,11 +100,11 @@ def prune(
             _print_table(gone, "", {})
         if not yes:
             hint = "; --yes deletes them" if gone else ""
-            _out.print(f"{_count(gone)}, of {len(found)} can go{hint}", soft_wrap=True)
+            out.print(f"{_count(gone)}, of {len(found)} can go{hint}", soft_wrap=True)
             return
         for entry in gone:
             entry.checkpoint.delete()
-        _out.print(f"{_count(gone)}, of {len(found)} deleted", soft_wrap=True)
+        out.print(f"{_count(gone)}, of {len(found)} deleted", soft_wrap=True)
 
 
 @app.command()
@@ -114,7 +123,7 @@ def verify(
     ] = False,
 ) -> None:
     """Compare every shard and every file with its digest. The exit code is 1 while something is damaged."""
-    with _readable_errors():
+    with readable_errors():
         from storage import repair as forget
 
         place, settings = _open([config] if config else None, workspace, overrides)
@@ -126,26 +135,26 @@ def verify(
         ]
         damages, refused, old = _read_all(chosen)
         for reason in refused:
-            _out.print(f"[red]not read[/] {escape(reason)}", soft_wrap=True)
+            out.print(f"[red]not read[/] {escape(reason)}", soft_wrap=True)
         for damage in (damage for found in damages.values() for damage in found):
-            _out.print(f"[red]damaged[/] {escape(damage.place)}: {escape(damage.reason)}", soft_wrap=True)
+            out.print(f"[red]damaged[/] {escape(damage.place)}: {escape(damage.reason)}", soft_wrap=True)
         if repair:
             for checkpoint, found in damages.items():
                 forget(checkpoint, found)
-        _out.print(
+        out.print(
             f"{len(damages)} of {len(chosen)} checkpoints {'were' if repair else 'are'} damaged",
             soft_wrap=True,
         )
         if old:
-            _out.print(
+            out.print(
                 f"of {old}, written by an earlier version, only arrays and records could be compared: their "
                 f"files have no digests",
                 soft_wrap=True,
             )
         if damages and repair:
-            _out.print("what is damaged is forgotten; the next run computes it, and only it", soft_wrap=True)
+            out.print("what is damaged is forgotten; the next run computes it, and only it", soft_wrap=True)
         elif damages:
-            _out.print("--repair forgets what is damaged, and the next run computes it", soft_wrap=True)
+            out.print("--repair forgets what is damaged, and the next run computes it", soft_wrap=True)
         if refused or (damages and not repair):
             raise typer.Exit(1)
 
@@ -156,7 +165,7 @@ def _read_all(chosen: list[Checkpoint]) -> tuple[dict[Checkpoint, list[Damage]],
 
     damages: dict[Checkpoint, list[Damage]] = {}
     refused, old = [], 0
-    with TerminalProgress(_err) as bars:
+    with TerminalProgress(err) as bars:
         for stage, of_stage in groupby(chosen, key=lambda found: found.stage):
             checkpoints = list(of_stage)
             bars.start(stage, sum(map(count_parts, checkpoints)), 0)
@@ -183,7 +192,7 @@ def _open(
 
     if overrides and not configs:
         raise FlowError(f"--set {overrides[0]} changes a configuration, and none is given")
-    settings = {config: _load(config, workspace, overrides) for config in configs or []}
+    settings = {config: load(config, workspace, overrides) for config in configs or []}
     locations = {found.workspace for found in settings.values()} or {workspace or Settings().workspace}
     if len(locations) > 1:
         raise FlowError(
@@ -211,7 +220,7 @@ def _needed(settings: dict[str, Settings], must_be_known: bool = False) -> dict[
             )
             if must_be_known:
                 raise FlowError(message)
-            _err.print(f"[yellow]warning[/] {escape(message)}", soft_wrap=True)
+            err.print(f"[yellow]warning[/] {escape(message)}", soft_wrap=True)
     return needed
 
 
@@ -222,15 +231,15 @@ def _print_table(found: list[Entry], title: str, users: dict[str, list[str]]) ->
         done, rows = entry.images
         images = "" if not rows else str(rows) if done == rows else f"{done}/{rows}"
         used = escape(", ".join(users.get(entry.key, [])))
-        size, age = _bytes(entry.size), f"{_age(entry.age)} ago"
+        size, age = shown_bytes(entry.size), f"{_age(entry.age)} ago"
         table.add_row(entry.checkpoint.stage, entry.key, entry.state, images, size, age, used)
     # Whole keys on lines that a narrow terminal breaks, rather than keys that are cut off.
-    Console(width=_TABLE_WIDTH).print(table, soft_wrap=True)
+    Console(width=TABLE_WIDTH).print(table, soft_wrap=True)
 
 
 def _count(found: Iterable[Entry]) -> str:
     sizes = [entry.size for entry in found]
-    return f"{len(sizes)} checkpoint{'s' * (len(sizes) != 1)}, {_bytes(sum(sizes))}"
+    return f"{len(sizes)} checkpoint{'s' * (len(sizes) != 1)}, {shown_bytes(sum(sizes))}"
 
 
 def _age(age: timedelta) -> str:
