@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -21,9 +22,24 @@ def region_overlap(
     Returns:
         ``[num_regions, num_classes]``.
 
+    Raises:
+        ValueError: a label is no region, or the sizes differ.
+
     """
-    counts = np.bincount(labels.ravel().astype(np.intp) * 256 + mask.ravel(), minlength=256 * num_regions)
-    return counts.reshape(num_regions, 256)[:, :num_classes]
+    if labels.shape != mask.shape:
+        raise ValueError(f"regions {labels.shape} of a mask {mask.shape}")
+    if labels.max(initial=0) >= num_regions:
+        raise ValueError(f"label {labels.max()} is none of {num_regions} regions")
+    counts = np.zeros((num_regions, 256), np.int64)
+    _count(labels.ravel(), mask.ravel(), counts)
+    return counts[:, :num_classes]
+
+
+@numba.njit(nogil=True)
+def _count(labels: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], counts: npt.NDArray[np.int64]) -> None:
+    """Count the pairs of ``[P]`` labels. ``numpy.bincount`` wants them as one array of wide integers."""
+    for pixel in range(len(labels)):
+        counts[labels[pixel], mask[pixel]] += 1
 
 
 def confusion_matrix(
