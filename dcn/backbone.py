@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from timm.models import Eva, VisionTransformer
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -195,9 +194,3 @@ class _ClsAttention(TorchFunctionMode):
                 self.attention = logits.softmax(dim=-1, dtype=torch.float32)[:, :, 0]
             self._blocks_before -= 1
         return func(*args, **(kwargs or {}))
-
-
-def squash(photograph: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
-    """Resize ``[H, W, 3]`` to ``[size, size, 3]``, not keeping the aspect ratio (section 4.1.2)."""
-    resized = Image.fromarray(photograph).resize((size, size), Image.Resampling.BICUBIC)
-    return np.array(resized)  # a copy that PyTorch may share

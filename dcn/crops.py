@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dcn.backbone import Backbone, squash
+from dcn.photograph import squash
+
+if TYPE_CHECKING:
+    from dcn.backbone import Backbone
 
 
 @dataclass(frozen=True)

@@ -124,3 +124,9 @@ def _describe(error: Exception, content: bytes) -> str:
         return "there is not enough memory to decode it; make it smaller"
     reason = str(error) or type(error).__name__
     return f"the file is damaged or was not copied whole ({reason}); copy it anew"
+
+
+def squash(photograph: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+    """Resize ``[H, W, 3]`` to ``[size, size, 3]``, not keeping the aspect ratio (section 4.1.2)."""
+    resized = Image.fromarray(photograph).resize((size, size), Image.Resampling.BICUBIC)
+    return np.array(resized)  # a copy that PyTorch may share

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -96,6 +95,8 @@ def check_weights_file(path: Path, section: str = "backbone") -> None:
 
 
 def _create(name: str, preset: Preset, kwargs: dict[str, Any], *, pretrained: bool) -> nn.Module:
+    import timm  # it brings torchvision; a run that finds everything done needs neither
+
     try:
         model: nn.Module = timm.create_model(preset.timm_name, pretrained=pretrained, num_classes=0, **kwargs)
     except AssertionError as error:  # timm's, where a model without CLS token is to pool by it
@@ -109,6 +110,8 @@ def _from_hub(name: str, preset: Preset, kwargs: dict[str, Any]) -> nn.Module:
     except UnknownModelError:
         raise
     except Exception as error:  # every hub client has errors of its own; each means the same to the user
+        import timm
+
         hub_id = getattr(timm.get_pretrained_cfg(preset.timm_name), "hf_hub_id", None)
         files = [f"model.safetensors of {hub_id}"] if hub_id else []
         if preset.weights_file:

@@ -41,9 +41,12 @@ def export_labels(settings: Settings, what: Literal["regions", "semantic"], outp
             f"{output} is in the data set {dataset.root}; label maps there would become a part of it"
         )
     for image in reader.segmented():
-        labels = reader.regions(image) if what == "regions" else reader.semantic(image)
-        if labels is None:
-            continue
+        labels = reader.regions(image)  # [H, W]
+        if what == "semantic":
+            classes = reader.classes(image)
+            if classes is None:
+                continue
+            labels = classes[labels]
         path = output_path(root, image.item.id, ".png")
         if image.item.mask and path.resolve() == (dataset.root / image.item.mask).resolve():
             raise FlowError(f"the label map of {image.item.id} would replace its ground truth {path}")

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from dcn.datasets import BSDS500Dataset, Dataset, FolderDataset, SampleDataset, VOC2012Dataset
 from dcn.errors import InvalidMaskError, InvalidOptionError, InvalidPhotographError
 from dcn.files import is_lasting, read_file
-from dcn.photograph import decode_photograph
+from dcn.photograph import decode_photograph, squash
 from dcn.presets import Precision
 from flows.image_index import IndexedImage, digest_truth
 from flows.settings import BSDS500Settings, DatasetSettings, FolderSettings, SampleSettings, Settings
@@ -101,8 +101,6 @@ def read_squashed(
     dataset: Dataset, size: int, image: IndexedImage
 ) -> tuple[IndexedImage, npt.NDArray[np.uint8] | None, str]:
     """A photograph as a square ``[size, size, 3]`` (section 4.1.2), or None and why it cannot be read."""
-    from dcn.backbone import squash
-
     try:
         return image, squash(read_photograph(dataset, image), size), ""
     except InvalidPhotographError as error:

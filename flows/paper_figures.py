@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from sklearn.preprocessing import normalize
 
-from dcn.errors import InvalidMaskError, InvalidPhotographError
+from dcn.errors import InvalidPhotographError
 from dcn.evaluation.knn import majority_classes
 from dcn.evaluation.protocols import Regions, join_regions
 from dcn.figures.qualitative import SegmentedPhotograph, qualitative_figure
@@ -134,20 +134,20 @@ def _retrievals(job: Job, reader: ResultReader, shown: list[ShownImage]) -> list
         candidates = np.flatnonzero((asked.image == one.image.row) & asked.foreground & asked.embedded)
         if len(candidates):
             area = job.checkpoint("segment").array("area").rows(one.image.row, one.image.row + 1)[0]  # [k]
-            queries.append((one, int(candidates[area[asked.index[candidates]].argmax()])))
+            queries.append(int(candidates[area[asked.index[candidates]].argmax()]))
     rows = reader.index.split_rows(reader.index.summary["train_split"])
     bank = region_blocks(job, evenly_spread(rows, job.settings.evaluate.sampled_images))
-    nearest = _nearest(asked, [query for _, query in queries], bank)
+    nearest = _nearest(asked, queries, bank)
     found: list[Retrieval] = []
-    for (one, query), neighbors in zip(queries, nearest, strict=True):
+    for query, neighbors in zip(queries, nearest, strict=True):
         if not len(neighbors.image) or len(found) == _RETRIEVAL_QUERIES:
             continue
         _, cosines = nearest_regions(asked.embedding[query], neighbors.embedding, _RETRIEVAL_NEIGHBORS)
         try:
             views = [_view(reader, neighbors, row) for row in range(len(neighbors.image))]
-        except (InvalidPhotographError, InvalidMaskError):
+            found.append(Retrieval(_view(reader, asked, query), views, cosines))
+        except InvalidPhotographError:
             continue  # a photograph is gone since it was embedded: another query is shown
-        found.append(Retrieval(_view(reader, asked, query, one.maps), views, cosines))
     return found
 
 
@@ -163,8 +163,8 @@ def _nearest(asked: Regions, queries: list[int], bank: Iterable[Regions]) -> lis
     return nearest
 
 
-def _view(reader: ResultReader, regions: Regions, row: int, maps: ResultMaps | None = None) -> RegionView:
-    maps = maps or reader.maps(reader.index.image(int(regions.image[row])))
+def _view(reader: ResultReader, regions: Regions, row: int) -> RegionView:
+    image = reader.index.image(int(regions.image[row]))
     label = int(majority_classes(regions.overlap[row : row + 1])[0])
-    mask: npt.NDArray[np.bool_] = maps.regions == regions.index[row]
-    return RegionView(maps.photograph, mask, reader.index.class_names[label] if label >= 0 else None)
+    mask: npt.NDArray[np.bool_] = reader.regions(image) == regions.index[row]
+    return RegionView(reader.photograph(image), mask, reader.index.class_names[label] if label >= 0 else None)

@@ -76,15 +76,21 @@ class ResultReader:
         """Cluster of every pixel, ``[H, W]``."""
         return label_map(self._assignment.rows(image.row, image.row + 1)[0], image.height, image.width)
 
-    def semantic(self, image: IndexedImage) -> npt.NDArray[np.uint8] | None:
-        """Class of every pixel ``[H, W]``, None where the photograph was not evaluated."""
+    def classes(self, image: IndexedImage) -> npt.NDArray[np.uint8] | None:
+        """Class of every region ``[k]``, None where the photograph was not evaluated."""
         if self._semantic is None:
             return None
         classes = self._semantic[image.row]  # [k]
-        if (classes < 0).all():
-            return None
-        of_region: npt.NDArray[np.uint8] = np.maximum(classes, 0).astype(np.uint8)
-        return of_region[self.regions(image)]
+        return None if (classes < 0).all() else np.maximum(classes, 0).astype(np.uint8)
+
+    def photograph(self, image: IndexedImage) -> RGB:
+        """``[H, W, 3]``.
+
+        Raises:
+            InvalidPhotographError: it is gone or was changed.
+
+        """
+        return read_photograph(self._dataset, image)
 
     def maps(self, image: IndexedImage) -> ResultMaps:
         """All maps of one photograph.
@@ -94,12 +100,12 @@ class ResultReader:
             InvalidMaskError: the ground truth is gone or was changed.
 
         """
-        regions = self.regions(image)
+        regions, classes = self.regions(image), self.classes(image)
         return ResultMaps(
-            photograph=read_photograph(self._dataset, image),
+            photograph=self.photograph(image),
             regions=regions,
             foreground=self._foreground.rows(image.row, image.row + 1)[0][regions],
-            semantic=self.semantic(image),
+            semantic=None if classes is None else classes[regions],
             truth=read_mask(self._dataset, image),
         )
 

@@ -13,14 +13,14 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from dcn.backbone import Backbone, squash
+from dcn.backbone import Backbone
 from dcn.errors import InvalidPhotographError
 from dcn.files import read_file
 from dcn.model_file import ModelDescription, load_model, read_model
 from dcn.modularity import cosine_assignment
 from dcn.network import DynamicClusteringNetwork, image_centers
 from dcn.palette import overlay, palette_png, region_palette
-from dcn.photograph import decode_photograph
+from dcn.photograph import decode_photograph, squash
 from dcn.regions import label_map
 from flows.errors import FlowError
 from flows.inputs import choose_device

@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from dcn.backbone import Backbone, squash
+from dcn.backbone import Backbone
 from dcn.errors import UnknownModelError, WeightsUnavailableError
 from dcn.focus_weights import SHA256
+from dcn.photograph import squash
 from dcn.presets import PRESETS, find_preset
 from dcn.weights import read_state_dict
 
