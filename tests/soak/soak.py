@@ -17,7 +17,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from flows.plan import states
 from flows.settings import Settings
 from tests.conftest import configure_tiny
 from tests.flows.helpers import command, digests
-from tests.servers import free_port, start_dask
+from tests.servers import free_port, start_dask, wait_until
 
 TARGETS = ("command", "worker", "scheduler")
 # How long a run may go on after its kill before it is called hanging.
@@ -75,8 +75,9 @@ class Soak:
     Attributes:
         kills: of each target.
         pipelines: that came to their end, every one with the digests of the undisturbed one.
-        work: seconds of all finished stages.
-        lost: seconds between the last record, manifest or training state and the kill.
+        work: seconds of the stages of as many undisturbed pipelines.
+        lost: seconds between the last record, manifest or training state and the kill; the time in which a
+            process starts and has not begun to work is none.
 
     """
 
@@ -105,9 +106,13 @@ def soak(config: dict[str, object], folder: Path, environment: dict[str, str], k
     rng = random.Random(seed)
     undisturbed = _settings(config, folder / "undisturbed")
     began = time.monotonic()
-    _run(_config_file(undisturbed), environment).wait()
+    process = _run(_config_file(undisturbed), environment)
+    wait_until(lambda: _last_write(Path(undisturbed.workspace)) > 0, _PATIENCE, "the undisturbed pipeline")
+    start_up = time.monotonic() - began
+    assert process.wait() == 0
     duration = time.monotonic() - began
     expected = digests(undisturbed)
+    work = sum(state.manifest.seconds for state in states(undisturbed) if state.manifest)
     result = Soak()
     with ExitStack() as stack:
         cluster = Cluster(folder)
@@ -115,10 +120,10 @@ def soak(config: dict[str, object], folder: Path, environment: dict[str, str], k
         while sum(result.kills.values()) < kills or result.pipelines == 0:
             workspace = folder / f"pipeline-{result.pipelines}"
             settings = _settings(config, workspace)
-            _disturb(settings, cluster, environment, rng, duration, kills, result)
+            _disturb(settings, cluster, environment, rng, duration, start_up, kills, result)
             assert digests(settings) == expected, f"{workspace} differs from the undisturbed pipeline"
             result.pipelines += 1
-            result.work += sum(state.manifest.seconds for state in states(settings) if state.manifest)
+            result.work += work
             print(f"{result.pipelines} pipelines equal, kills {dict(result.kills)}, "
                   f"{result.repeated:.1%} of the work repeated", flush=True)  # fmt: skip
     return result
@@ -136,6 +141,7 @@ def _disturb(
     environment: dict[str, str],
     rng: random.Random,
     duration: float,
+    start_up: float,
     kills: int,
     result: Soak,
 ) -> None:
@@ -151,18 +157,19 @@ def _disturb(
                 "--set", "runner.kind=dask", "--set", f"runner.address={cluster.address}",
                 "--set", f"runner.workers={cluster.workers_wanted}",
             )  # fmt: skip
-        wait = rng.uniform(0.1, 0.9) * duration
+        wait = start_up + rng.uniform(0, 0.6) * (duration - start_up)  # there is less to do each time
         if sum(result.kills.values()) >= kills:
             wait = _PATIENCE
-        try:
-            process.wait(wait)
-            continue  # it was quicker
-        except subprocess.TimeoutExpired:
-            pass
-        last_record, now = _last_write(Path(settings.workspace)), time.time()
+        began = time.time()
+        with suppress(subprocess.TimeoutExpired):
+            ended = process.wait(wait)  # it was quicker
+            assert ended == 0, f"nobody killed the command, and it ended with {ended}"
+            continue
+        working = max(_last_write(Path(settings.workspace)), began + start_up)
+        now = time.time()
         _kill(target, process, cluster, rng)
         result.kills[target] += 1
-        result.lost += now - last_record if last_record else 0.0
+        result.lost += max(0.0, now - working)
         try:
             process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
