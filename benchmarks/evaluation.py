@@ -58,7 +58,8 @@ def kmeans(count: int, pairs: int) -> Row:
 
     def ours() -> None:
         for clusters in kmeans_labels(regions, CLUSTERS, SEEDS):
-            matched_classes(regions, kmeans_predictions(regions, clusters))
+            predicted = kmeans_predictions(regions, clusters)
+            matched_classes(confusion_matrix(regions.overlap, predicted, CLUSTERS + 1))
 
     def fits() -> None:
         for seed in range(SEEDS):
