@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from benchmarks.peak_memory import peak_memory
+
 if TYPE_CHECKING:
     from flows.settings import Settings
 
@@ -117,15 +119,7 @@ def _run(values: dict[str, object], stage: str) -> Cost:
     if stage != "(nothing)":
         run_stage(find_job(settings, stage), stage, compute_shards, lambda _: None)
     seconds = time.perf_counter() - began
-    return seconds, _peak_mib()
-
-
-def _peak_mib() -> float:
-    """Of this process alone: what ``getrusage`` says of a child is at least what its parent had."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError("this system does not say how much memory a process had at most; Linux does")
+    return seconds, peak_memory() / (1 << 20)
 
 
 def draw(root: Path, count: int) -> None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -26,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.peak_memory import peak_memory
 from benchmarks.row import Row, add_json_option, show_rows
 from dcn.modularity import cosine_assignment, modularity
 from dcn.network import DynamicClusteringNetwork, PrototypeAttention
@@ -86,11 +86,6 @@ def measure(side: str, batch: int, tokens: int) -> dict[str, float]:
         seconds.append(time.perf_counter() - began)
     peak = peak_memory()
     return {"seconds": statistics.median(seconds[1:]), "bytes": peak - before, "process": peak}
-
-
-def peak_memory() -> int:
-    """Bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def in_process(side: str, batch: int, tokens: int) -> dict[str, float]:
