@@ -9,16 +9,13 @@ with the very crops, normalized, in memory, in batches of the same size, and its
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 from pathlib import Path
 
-import torch
-
 from benchmarks.cached_tokens import fill_extract
-from benchmarks.pairs import measure_pairs
-from benchmarks.photographs import forget, make_settings, run
-from benchmarks.row import Row, add_json_option, show_rows
+from benchmarks.forward_pass import against_forward_pass
+from benchmarks.photographs import make_settings, run
+from benchmarks.row import Row
+from benchmarks.stage_command import run_command
 from dcn.crops import crop_regions, masked_inputs
 from dcn.presets import Precision
 from dcn.regions import label_map
@@ -27,7 +24,7 @@ from flows.inputs import batched, load_backbone, open_dataset, read_photograph
 from flows.stages.embed import CROPS_PER_PHOTOGRAPH
 
 
-def measure(folder: Path, images: int, pairs: int, precision: Precision) -> Row:
+def measure(folder: Path, images: int, pairs: int, precision: Precision) -> list[Row]:
     """Regions in, embeddings out."""
     settings = make_settings(folder, images, precision, segment={"segmenter": {"name": "kmeans"}})
     run(settings, "index")
@@ -44,37 +41,8 @@ def measure(folder: Path, images: int, pairs: int, precision: Precision) -> Row:
         crops.extend(cut.values())
     batch_size = CROPS_PER_PHOTOGRAPH * settings.backbone.batch_size
     batches = [masked_inputs(backbone, batch) for batch in batched(crops, batch_size)]
-
-    @torch.inference_mode()
-    def forward_pass() -> None:
-        for batch in batches:
-            backbone.model(batch)
-
-    ratio, details = measure_pairs(
-        forward_pass, lambda: run(settings, "embed"), pairs, before=lambda: forget(settings, "embed")
-    )
-    per_second = {"crops per second": len(crops) / details["seconds of the candidate"]}
-    return Row(
-        f"embed, {precision}", "timm's forward pass alone", ratio, "of its crops per second", 0.9,
-        details=per_second | details,
-    )  # fmt: skip
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--images", type=int, default=8)
-    parser.add_argument("--pairs", type=int, default=3)
-    add_json_option(parser)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        rows = [
-            measure(Path(folder), arguments.images, arguments.pairs, precision)
-            for precision in ("float32", "bfloat16")
-        ]
-    show_rows(rows, arguments.json)
+    return [against_forward_pass(settings, "embed", backbone, batches, "crops", 0.9, pairs)]
 
 
 if __name__ == "__main__":
-    main()
+    run_command(__doc__, measure, images=8, pairs=3)

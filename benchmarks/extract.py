@@ -9,21 +9,20 @@ with normalized tensors in memory, in batches of the same size, and its result i
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 from pathlib import Path
 
 import torch
 
-from benchmarks.pairs import measure_pairs
-from benchmarks.photographs import forget, make_settings, run
-from benchmarks.row import Row, add_json_option, show_rows
+from benchmarks.forward_pass import against_forward_pass
+from benchmarks.photographs import make_settings, run
+from benchmarks.row import Row
+from benchmarks.stage_command import run_command
 from dcn.presets import Precision
 from flows.image_index import open_index
 from flows.inputs import batched, load_backbone, open_dataset, read_squashed
 
 
-def measure(folder: Path, images: int, pairs: int, precision: Precision) -> Row:
+def measure(folder: Path, images: int, pairs: int, precision: Precision) -> list[Row]:
     """Photographs in, a checkpoint out."""
     settings = make_settings(folder, images, precision)
     job = run(settings, "index")
@@ -35,37 +34,8 @@ def measure(folder: Path, images: int, pairs: int, precision: Precision) -> Row:
         backbone.preprocess(torch.stack([torch.from_numpy(pixels) for pixels in batch]))
         for batch in batched(squashed, settings.backbone.batch_size)
     ]
-
-    @torch.inference_mode()
-    def forward_pass() -> None:
-        for batch in batches:
-            backbone.model(batch)
-
-    ratio, details = measure_pairs(
-        forward_pass, lambda: run(settings, "extract"), pairs, before=lambda: forget(settings, "extract")
-    )
-    per_second = {"images per second": images / details["seconds of the candidate"]}
-    return Row(
-        f"extract, {precision}", "timm's forward pass alone", ratio, "of its images per second", 0.93,
-        details=per_second | details,
-    )  # fmt: skip
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--images", type=int, default=48)
-    parser.add_argument("--pairs", type=int, default=3)
-    add_json_option(parser)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        rows = [
-            measure(Path(folder), arguments.images, arguments.pairs, precision)
-            for precision in ("float32", "bfloat16")
-        ]
-    show_rows(rows, arguments.json)
+    return [against_forward_pass(settings, "extract", backbone, batches, "images", 0.93, pairs)]
 
 
 if __name__ == "__main__":
-    main()
+    run_command(__doc__, measure, images=48, pairs=3)

@@ -11,8 +11,6 @@ network: one product an image, ``torch.nn.functional.interpolate``, and the regi
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 from pathlib import Path
 
 import torch
@@ -21,7 +19,8 @@ import torch.nn.functional as F
 from benchmarks.cached_tokens import fill_extract
 from benchmarks.pairs import measure_pairs
 from benchmarks.photographs import HEIGHT, WIDTH, forget, make_settings, run
-from benchmarks.row import Row, add_json_option, show_rows
+from benchmarks.row import Row
+from benchmarks.stage_command import run_command
 from dcn.presets import Precision
 
 
@@ -62,22 +61,5 @@ def measure(folder: Path, images: int, pairs: int, precision: Precision) -> list
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--images", type=int, default=256)
-    parser.add_argument("--pairs", type=int, default=5)
-    add_json_option(parser)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        rows = [
-            row
-            for precision in ("float32", "bfloat16")
-            for row in measure(Path(folder), arguments.images, arguments.pairs, precision)
-        ]
-    show_rows(rows, arguments.json)
-
-
 if __name__ == "__main__":
-    main()
+    run_command(__doc__, measure, images=256, pairs=5)

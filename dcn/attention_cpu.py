@@ -20,10 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dcn.cpu_threads import in_parts
-
-# Sums may be reordered, so that they use vector registers; NaN and infinity stay what they are and show.
-_FAST_MATH = {"reassoc", "contract", "nsz", "arcp"}
+from dcn.cpu_threads import FAST_MATH, in_parts
 
 
 class TokenAttention(torch.autograd.Function):
@@ -48,7 +45,7 @@ class TokenAttention(torch.autograd.Function):
         return result, None
 
 
-@numba.njit(nogil=True, fastmath=_FAST_MATH)
+@numba.njit(nogil=True, fastmath=FAST_MATH)
 def _attend(
     queries: npt.NDArray[Any],
     tokens: npt.NDArray[Any],
@@ -65,7 +62,7 @@ def _attend(
         _weighted_sums(shares[image], tokens[image], result[image])
 
 
-@numba.njit(nogil=True, fastmath=_FAST_MATH)
+@numba.njit(nogil=True, fastmath=FAST_MATH)
 def _attend_backward(
     gradient: npt.NDArray[Any],
     tokens: npt.NDArray[Any],
@@ -85,7 +82,7 @@ def _attend_backward(
         _weighted_sums(scores, tokens[image], result[image])
 
 
-@numba.njit(nogil=True, fastmath=_FAST_MATH)
+@numba.njit(nogil=True, fastmath=FAST_MATH)
 def _scores(queries: npt.NDArray[Any], tokens: npt.NDArray[Any], scores: npt.NDArray[Any]) -> None:
     """``scores [q, n] = queries [q, d] tokens [n, d]^T``, token by token."""
     zero = tokens.dtype.type(0)
@@ -97,7 +94,7 @@ def _scores(queries: npt.NDArray[Any], tokens: npt.NDArray[Any], scores: npt.NDA
             scores[query, j] = total
 
 
-@numba.njit(nogil=True, fastmath=_FAST_MATH)
+@numba.njit(nogil=True, fastmath=FAST_MATH)
 def _weighted_sums(weights: npt.NDArray[Any], tokens: npt.NDArray[Any], result: npt.NDArray[Any]) -> None:
     """``result [q, d] = weights [q, n] tokens [n, d]``, token by token."""
     for query in range(result.shape[0]):
@@ -110,7 +107,7 @@ def _weighted_sums(weights: npt.NDArray[Any], tokens: npt.NDArray[Any], result: 
                 result[query, e] += weight * tokens[j, e]
 
 
-@numba.njit(nogil=True, fastmath=_FAST_MATH)
+@numba.njit(nogil=True, fastmath=FAST_MATH)
 def _softmax(row: npt.NDArray[Any]) -> None:
     """Softmax of ``[n]`` in place."""
     largest = row[0]

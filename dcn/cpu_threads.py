@@ -1,4 +1,4 @@
-"""Sharing compiled work among as many threads as PyTorch uses."""
+"""Compiled work on the CPU: what it may reorder, and its share of the threads that PyTorch uses."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from itertools import pairwise
 import numpy as np
 import torch
 from torch import Tensor
+
+# Sums may be reordered, so that they use vector registers; NaN and infinity stay what they are and show.
+FAST_MATH = {"reassoc", "contract", "nsz", "arcp"}
 
 
 def in_parts(kernel: Callable[..., None], tensors: Sequence[Tensor], count: int) -> None:

@@ -14,10 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dcn.cpu_threads import in_parts
-
-# Sums may be reordered, so that they use vector registers; NaN and infinity stay what they are and show.
-_FAST_MATH = {"reassoc", "contract", "nsz", "arcp"}
+from dcn.cpu_threads import FAST_MATH, in_parts
 
 
 def cluster_sums_cpu(
@@ -35,7 +32,7 @@ def cluster_sums_cpu(
     return result
 
 
-@numba.njit(nogil=True, fastmath=_FAST_MATH)
+@numba.njit(nogil=True, fastmath=FAST_MATH)
 def _sum_rows(
     affinity: npt.NDArray[Any],
     share: npt.NDArray[Any],

@@ -135,8 +135,7 @@ def _shortened(warnings: list[str]) -> list[str]:
 def compute_shards(job: Job, stage: str, shards: list[int]) -> dict[str, Any]:
     """Compute and record shards one after the other, in this process; returns what a scheduler may log."""
     definition, checkpoint = STAGES[stage], job.checkpoint(stage)
-    manifest = checkpoint.read_manifest()
-    assert manifest is not None, f"{checkpoint} was not begun"
+    manifest = checkpoint.require_begun()
     seconds = 0.0
     # One shard is written while the next is computed. An error of the writing comes after the next shard, or
     # at the end; after one of the computing the shard before is still written, and recorded.

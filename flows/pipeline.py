@@ -73,8 +73,7 @@ def _run_shards(job: Job, stage: str, shards: list[int]) -> None:
 
     What is done is on storage, so that running a task twice does no harm.
     """
-    manifest = job.checkpoint(stage).read_manifest()
-    assert manifest is not None
+    manifest = job.checkpoint(stage).require_begun()
     with open_runner(job.settings.runner, _warn) as runner:
         size = math.ceil(len(shards) / (_TASKS_PER_WORKER * runner.workers))
         parts = [shards[start : start + size] for start in range(0, len(shards), size)]
