@@ -224,7 +224,11 @@ def _watched_flows() -> Iterator[Any]:
     _configure_prefect()
     with err.status("starting Prefect"), ThreadPoolExecutor(1) as pool:
         from prefect.client.orchestration import get_client
+        from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+        # A flow waits for its heartbeat when it ends, up to a second. The temporary server ends with this
+        # process, so nobody needs to hear there whether it lives.
+        quiet = {} if PREFECT_API_URL.value() else {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
         # Where there is no server, this starts the temporary one, in a process of its own: meanwhile this
         # one imports PyTorch and the rest.
         starting = pool.submit(get_client, sync_client=True)
@@ -232,7 +236,7 @@ def _watched_flows() -> Iterator[Any]:
         from flows.terminal import TerminalProgress
 
         starting.result()
-    with TerminalProgress(err) as watcher, progress.watched(watcher):
+    with temporary_settings(quiet), TerminalProgress(err) as watcher, progress.watched(watcher):
         yield pipeline
 
 

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 from flows import progress
+from flows.allocator import keep_freed_memory
 from flows.plan import STAGES
 from flows.printable import printable_line
 from flows.stage import Job, Layout, Warn
@@ -64,6 +65,7 @@ def run_stage(
         attempt: runs what comes before the shards, and what follows them.
 
     """
+    keep_freed_memory()
     definition, checkpoint = STAGES[stage], job.checkpoint(stage)
     manifest = checkpoint.read_manifest()
     if manifest is not None and manifest.complete:
@@ -134,6 +136,7 @@ def _shortened(warnings: list[str]) -> list[str]:
 
 def compute_shards(job: Job, stage: str, shards: list[int]) -> dict[str, Any]:
     """Compute and record shards one after the other, in this process; returns what a scheduler may log."""
+    keep_freed_memory()
     definition, checkpoint = STAGES[stage], job.checkpoint(stage)
     manifest = checkpoint.require_begun()
     seconds = 0.0

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from flows.allocator import keep_freed_memory
 from flows.errors import ClusterError
 from flows.settings import RunnerSettings
 from flows.stage import Job, Warn
@@ -59,7 +58,6 @@ def _compute(job: dict[str, Any], stage: str, shards: list[int]) -> dict[str, An
     # Late: a scheduler imports this module to pass the function on, and needs no PyTorch for that.
     from flows.execution import compute_shards
 
-    keep_freed_memory()
     return compute_shards(Job.from_json(job), stage, shards)
 
 

@@ -1,9 +1,9 @@
-"""Dense per-image arrays in Zarr v3: zarr makes the hierarchy, tensorstore moves the bytes.
+"""Dense per-image arrays in Zarr v3: zarr makes the hierarchy, tensorstore writes the shards.
 
 One row is one image. Rows are stored in shards, one file each, and a shard is written whole by one
 process. Inside a shard, rows stand in chunks that can be read alone, each with its own checksum, so that a
-random batch reads only its rows and a flipped bit is an error and never a number. Which library reads and
-writes was decided by ``benchmarks/cache_io.py``.
+random batch reads only its rows and a flipped bit is an error and never a number. From a folder rows are read
+by :mod:`storage.local_rows`, from elsewhere by tensorstore: ``benchmarks/cache_io.py`` shows why.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,7 @@ from zarr.storage import MemoryStore
 
 from storage.errors import CheckpointDamagedError, FileSystemError, StorageError
 from storage.key import digest
+from storage.local_rows import LocalRows
 from storage.store import Store
 from storage.threads import THREADS
 
@@ -30,9 +34,9 @@ from storage.threads import THREADS
 _MIN_CHUNK_BYTES = 1 << 16
 # Of an array that is gone through, this much is in memory at once.
 _BLOCK_BYTES = 1 << 23
-# What is read in one piece at most. For more than 32 MiB malloc asks the kernel for fresh pages every time,
-# and a whole shard would need them twice: for its file and for its values.
-_PIECE_BYTES = 20 << 20
+# What one thread reads in one piece, at least and at most: less is not worth a thread, and of more an object
+# store's answer would be in memory whole beside the values.
+_LEAST_PIECE_BYTES, _PIECE_BYTES = 1 << 20, 20 << 20
 # Errors of tensorstore that say nothing of what is stored: too many open files, no right, no network.
 _NOT_THE_BYTES = (
     "RESOURCE_EXHAUSTED",
@@ -42,6 +46,11 @@ _NOT_THE_BYTES = (
     "DEADLINE_EXCEEDED",
     "ABORTED",
     "CANCELLED",
+)
+# How tensorstore describes little-endian values with a checksum, and values of one byte.
+_CHECKED_BYTES = (
+    [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
+    [{"name": "bytes"}, {"name": "crc32c"}],
 )
 # How tensorstore says that the operating system refused.
 _OS_ERROR = re.compile(r"os_error_code='(\d+)'")
@@ -135,6 +144,8 @@ class ArrayReader:
         except (ValueError, OSError) as error:
             reason = _stored_wrong(error)
             raise CheckpointDamagedError(f"array {self.place} cannot be opened: {reason}") from error
+        folder = store.path(name)
+        self._local = None if folder is None else _local_rows(folder, self._store)
 
     def check(self, spec: ArraySpec, rows: int, shard_rows: int) -> None:
         """Compare the metadata, which have no checksum, with what the checkpoint says of the array.
@@ -169,9 +180,7 @@ class ArrayReader:
             FileSystemError: the store does not answer.
 
         """
-        piece = self._piece_rows
-        pieces = [slice(first, min(stop, first + piece)) for first in range(start, stop, piece)]
-        return self._read(pieces, np.arange(start, stop)).result()
+        return self.read_ahead(np.arange(start, stop)).result()
 
     def blocks(self) -> Iterator[npt.NDArray[Any]]:
         """All rows in order, as many whole shards at a time as make some megabytes."""
@@ -182,32 +191,43 @@ class ArrayReader:
 
     def read_ahead(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> PendingRows:
         """Start reading any rows, repeats allowed; the reading goes on in the background."""
-        indices, piece = np.asarray(rows, dtype=np.int64), self._piece_rows
-        return self._read([indices[i : i + piece] for i in range(0, len(indices), piece)], indices)
+        wanted = np.asarray(rows, dtype=np.int64)
+        if ((wanted < 0) | (wanted >= self.shape[0])).any():
+            raise IndexError(f"array {self.place} has {self.shape[0]} rows; asked for {wanted.tolist()}")
+        values = np.empty((len(wanted), *self.shape[1:]), dtype=self.dtype)
+        size = _PIECE_BYTES // self._row_bytes
+        if (
+            self._local is not None
+        ):  # of an object store the threads of tensorstore read, and each piece costs
+            size = min(size, max(-(-len(wanted) // THREADS), _LEAST_PIECE_BYTES // self._row_bytes))
+        size = max(1, size)
+        pieces = [slice(first, first + size) for first in range(0, len(wanted), size)]
+        parts = [_readers().submit(self._read_into, wanted[piece], values[piece]) for piece in pieces]
+        return PendingRows(self, parts, wanted, values)
 
     @property
     def _row_bytes(self) -> int:
         return max(1, int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize)
 
-    @property
-    def _piece_rows(self) -> int:
-        return max(1, _PIECE_BYTES // self._row_bytes)
+    def _read_into(self, rows: npt.NDArray[np.int64], values: npt.NDArray[Any]) -> None:
+        if self._local is not None:
+            self._local.read_into(rows, values)
+        else:
+            in_order = np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows)))
+            chosen = slice(rows[0], rows[0] + len(rows)) if in_order else rows
+            values[...] = self._store[chosen].read().result()
 
-    def _read(
-        self, pieces: Sequence[slice | npt.NDArray[np.int64]], rows: npt.NDArray[np.int64]
-    ) -> PendingRows:
-        return PendingRows(self, [self._store[piece].read() for piece in pieces], rows)
-
-    def damaged_shards(self, rows: npt.NDArray[np.int64]) -> str:
-        """Which of the shards of some rows cannot be read, in words: a read of many says it of one chunk."""
+    def damaged_shards(self, rows: npt.NDArray[np.int64]) -> list[int]:
+        """Which of the shards of some rows cannot be read: a read of many says it of one chunk."""
         shards = rows // self._store.chunk_layout.write_chunk.shape[0]
         damaged = []
         for shard in np.unique(shards).tolist():
+            some = np.unique(rows[shards == shard])
             try:
-                self._store[np.unique(rows[shards == shard])].read().result()
+                self._read_into(some, np.empty((len(some), *self.shape[1:]), self.dtype))
             except (ValueError, OSError):
                 damaged.append(shard)
-        return f"shard{'s' * (len(damaged) != 1)} {', '.join(map(str, damaged))}"
+        return damaged
 
 
 @dataclass(frozen=True)
@@ -215,28 +235,43 @@ class PendingRows:
     """Rows that are being read."""
 
     _reader: ArrayReader
-    _futures: Sequence[Any]
+    _parts: Sequence[Future[None]]
     _rows: npt.NDArray[np.int64]
+    _values: npt.NDArray[Any]
 
     def result(self) -> npt.NDArray[Any]:
         """Wait for the rows, ``[len(rows), ...]``. Raises as :meth:`ArrayReader.rows`."""
         try:
-            if len(self._futures) == 1:
-                only: npt.NDArray[Any] = self._futures[0].result()
-                return only
-            values = np.empty((len(self._rows), *self._reader.shape[1:]), dtype=self._reader.dtype)
-            first = 0
-            for future in self._futures:  # while one piece is copied the next is read
-                piece = future.result()
-                values[first : first + len(piece)] = piece
-                first += len(piece)
+            for part in self._parts:
+                part.result()
         except (ValueError, OSError) as error:
             reason = _stored_wrong(error)
             damaged = self._reader.damaged_shards(self._rows)
-            raise CheckpointDamagedError(
-                f"array {self._reader.place} is damaged or incomplete in {damaged}: {reason}"
-            ) from error
-        return values
+            place = f"array {self._reader.place}"
+            if not damaged:  # as where its file was being replaced
+                raise FileSystemError(f"{place} was read wrongly once, and then rightly: {reason}") from error
+            shards = f"shard{'s' * (len(damaged) != 1)} {', '.join(map(str, damaged))}"
+            raise CheckpointDamagedError(f"{place} is damaged or incomplete in {shards}: {reason}") from error
+        return self._values
+
+
+@lru_cache(maxsize=1)
+def _readers() -> ThreadPoolExecutor:
+    """Threads that read ahead of whoever computes, of all arrays together."""
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="read")
+
+
+def _local_rows(folder: Path, array: Any) -> LocalRows | None:
+    """What reads an array in a folder; None where it was not laid out by :func:`create_arrays`."""
+    layout, (sharding, *more) = array.chunk_layout, array.codec.to_json()["codecs"]
+    (shard_rows, *row), (chunk_rows, *chunk_row) = layout.write_chunk.shape, layout.read_chunk.shape
+    inner = sharding.get("configuration", {})
+    plain = not more and inner.get("index_location") == "end"
+    for name in ("codecs", "index_codecs"):
+        plain = plain and inner.get(name) in _CHECKED_BYTES
+    if not plain or not list(array.shape[1:]) == row == chunk_row:
+        return None
+    return LocalRows(folder, array.shape, np.dtype(array.dtype.numpy_dtype), shard_rows, chunk_rows)
 
 
 def write_rows(store: Store, name: str, start: int, values: npt.NDArray[Any]) -> str:
@@ -296,8 +331,10 @@ def _system_failure(what: str, error: Exception) -> FileSystemError | None:
     reason, number = _first_line(error), _OS_ERROR.search(str(error))
     if number is not None:
         return FileSystemError(f"{what}: {reason}", int(number[1]))
-    if isinstance(error, OSError) or reason.startswith(_NOT_THE_BYTES):
-        return FileSystemError(f"{what}: {reason}", getattr(error, "errno", None))
+    if isinstance(error, OSError):
+        return FileSystemError(f"{what}: {error.filename}: {error.strerror}", error.errno)
+    if reason.startswith(_NOT_THE_BYTES):
+        return FileSystemError(f"{what}: {reason}")
     return None
 
 

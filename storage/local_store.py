@@ -35,10 +35,10 @@ class LocalStore:
         return str(self._root)
 
     def folder(self, name: str) -> LocalStore:
-        return LocalStore(self._path(name))
+        return LocalStore(self.path(name))
 
     def read(self, name: str) -> bytes:
-        path = self._path(name)
+        path = self.path(name)
         try:
             return path.read_bytes()
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -48,14 +48,14 @@ class LocalStore:
 
     def write(self, name: str, content: bytes) -> None:
         """Write to another name first, and rename: a reader sees the old content or the new one."""
-        path = self._path(name)
+        path = self.path(name)
         try:
             write_atomically(path, content)
         except OSError as error:
             raise _failure(path, "written", error) from error
 
     def create(self, name: str, content: bytes) -> bool:
-        path = self._path(name)
+        path = self.path(name)
         try:
             with partial_file(path, content) as partial:
                 try:
@@ -74,17 +74,17 @@ class LocalStore:
         return True
 
     def exists(self, name: str) -> bool:
-        return self._path(name).is_file()
+        return self.path(name).is_file()
 
     def delete(self, name: str) -> None:
-        path = self._path(name)
+        path = self.path(name)
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise _failure(path, "deleted", error) from error
 
     def delete_all(self, prefix: str = "") -> None:
-        path = self._path(prefix) if prefix else self._root
+        path = self.path(prefix) if prefix else self._root
         try:
             shutil.rmtree(path)
         except FileNotFoundError:
@@ -93,12 +93,12 @@ class LocalStore:
             raise _failure(path, "deleted", error) from error
 
     def folders(self, prefix: str = "") -> Iterator[str]:
-        start = self._path(prefix) if prefix else self._root
+        start = self.path(prefix) if prefix else self._root
         for path in sorted(start.glob("*/")):
             yield path.relative_to(self._root).as_posix()
 
     def list(self, prefix: str = "") -> Iterator[StoredFile]:
-        start = self._path(prefix) if prefix else self._root
+        start = self.path(prefix) if prefix else self._root
         for folder, _, names in os.walk(start):
             for name in names:
                 path = Path(folder, name)
@@ -112,7 +112,7 @@ class LocalStore:
                 yield StoredFile(path.relative_to(self._root).as_posix(), status.st_size, modified)
 
     def tensorstore(self, name: str) -> dict[str, Any]:
-        return {"driver": "file", "path": f"{self._path(name).absolute()}/"}
+        return {"driver": "file", "path": f"{self.path(name).absolute()}/"}
 
     def free_bytes(self) -> int | None:
         try:
@@ -121,7 +121,7 @@ class LocalStore:
         except OSError as error:
             raise _failure(self._root, "made", error) from error
 
-    def _path(self, name: str) -> Path:
+    def path(self, name: str) -> Path:
         return self._root / check_name(name)
 
 

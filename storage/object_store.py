@@ -103,6 +103,9 @@ class ObjectStore:
         except self._errors as error:
             raise self._failure("listed", prefix, error) from error
 
+    def path(self, name: str) -> None:
+        return None
+
     def tensorstore(self, name: str) -> dict[str, Any]:
         path = f"{self._prefix}/{check_name(name)}/".lstrip("/")
         if self._scheme == "gs":

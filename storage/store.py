@@ -83,6 +83,9 @@ class Store(Protocol):
     def list(self, prefix: str = "") -> Iterator[StoredFile]:
         """The files below a folder ``prefix``, in any order; none that is only being written."""
 
+    def path(self, name: str) -> Path | None:
+        """Where the operating system finds a file or a folder; None in an object store."""
+
     def tensorstore(self, name: str) -> dict[str, Any]:
         """The ``kvstore`` by which tensorstore reads and writes below a name."""
 

@@ -92,6 +92,13 @@ def test_what_is_read_in_pieces_is_what_was_written(
         np.testing.assert_array_equal(reader.read_ahead(rows).result(), expected[rows])
 
 
+@pytest.mark.parametrize("rows", [[-1], [3, 10]])
+def test_rows_that_are_not_there_are_refused(complete: Checkpoint, rows: list[int]) -> None:
+    for name in ("tokens", "present"):  # chunks of one row, and of a whole shard, whose last one is not full
+        with pytest.raises(IndexError, match="has 10 rows"):
+            complete.array(name).read_ahead(rows)
+
+
 def test_damage_in_a_later_piece_is_found(complete: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("storage.arrays._PIECE_BYTES", 1)
     (path,) = (Path(complete.location) / "arrays" / "tokens" / "c" / "2").rglob("0/0")
