@@ -31,7 +31,8 @@ class TokenAttention(torch.autograd.Function):
         queries, tokens = queries.contiguous(), tokens.contiguous()
         shares = queries.new_empty(*queries.shape[:2], tokens.shape[1])  # [B, q, n]
         result = torch.empty_like(queries)
-        in_parts(_attend, (queries, tokens, shares, result), len(tokens))
+        arrays = [tensor.detach().numpy() for tensor in (queries, tokens, shares, result)]
+        in_parts(_attend, len(tokens), *arrays)
         ctx.save_for_backward(tokens, shares, result)
         return result
 
@@ -41,7 +42,8 @@ class TokenAttention(torch.autograd.Function):
         gradient = grad_outputs[0].contiguous()
         inner = (gradient * attended).sum(dim=-1)  # [B, q]
         result = torch.empty_like(gradient)
-        in_parts(_attend_backward, (gradient, tokens, shares, inner, result), len(tokens))
+        arrays = [tensor.detach().numpy() for tensor in (gradient, tokens, shares, inner, result)]
+        in_parts(_attend_backward, len(tokens), *arrays)
         return result, None
 
 

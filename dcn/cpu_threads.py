@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from threadpoolctl import threadpool_limits
 
 # Sums may be reordered, so that they use vector registers; NaN and infinity stay what they are and show.
 FAST_MATH = {"reassoc", "contract", "nsz", "arcp"}
 
 
-def in_parts(kernel: Callable[..., None], tensors: Sequence[Tensor], count: int) -> None:
-    """Call ``kernel(*arrays, start, stop)`` on equal parts of ``range(count)``, each in a thread of its own.
+def in_parts(work: Callable[..., None], count: int, *arguments: Any) -> None:
+    """Call ``work(*arguments, start, stop)`` on equal parts of ``range(count)``, each in a thread of its own.
 
-    The kernel gets the tensors as arrays, writes into some of them, and lets go of Python's lock. What it
-    computes must not depend on where the parts begin.
+    There are as many as PyTorch may use here; in each of them it uses one, and records no gradients. What is
+    computed must not depend on where the parts begin.
     """
-    arrays = [tensor.detach().numpy() for tensor in tensors]
-    threads = min(torch.get_num_threads(), count)
-    edges = np.linspace(0, count, threads + 1).astype(int).tolist()
-    first, *others = pairwise(edges)
-    if not others:
-        kernel(*arrays, *first)
+    edges = np.linspace(0, count, min(torch.get_num_threads(), count) + 1).astype(int).tolist()
+    parts = list(pairwise(edges))
+    if len(parts) == 1:
+        _without_gradients(work, *arguments, *parts[0])
         return
-    with ThreadPoolExecutor(len(others)) as pool:
-        futures = [pool.submit(kernel, *arrays, *part) for part in others]
-        kernel(*arrays, *first)
-        for future in futures:
-            future.result()
+    pool = _threads(len(parts))
+    for future in [pool.submit(_without_gradients, work, *arguments, *part) for part in parts]:
+        future.result()
+
+
+def _without_gradients(work: Callable[..., None], *arguments: Any) -> None:
+    with torch.no_grad():
+        work(*arguments)
+
+
+@lru_cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, "part", initializer=compute_alone)
+
+
+def compute_alone() -> None:
+    """One of several threads that share the cores shares its own arithmetic with no others."""
+    threadpool_limits(1, user_api="openmp")  # OpenMP's limit is one of the thread that sets it

@@ -23,15 +23,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dcn.affinity import affinity_graph
 from dcn.modularity_cpu import cluster_sums_cpu
-from dcn.products import product
 
 # Pairs of tokens that are held at once: 8 MiB in float32, which stay in the cache.
 _BLOCK = 1 << 21
 # Clusters for which the CUDA kernel is compiled, once for each number of them.
 _MAX_UNROLLED = 16
-# Rows of the affinity that are computed together.
-_STRIP = 112
 
 
 def cosine_assignment(tokens: Tensor, centers: Tensor) -> Tensor:
@@ -45,10 +43,11 @@ def cosine_assignment(tokens: Tensor, centers: Tensor) -> Tensor:
         ``[B, n, k]`` cosines in [-1, 1]. The cosine with an all-zero vector is 0.
 
     """
-    # Dividing the [B, n, k] products costs less than normalizing the [B, n, d] tokens first.
-    lengths = torch.linalg.vector_norm(tokens, dim=-1, keepdim=True).clamp(min=torch.finfo(tokens.dtype).tiny)
-    assignment: Tensor = (tokens @ F.normalize(centers, dim=-1).mT) / lengths
-    return assignment
+    # Dividing the [B, k, n] products costs less than normalizing the [B, n, d] tokens first. Were the centers
+    # on the right, their gradient would be a product with the tokens transposed, six times as slow.
+    lengths = torch.linalg.vector_norm(tokens, dim=-1).clamp(min=torch.finfo(tokens.dtype).tiny)  # [B, n]
+    assignment: Tensor = (F.normalize(centers, dim=-1) @ tokens.mT) / lengths[..., None, :]  # [B, k, n]
+    return assignment.mT
 
 
 def modularity(
@@ -99,8 +98,24 @@ def _all_cluster_sums(tokens: Tensor, positive: Tensor, resolution: float) -> Te
         from dcn.modularity_triton import cluster_sums_triton
 
         return cluster_sums_triton(F.normalize(tokens, dim=-1), positive.mT, resolution).mT
+    if tokens.device.type == "cpu":
+        return cluster_sums_cpu(tokens, positive, resolution)
+    return cluster_sums(tokens, positive, resolution)
+
+
+def cluster_sums(tokens: Tensor, positive: Tensor, resolution: float) -> Tensor:
+    """``G`` of the module's docstring with PyTorch's own operations, a few images at a time.
+
+    Args:
+        tokens: ``[B, n, d]``.
+        positive: ``[B, n, k]`` the assignment, clamped at 0.
+        resolution: as in :func:`modularity`.
+
+    Returns:
+        ``[B, n, k]``.
+
+    """
     n = tokens.shape[1]
-    cluster_sums = cluster_sums_cpu if tokens.device.type == "cpu" else _cluster_sums
     result = torch.empty_like(positive)
     images = min(len(tokens), max(1, _BLOCK // (n * n)))
     # The same memory for every chunk: fresh pages would cost as much as the product that fills them.
@@ -108,52 +123,14 @@ def _all_cluster_sums(tokens: Tensor, positive: Tensor, resolution: float) -> Te
     for start in range(0, len(tokens), images):
         chunk = slice(start, start + images)
         graph = affinity_graph(tokens[chunk], out=buffer[: len(tokens[chunk])])
-        result[chunk] = cluster_sums(*graph, positive[chunk].mT.contiguous(), resolution).mT
+        result[chunk] = _sums_of_graph(*graph, positive[chunk].mT.contiguous(), resolution).mT
     return result
 
 
-def affinity_graph(tokens: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """The affinity graph of the tokens ``[b, n, d]`` of a few images (equation 8).
-
-    Args:
-        tokens: floating point.
-        out: ``[b, n, n]`` for the affinities.
-
-    Returns:
-        Affinities ``[b, n, n]``; share of each token in the sum of all degrees ``k_i / 2m``, ``[b, n]``; and
-        that sum ``2m``, ``[b]``. An image whose tokens are all zero has affinities and shares of 0 and a
-        sum of 1.
-
-    """
-    unit = F.normalize(tokens, dim=-1)
-    n = tokens.shape[1]
-    affinity = tokens.new_empty(len(tokens), n, n) if out is None else out
-    for directions, square in zip(unit, affinity, strict=True):  # [n, d], [n, n]
-        # The matrix is symmetric: each strip of rows is computed from the diagonal on, and mirrored.
-        for start in range(0, n, _STRIP):
-            stop = min(start + _STRIP, n)
-            cosines = product(directions[start:stop], directions[start:])
-            torch.clamp(cosines, min=0, out=square[start:stop, start:])
-            square[stop:, start:stop] = square[start:stop, stop:].mT
-    degrees = affinity.sum(dim=-1)
-    total = degrees.sum(dim=-1)
-    total = torch.where(total > 0, total, torch.ones_like(total))
-    return affinity, degrees / total[:, None], total
-
-
-def _cluster_sums(
+def _sums_of_graph(
     affinity: Tensor, share: Tensor, total: Tensor, positive: Tensor, resolution: float
 ) -> Tensor:
-    """``G`` of the module's docstring with PyTorch's own operations. Uses up ``affinity``.
-
-    Args:
-        affinity: ``[b, n, n]``, with ``share`` and ``total`` as :func:`affinity_graph` returns them.
-        positive: ``[b, k, n]`` the assignment, clamped at 0.
-
-    Returns:
-        ``[b, k, n]``.
-
-    """
+    """``[b, k, n]`` of a graph and of ``positive [b, k, n]``. Uses up ``affinity``."""
     b, k, n = positive.shape
     weights = affinity.div_(total[:, None, None])
     weights.baddbmm_(share[:, :, None], share[:, None, :], alpha=-resolution)

@@ -22,6 +22,8 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     """``a @ b.mT`` of ``a [m, d]`` and ``b [n, d]``: ``[m, n]``, differentiable with respect to both."""
     if _ONEDNN is None or a.device.type != "cpu" or a.dtype != torch.float32 or b.dtype != torch.float32:
         return F.linear(a, b)
+    if not torch.is_grad_enabled():
+        return _onednn(a, b)
     result: Tensor = _Product.apply(a, b)
     return result
 

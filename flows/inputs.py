@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from dcn.datasets import BSDS500Dataset, Dataset, FolderDataset, SampleDataset, VOC2012Dataset
 from dcn.errors import InvalidMaskError, InvalidOptionError, InvalidPhotographError
@@ -181,8 +180,10 @@ def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     if THREADS == 1:
         yield from map(function, items)
         return
+    from dcn.cpu_threads import compute_alone
+
     pending: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(min(8, THREADS), initializer=_compute_alone) as pool:
+    with ThreadPoolExecutor(min(8, THREADS), initializer=compute_alone) as pool:
         try:
             for item in items:
                 pending.append(pool.submit(function, item))
@@ -193,11 +194,6 @@ def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         finally:
             for future in pending:  # where the consumer stops early
                 future.cancel()
-
-
-def _compute_alone() -> None:
-    """One of several threads that share the cores shares its own arithmetic with no others."""
-    threadpool_limits(1, user_api="openmp")  # OpenMP's limit is one of the thread that sets it
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from sknetwork.clustering import Louvain
 
-from dcn.modularity import affinity_graph
+from dcn.affinity import affinity_graph
 from dcn.segmenters.assignment import assignment_of
 
 Floats = npt.NDArray[np.float64]
