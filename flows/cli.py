@@ -226,11 +226,14 @@ def _watched_flows() -> Iterator[Any]:
         from prefect.client.orchestration import get_client
         from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-        # A flow waits for its heartbeat when it ends, up to a second. The temporary server ends with this
-        # process, so nobody needs to hear there whether it lives.
-        quiet = {} if PREFECT_API_URL.value() else {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-        # Where there is no server, this starts the temporary one, in a process of its own: meanwhile this
-        # one imports PyTorch and the rest.
+        # Without a server of the user's, Prefect starts one for this process, in a process of its own, while
+        # this one imports PyTorch and the rest; what starts it is imported first, for threads that import
+        # wait for each other. And a flow waits up to a second for the end of its heartbeat, by which a server
+        # that stays learns that it died; one that ends with the flow needs none.
+        temporary = PREFECT_API_URL.value() is None
+        if temporary:
+            import prefect.server.api.server  # noqa: F401
+        quiet = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if temporary else {}
         starting = pool.submit(get_client, sync_client=True)
         from flows import pipeline, progress
         from flows.terminal import TerminalProgress
