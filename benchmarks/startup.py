@@ -2,9 +2,9 @@
 
     python -m benchmarks.startup [--pairs 5] [--workspace DIR] [--json FILE]
 
-Everything runs in processes of its own, interleaved. The reference imports prefect and runs an empty flow on
-the temporary server that a flow starts for itself. The first ``dcn run sample`` is not measured; it needs the
-weights of focus-s14.
+Everything runs in processes of its own, interleaved, with a home of Prefect's of its own: in an old one the
+server has more to clear away. The reference imports prefect and runs an empty flow on the temporary server
+that a flow starts for itself. The first ``dcn run sample`` is not measured; it needs focus-s14's weights.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def main() -> None:
     parser.add_argument("--workspace", help="of a sample that was run; default: a temporary one")
     add_json_option(parser)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as home:
+        os.environ["PREFECT_HOME"] = home
         run = ["-m", "flows", "run", "sample", "--workspace", arguments.workspace or folder]
         seconds_of(run)
         commands = {"run": run, "prefect": ["-c", EMPTY_FLOW], "help": ["-m", "flows", "--help"]}
