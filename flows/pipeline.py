@@ -49,7 +49,7 @@ SettingsFlow = Flow[..., list[StageRecord]]
 
 _DEFAULTS = Settings()
 # Tasks per worker: enough that the last ones end together, few enough that a task is worth its overhead.
-_TASKS_PER_WORKER = 8
+_TASKS_PER_WORKER = 4
 
 
 _NOT_KEPT: dict[str, Any] = {"persist_result": False, "result_serializer": "json"}
