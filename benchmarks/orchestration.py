@@ -2,12 +2,11 @@
 
     python -m benchmarks.orchestration [--images 2000] [--model vit_small_patch16_224] [--folder DIR]
 
-The stage is ``extract``, with random weights at 224 pixels: of a ViT-S/16, the quickest of the presets, beside
-which orchestration weighs most, or of another of timm's ViTs. Before it is timed ``index`` runs
-in the same process, which starts a temporary Prefect server; this process, and Dask's workers of one thread
-each, have loaded the backbone. What a stage takes is all of its flow, from the listing of the data set to the
-artifacts. The cost of orchestration is what that is beyond computing and writing its shards, in the process
-of the flow.
+The stage is ``extract``, with random weights at 224 pixels: of a ViT-S/16, the quickest of the presets, with
+which orchestration weighs most, or of another of timm. Before it is timed ``index`` runs in the same process,
+which starts a temporary Prefect server; this process, and Dask's workers of one thread each, have loaded the
+backbone. What a stage takes is all of its flow, from the listing of the data set to the artifacts. What of it
+is not computing and writing shards, in the process of the flow, is orchestration.
 """
 
 from __future__ import annotations
