@@ -71,9 +71,8 @@ def _count(settings: Settings) -> dict[str, Counter[str]]:
         found = counted[stage] = Counter()
         before = _tensorstore()
         with ExitStack() as stack:
-            stack.enter_context(
-                patch("storage.arrays._local_rows", lambda *_: None)
-            )  # as from an object store
+            # From a folder rows are read without tensorstore, from an object store with it.
+            stack.enter_context(patch("storage.arrays._local_rows", lambda *_: None))
             for call, request in _CALLS.items():
                 counting = _counting(getattr(LocalStore, call), request, found)
                 stack.enter_context(patch.object(LocalStore, call, counting))

@@ -31,8 +31,7 @@ class TokenAttention(torch.autograd.Function):
         queries, tokens = queries.contiguous(), tokens.contiguous()
         shares = queries.new_empty(*queries.shape[:2], tokens.shape[1])  # [B, q, n]
         result = torch.empty_like(queries)
-        arrays = [tensor.detach().numpy() for tensor in (queries, tokens, shares, result)]
-        in_parts(_attend, len(tokens), *arrays)
+        in_parts(_attend, len(tokens), queries, tokens, shares, result)
         ctx.save_for_backward(tokens, shares, result)
         return result
 
@@ -42,8 +41,7 @@ class TokenAttention(torch.autograd.Function):
         gradient = grad_outputs[0].contiguous()
         inner = (gradient * attended).sum(dim=-1)  # [B, q]
         result = torch.empty_like(gradient)
-        arrays = [tensor.detach().numpy() for tensor in (gradient, tokens, shares, inner, result)]
-        in_parts(_attend_backward, len(tokens), *arrays)
+        in_parts(_attend_backward, len(tokens), gradient, tokens, shares, inner, result)
         return result, None
 
 

@@ -195,12 +195,7 @@ class ArrayReader:
         if ((wanted < 0) | (wanted >= self.shape[0])).any():
             raise IndexError(f"array {self.place} has {self.shape[0]} rows; asked for {wanted.tolist()}")
         values = np.empty((len(wanted), *self.shape[1:]), dtype=self.dtype)
-        size = _PIECE_BYTES // self._row_bytes
-        if (
-            self._local is not None
-        ):  # of an object store the threads of tensorstore read, and each piece costs
-            size = min(size, max(-(-len(wanted) // THREADS), _LEAST_PIECE_BYTES // self._row_bytes))
-        size = max(1, size)
+        size = self._piece_rows(len(wanted))
         pieces = [slice(first, first + size) for first in range(0, len(wanted), size)]
         parts = [_readers().submit(self._read_into, wanted[piece], values[piece]) for piece in pieces]
         return PendingRows(self, parts, wanted, values)
@@ -208,6 +203,13 @@ class ArrayReader:
     @property
     def _row_bytes(self) -> int:
         return max(1, int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize)
+
+    def _piece_rows(self, count: int) -> int:
+        """How many of ``count`` rows one thread reads in one piece."""
+        most = max(1, _PIECE_BYTES // self._row_bytes)
+        if self._local is None:  # tensorstore has threads of its own, and every piece is a request
+            return most
+        return min(most, max(-(-count // THREADS), _LEAST_PIECE_BYTES // self._row_bytes, 1))
 
     def _read_into(self, rows: npt.NDArray[np.int64], values: npt.NDArray[Any]) -> None:
         if self._local is not None:
