@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -222,7 +223,7 @@ def _compare(name: str, settings: Any) -> None:
 def _watched_flows() -> Iterator[Any]:
     """The module of the flows; what runs inside shows its progress in the terminal."""
     _configure_prefect()
-    with err.status("starting Prefect"), ThreadPoolExecutor(1) as pool:
+    with err.status("starting Prefect"), _uncollected(), ThreadPoolExecutor(1) as pool:
         from prefect.client.orchestration import get_client
         from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
@@ -251,6 +252,17 @@ def _print_page(settings: Any, record: dict[str, Any], name: str) -> None:
     out.print(safe(checkpoint.file_location(name)), style="bold", soft_wrap=True)
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Imports, whose objects stay: a third of their time, and most of the exit's, is a search for garbage."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def _configure_prefect() -> None:
     """Defaults for a run without a server of its own. What the user has set stays."""
     defaults = {
@@ -258,6 +270,11 @@ def _configure_prefect() -> None:
         "DO_NOT_TRACK": "1",
         # The default of 20 seconds is tight on a busy machine.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        # A temporary server writes each change of a task, and its event, in a transaction of its own, and
+        # SQLite refuses what would write beside it: Prefect tries that again after two seconds. So they are
+        # written together: every five seconds, and at the end.
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "1000",
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "1000",
         # The command line shows progress and errors itself.
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
     }

@@ -5,9 +5,11 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +242,25 @@ def test_a_flow_refuses_wrong_parameters(prefect_server: dict[str, str]) -> None
             train(train={"iterations": 0})
         with pytest.raises(ParameterTypeError, match="iteratons"):
             train(train={"iteratons": 5})
+
+
+def test_the_temporary_server_keeps_every_run_task_and_event(
+    ran: Settings, config_file: Path, tmp_path: Path
+) -> None:
+    """It writes them together and late, so what it had not written yet at the end must not be lost."""
+    environment = {**os.environ, "PREFECT_HOME": str(tmp_path)}
+    result = subprocess.run(
+        command("run", config_file), env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr
+    with closing(sqlite3.connect(tmp_path / "prefect.db")) as records:
+        flow_runs = records.execute("SELECT name, state_type FROM flow_run").fetchall()
+        task_runs = records.execute("SELECT name, state_type FROM task_run").fetchall()
+        events = [row[0] for row in records.execute("SELECT event FROM events")]
+    assert len(flow_runs) == 1 + len(STAGES)
+    assert {state for _, state in flow_runs + task_runs} == {"COMPLETED"}
+    assert {f"{stage} keys" for stage in STAGES} <= {name for name, _ in task_runs}
+    assert events.count("prefect.flow-run.Completed") == len(flow_runs)
 
 
 def test_without_the_server_that_was_named_the_error_says_so(config_file: Path, tmp_path: Path) -> None:
