@@ -1,10 +1,10 @@
 """Attention of a few queries over the many tokens of an image, compiled for the CPU.
 
 As matrix products these are too thin to be fast, and each would fetch the tokens of the whole batch from
-memory anew. Here an image is finished while its tokens are in the cache: with ``P = softmax(Q X^T)`` and a
-gradient ``G`` of ``P X``,
+memory anew. Here a few tokens are finished while they are in the first-level cache, and the next are on their
+way: with ``P = softmax(Q X^T)`` and a gradient ``G`` of ``P X``,
 
-    forward   scores Q X^T,  then  P X
+    forward   scores Q X^T,  then  P X, corrected whenever a score is the largest so far
     backward  scores G X^T,  then  ((scores - rowsum(G * P X)) * P) X  for the queries
 
 The tokens get no gradient: they are data.
@@ -21,6 +21,13 @@ import torch
 from torch import Tensor
 
 from dcn.cpu_threads import FAST_MATH, in_parts
+from dcn.prefetch import prefetch
+
+# Tokens at once: a number of the queries, or of the sums, is loaded once for four products.
+TILE = 4
+# Tokens from those at hand to those that are fetched meanwhile.
+AHEAD = 8
+LINE = 16  # numbers of a line of the cache; of float64 every other line is fetched
 
 
 class TokenAttention(torch.autograd.Function):
@@ -55,11 +62,34 @@ def _attend(
     stop: int,
 ) -> None:
     """Fill ``shares [B, q, n]`` and ``result [B, q, d]`` for the images from ``start`` to before ``stop``."""
+    _, count, dim = result.shape
+    n, one = tokens.shape[1], shares.dtype.type(1)
+    scores = np.empty((count, TILE), shares.dtype)
+    largest, total = np.empty(count, shares.dtype), np.empty(count, shares.dtype)
     for image in range(start, stop):
-        _scores(queries[image], tokens[image], shares[image])
-        for query in range(queries.shape[1]):
-            _softmax(shares[image, query])
-        _weighted_sums(shares[image], tokens[image], result[image])
+        result[image] = 0
+        largest[:] = -np.inf
+        total[:] = 0
+        for first in range(0, n, TILE):
+            tile = tokens[image, first : first + TILE]
+            _scores(queries[image], tile, scores)
+            for query in range(count):
+                before = largest[query]
+                for j in range(len(tile)):
+                    largest[query] = max(largest[query], scores[query, j])
+                if largest[query] > before:  # what was computed with a smaller maximum
+                    correction = np.exp(before - largest[query])
+                    total[query] *= correction
+                    _scale(shares[image, query], first, correction)
+                    _scale(result[image, query], dim, correction)
+                for j in range(len(tile)):
+                    scores[query, j] = np.exp(scores[query, j] - largest[query])
+                    shares[image, query, first + j] = scores[query, j]
+                    total[query] += scores[query, j]
+            _add_weighted(scores, tile, result[image])
+        for query in range(count):
+            _scale(shares[image, query], n, one / total[query])
+            _scale(result[image, query], dim, one / total[query])
 
 
 @numba.njit(nogil=True, fastmath=FAST_MATH)
@@ -73,49 +103,69 @@ def _attend_backward(
     stop: int,
 ) -> None:
     """Fill ``result [B, q, d]``, the gradient of the queries, likewise."""
-    scores = np.empty(shares.shape[1:], shares.dtype)  # [q, n]
+    _, count, n = shares.shape
+    scores = np.empty((count, TILE), shares.dtype)
     for image in range(start, stop):
-        _scores(gradient[image], tokens[image], scores)
-        for query in range(scores.shape[0]):
-            for j in range(scores.shape[1]):
-                scores[query, j] = (scores[query, j] - inner[image, query]) * shares[image, query, j]
-        _weighted_sums(scores, tokens[image], result[image])
+        result[image] = 0
+        for first in range(0, n, TILE):
+            tile = tokens[image, first : first + TILE]
+            _scores(gradient[image], tile, scores)
+            for query in range(count):
+                for j in range(len(tile)):
+                    scores[query, j] -= inner[image, query]
+                    scores[query, j] *= shares[image, query, first + j]
+            _add_weighted(scores, tile, result[image])
 
 
 @numba.njit(nogil=True, fastmath=FAST_MATH)
-def _scores(queries: npt.NDArray[Any], tokens: npt.NDArray[Any], scores: npt.NDArray[Any]) -> None:
-    """``scores [q, n] = queries [q, d] tokens [n, d]^T``, token by token."""
-    zero = tokens.dtype.type(0)
-    for j in range(tokens.shape[0]):
-        for query in range(queries.shape[0]):
-            total = zero
-            for e in range(tokens.shape[1]):
-                total += queries[query, e] * tokens[j, e]
-            scores[query, j] = total
+def _scale(row: npt.NDArray[Any], stop: int, factor: float) -> None:
+    for j in range(stop):
+        row[j] *= factor
 
 
 @numba.njit(nogil=True, fastmath=FAST_MATH)
-def _weighted_sums(weights: npt.NDArray[Any], tokens: npt.NDArray[Any], result: npt.NDArray[Any]) -> None:
-    """``result [q, d] = weights [q, n] tokens [n, d]``, token by token."""
-    for query in range(result.shape[0]):
-        for e in range(result.shape[1]):
-            result[query, e] = 0
-    for j in range(tokens.shape[0]):
-        for query in range(weights.shape[0]):
-            weight = weights[query, j]
-            for e in range(tokens.shape[1]):
-                result[query, e] += weight * tokens[j, e]
+def _scores(queries: npt.NDArray[Any], tile: npt.NDArray[Any], scores: npt.NDArray[Any]) -> None:
+    """``scores [q, t] = queries [q, d] tile [t, d]^T`` of at most ``TILE`` tokens."""
+    count, dim = queries.shape
+    zero = tile.dtype.type(0)
+    if len(tile) == TILE:
+        token0, token1, token2, token3 = tile[0], tile[1], tile[2], tile[3]
+        for query in range(count):
+            if query < TILE:  # spread over the queries, for a core waits for only so many lines at once
+                for e in range((AHEAD + query) * dim, (AHEAD + query + 1) * dim, LINE):
+                    prefetch(tile, e)  # type: ignore[call-arg]
+            total0 = total1 = total2 = total3 = zero
+            for e in range(dim):
+                total0 += queries[query, e] * token0[e]
+                total1 += queries[query, e] * token1[e]
+                total2 += queries[query, e] * token2[e]
+                total3 += queries[query, e] * token3[e]
+            scores[query, 0], scores[query, 1] = total0, total1
+            scores[query, 2], scores[query, 3] = total2, total3
+    else:
+        for query in range(count):
+            for j in range(len(tile)):
+                total0 = zero
+                for e in range(dim):
+                    total0 += queries[query, e] * tile[j, e]
+                scores[query, j] = total0
 
 
 @numba.njit(nogil=True, fastmath=FAST_MATH)
-def _softmax(row: npt.NDArray[Any]) -> None:
-    """Softmax of ``[n]`` in place."""
-    largest = row[0]
-    for j in range(len(row)):
-        largest = max(largest, row[j])
-    total = row.dtype.type(0)
-    for j in range(len(row)):
-        row[j] = np.exp(row[j] - largest)
-        total += row[j]
-    for j in range(len(row)):
-        row[j] /= total
+def _add_weighted(weights: npt.NDArray[Any], tile: npt.NDArray[Any], result: npt.NDArray[Any]) -> None:
+    """``result [q, d] += weights [q, t] tile [t, d]`` of at most ``TILE`` tokens."""
+    count, dim = result.shape
+    if len(tile) == TILE:
+        token0, token1, token2, token3 = tile[0], tile[1], tile[2], tile[3]
+        for query in range(count):
+            weight0, weight1 = weights[query, 0], weights[query, 1]
+            weight2, weight3 = weights[query, 2], weights[query, 3]
+            for e in range(dim):
+                result[query, e] += (
+                    weight0 * token0[e] + weight1 * token1[e] + weight2 * token2[e] + weight3 * token3[e]
+                )
+    else:
+        for query in range(count):
+            for j in range(len(tile)):
+                for e in range(dim):
+                    result[query, e] += weights[query, j] * tile[j, e]

@@ -47,6 +47,10 @@ class PrototypeAttention(nn.Module):
     def forward(self, prototypes: Tensor, context: Tensor) -> Tensor:
         """Attend from ``prototypes [B, k, d]`` to ``context [B, n, d]``; returns ``[B, k, d]``."""
         batch, k, dim = prototypes.shape
+        if self.heads == 1:  # nothing is copied to take the heads apart and to join them again
+            folded = product(self.query(prototypes).flatten(0, 1), self.key.weight.mT).view(batch, k, dim)
+            gathered = attend(folded * dim**-0.5, context)
+            return self.output(self.value(gathered))  # type: ignore[no-any-return]
         heads, width = self.heads, dim // self.heads
         # The head stands first and the images are rows, so that no weight is repeated for every image.
         queries = self.query(prototypes).view(batch * k, heads, width).unbind(1)  # h times [B*k, d/h]

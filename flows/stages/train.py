@@ -44,7 +44,7 @@ class TrainStage(Stage):
     """
 
     name = "train"
-    version = 2
+    version = 3
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         return ("index", "extract")

@@ -64,6 +64,13 @@ def test_attention_to_tokens_and_its_gradient(
     close(*(torch.autograd.grad(result, asked, weights)[0] for result in (ours, exact)))
 
 
+@pytest.mark.parametrize("n", [1, 3, 4, 5, 30])
+def test_attention_does_not_overflow_when_every_score_is_larger_than_all_before(n: int) -> None:
+    tokens = torch.arange(n, dtype=torch.float32)[None, :, None]  # [1, n, 1]
+    queries = torch.tensor([[[1000.0], [0.0], [-1000.0]]], requires_grad=True)  # the last, all, the first
+    assert attend(queries, tokens).flatten().tolist() == pytest.approx([n - 1, (n - 1) / 2, 0])
+
+
 @pytest.mark.parametrize("where", ["queries", "tokens"])
 def test_attention_shows_what_is_not_a_number(where: str) -> None:
     queries, tokens = torch.randn(3, 2, 4), torch.randn(3, 5, 4)
