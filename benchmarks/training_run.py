@@ -131,7 +131,8 @@ def rows(seconds: dict[str, list[float]], iterations: int) -> list[Row]:
     # Start, waiting for batches and the files at the end; the first step compiles.
     rest = measured - parts
     first = seconds["step"][0] - step
-    looks, saves = WHOLE.iterations // WHOLE.check_every, WHOLE.iterations // WHOLE.save_every
+    looks = WHOLE.iterations // WHOLE.check_every
+    saves = (WHOLE.iterations - 1) // WHOLE.save_every  # the end needs none
     kept = WHOLE.iterations * log + saves * save
     total = first + rest + WHOLE.iterations * step + looks * check + kept
     how = "a whole training run, 2,500 iterations of 32"

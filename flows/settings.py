@@ -146,7 +146,7 @@ class TrainSettings(Section):
     )
     check_every: PositiveInt = Field(50, description="iterations between two looks at the held-out images")
     save_every: PositiveInt = Field(
-        250, description="iterations between two checkpoints of the training state"
+        500, description="iterations between two checkpoints of the training state"
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of everything that is drawn")
 
