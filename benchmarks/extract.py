@@ -1,6 +1,6 @@
 """The stage ``extract`` against timm's forward pass alone, in images per second.
 
-    python -m benchmarks.extract [--images 48] [--pairs 3] [--json FILE]
+    python -m benchmarks.extract [--images 144] [--pairs 3] [--json FILE]
 
 The paper's shape: ViT-S/8, photographs of 500 x 375 squashed to 224 pixels. The stage begins with JPEG files
 and ends with a complete checkpoint: decoding, resizing, attention, Zarr, digests. The forward pass begins
@@ -38,4 +38,4 @@ def measure(folder: Path, images: int, pairs: int, precision: Precision) -> list
 
 
 if __name__ == "__main__":
-    run_command(__doc__, measure, images=48, pairs=3)
+    run_command(__doc__, measure, images=144, pairs=3)
