@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def seconds_of(arguments: list[str]) -> float:
-    """Seconds of a process of Python, with the settings of Prefect that ``dcn`` has."""
+    """Seconds of a process of Python in which Prefect is as quiet, and as patient, as in ``dcn``."""
     settings = {
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",

@@ -24,10 +24,10 @@ from dcn.cpu_threads import FAST_MATH, in_parts
 from dcn.prefetch import prefetch
 
 # Tokens at once: a number of the queries, or of the sums, is loaded once for four products.
-TILE = 4
+_TILE = 4
 # Tokens from those at hand to those that are fetched meanwhile.
-AHEAD = 8
-LINE = 16  # numbers of a line of the cache; of float64 every other line is fetched
+_AHEAD = 8
+_LINE = 16  # numbers of a line of the cache; of float64 every other line is fetched
 
 
 class TokenAttention(torch.autograd.Function):
@@ -62,16 +62,16 @@ def _attend(
     stop: int,
 ) -> None:
     """Fill ``shares [B, q, n]`` and ``result [B, q, d]`` for the images from ``start`` to before ``stop``."""
-    _, count, dim = result.shape
-    n, one = tokens.shape[1], shares.dtype.type(1)
-    scores = np.empty((count, TILE), shares.dtype)
+    _, count, n = shares.shape
+    one = shares.dtype.type(1)
+    scores = np.empty((count, _TILE), shares.dtype)
     largest, total = np.empty(count, shares.dtype), np.empty(count, shares.dtype)
     for image in range(start, stop):
         result[image] = 0
         largest[:] = -np.inf
         total[:] = 0
-        for first in range(0, n, TILE):
-            tile = tokens[image, first : first + TILE]
+        for first in range(0, n, _TILE):
+            tile = tokens[image, first : first + _TILE]
             _scores(queries[image], tile, scores)
             for query in range(count):
                 before = largest[query]
@@ -80,16 +80,16 @@ def _attend(
                 if largest[query] > before:  # what was computed with a smaller maximum
                     correction = np.exp(before - largest[query])
                     total[query] *= correction
-                    _scale(shares[image, query], first, correction)
-                    _scale(result[image, query], dim, correction)
+                    _scale(shares[image, query, :first], correction)
+                    _scale(result[image, query], correction)
                 for j in range(len(tile)):
                     scores[query, j] = np.exp(scores[query, j] - largest[query])
                     shares[image, query, first + j] = scores[query, j]
                     total[query] += scores[query, j]
             _add_weighted(scores, tile, result[image])
         for query in range(count):
-            _scale(shares[image, query], n, one / total[query])
-            _scale(result[image, query], dim, one / total[query])
+            _scale(shares[image, query], one / total[query])
+            _scale(result[image, query], one / total[query])
 
 
 @numba.njit(nogil=True, fastmath=FAST_MATH)
@@ -104,11 +104,11 @@ def _attend_backward(
 ) -> None:
     """Fill ``result [B, q, d]``, the gradient of the queries, likewise."""
     _, count, n = shares.shape
-    scores = np.empty((count, TILE), shares.dtype)
+    scores = np.empty((count, _TILE), shares.dtype)
     for image in range(start, stop):
         result[image] = 0
-        for first in range(0, n, TILE):
-            tile = tokens[image, first : first + TILE]
+        for first in range(0, n, _TILE):
+            tile = tokens[image, first : first + _TILE]
             _scores(gradient[image], tile, scores)
             for query in range(count):
                 for j in range(len(tile)):
@@ -118,21 +118,22 @@ def _attend_backward(
 
 
 @numba.njit(nogil=True, fastmath=FAST_MATH)
-def _scale(row: npt.NDArray[Any], stop: int, factor: float) -> None:
-    for j in range(stop):
+def _scale(row: npt.NDArray[Any], factor: float) -> None:
+    """Multiply ``row [m]`` in place; as an expression of arrays it would take 30 MB more to compile."""
+    for j in range(len(row)):
         row[j] *= factor
 
 
 @numba.njit(nogil=True, fastmath=FAST_MATH)
 def _scores(queries: npt.NDArray[Any], tile: npt.NDArray[Any], scores: npt.NDArray[Any]) -> None:
-    """``scores [q, t] = queries [q, d] tile [t, d]^T`` of at most ``TILE`` tokens."""
+    """``scores [q, t] = queries [q, d] tile [t, d]^T`` of at most ``_TILE`` tokens."""
     count, dim = queries.shape
     zero = tile.dtype.type(0)
-    if len(tile) == TILE:
+    if len(tile) == _TILE:
         token0, token1, token2, token3 = tile[0], tile[1], tile[2], tile[3]
         for query in range(count):
-            if query < TILE:  # spread over the queries, for a core waits for only so many lines at once
-                for e in range((AHEAD + query) * dim, (AHEAD + query + 1) * dim, LINE):
+            if query < _TILE:  # spread over the queries, for a core waits for only so many lines at once
+                for e in range((_AHEAD + query) * dim, (_AHEAD + query + 1) * dim, _LINE):
                     prefetch(tile, e)  # type: ignore[call-arg]
             total0 = total1 = total2 = total3 = zero
             for e in range(dim):
@@ -153,9 +154,9 @@ def _scores(queries: npt.NDArray[Any], tile: npt.NDArray[Any], scores: npt.NDArr
 
 @numba.njit(nogil=True, fastmath=FAST_MATH)
 def _add_weighted(weights: npt.NDArray[Any], tile: npt.NDArray[Any], result: npt.NDArray[Any]) -> None:
-    """``result [q, d] += weights [q, t] tile [t, d]`` of at most ``TILE`` tokens."""
+    """``result [q, d] += weights [q, t] tile [t, d]`` of at most ``_TILE`` tokens."""
     count, dim = result.shape
-    if len(tile) == TILE:
+    if len(tile) == _TILE:
         token0, token1, token2, token3 = tile[0], tile[1], tile[2], tile[3]
         for query in range(count):
             weight0, weight1 = weights[query, 0], weights[query, 1]
