@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -223,6 +224,7 @@ def _compare(name: str, settings: Any) -> None:
 def _watched_flows() -> Iterator[Any]:
     """The module of the flows; what runs inside shows its progress in the terminal."""
     _configure_prefect()
+    signal.signal(signal.SIGTERM, _end)
     with err.status("starting Prefect"), _uncollected(), ThreadPoolExecutor(1) as pool:
         from prefect.client.orchestration import get_client
         from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
@@ -252,6 +254,12 @@ def _print_page(settings: Any, record: dict[str, Any], name: str) -> None:
     out.print(safe(checkpoint.file_location(name)), style="bold", soft_wrap=True)
 
 
+def _end(signal_number: int, _: object) -> None:
+    """An end like any other, at which the temporary server is stopped; else it would stay behind."""
+    err.print("terminated; the same command continues")
+    sys.exit(128 + signal_number)
+
+
 @contextmanager
 def _uncollected() -> Iterator[None]:
     """Imports, whose objects stay: a third of their time, and most of the exit's, is a search for garbage."""
@@ -277,6 +285,7 @@ def _configure_prefect() -> None:
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "1000",
         # The command line shows progress and errors itself.
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)

@@ -23,6 +23,8 @@ _INSTALL = {
     "dask_jobqueue": "dynamic-clustering-network[slurm]",
     "dask_kubernetes": "dynamic-clustering-network[kubernetes]",
 }
+# A scheduler in this process would tell the terminal of every connection that comes and goes.
+logging.getLogger("distributed").setLevel(logging.WARNING)
 # A scheduler that is lost is an error of the flow; the client would log a traceback of its own besides.
 logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
 
@@ -37,7 +39,7 @@ def open_client(settings: RunnerSettings, warn: Warn) -> Iterator[Client]:
 
     Raises:
         InvalidSettingsError: the class of the cluster, or its arguments, are wrong.
-        ClusterError: it cannot be started, or nobody answers at the address.
+        ClusterError: it cannot be started, nobody answers at the address, or this package is not there.
 
     """
     if settings.address is not None:
@@ -50,6 +52,7 @@ def open_client(settings: RunnerSettings, warn: Warn) -> Iterator[Client]:
                 f"no Dask scheduler answers at runner.address {settings.address}: {error}"
             ) from error
         with client:
+            _require_our_code(client)
             yield client
         return
     with open_cluster(settings) as cluster:
@@ -127,8 +130,6 @@ def _make_cluster(settings: RunnerSettings) -> Cluster:
             f"runner.cluster {settings.cluster} submits jobs with {submit.split()[0]}, which is not on this "
             f"machine; start this where jobs are submitted, as on a login node"
         )
-    # Its scheduler is in this process, and would tell the terminal of every connection that comes and goes.
-    logging.getLogger("distributed").setLevel(logging.WARNING)
     arguments = dict(settings.cluster_arguments)
     if settings.tls is not None:
         arguments["security"] = tls_security(settings.tls)
@@ -150,6 +151,21 @@ def _local_cluster(workers: int) -> Cluster:
         dashboard_address=None,
         env=dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), share),
     )
+
+
+def _require_our_code(client: Client) -> None:
+    """Who cannot import what it is sent breaks the connection, and the flow would wait for ever.
+
+    What is sent here is Python's own, which everybody can import.
+    """
+    try:
+        client.run_on_scheduler(exec, "import flows.runners")
+        client.run(exec, "import flows.execution")
+    except ImportError as error:
+        raise ClusterError(
+            f"the scheduler at runner.address {client.scheduler.address}, or a worker of it, cannot import "
+            f"this package ({error}): install it there, in the same version as here"
+        ) from error
 
 
 def _warn_of_open(address: str, warn: Warn) -> None:

@@ -81,6 +81,15 @@ def readable_errors() -> Iterator[None]:
         err.print("interrupted; the same command continues")
         raise typer.Exit(130) from None
     except Exception as error:
-        if getattr(getattr(error, "response", None), "status_code", None) != _UNAUTHORIZED:
-            raise
-        raise fail("the Prefect server wants another password. Set PREFECT_API_AUTH_STRING to it") from None
+        from httpx import HTTPStatusError, TransportError
+
+        if isinstance(error, TransportError):
+            raise fail(
+                f"the Prefect server does not answer any more ({error}). What is finished stays; the same "
+                f"command continues"
+            ) from None
+        if isinstance(error, HTTPStatusError) and error.response.status_code == _UNAUTHORIZED:
+            raise fail(
+                "the Prefect server wants another password. Set PREFECT_API_AUTH_STRING to it"
+            ) from None
+        raise

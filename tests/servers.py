@@ -69,11 +69,11 @@ def work(environment: dict[str, str], log: Path) -> Iterator[psutil.Process]:
 
 
 def start_dask(log: Path, *arguments: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """``dask scheduler`` or ``dask worker``; whoever starts it ends it."""
+    """``dask scheduler`` or ``dask worker``, as installed and in a folder without code; whoever starts it ends it."""
     with log.open("ab") as file:
         return subprocess.Popen(
-            [sys.executable, "-m", "dask", *arguments, "--no-dashboard"],
-            env=environment, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT,
+            [Path(sys.executable).parent / "dask", *arguments, "--no-dashboard"],
+            env=environment, cwd=log.parent, stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
 

@@ -20,8 +20,8 @@ def run_stages(settings: Settings, last: str | None = None) -> dict[str, StageRe
 
 
 def command(*arguments: object) -> list[str]:
-    """The command line with these arguments."""
-    return [sys.executable, "-m", "flows", *map(str, arguments)]
+    """The command as it was installed, with these arguments: it finds nothing because of the folder it is in."""
+    return [str(Path(sys.executable).parent / "dcn"), *map(str, arguments)]
 
 
 def changed(settings: Settings, **sections: dict[str, object]) -> Settings:

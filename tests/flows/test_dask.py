@@ -109,6 +109,7 @@ def end(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Exit status and what was said on standard error."""
     _, errors = process.communicate(timeout=300)
     assert "Traceback" not in errors, errors
+    assert "INFO" not in errors, "the log of Dask is not what a user reads"
     return process.returncode, " ".join(errors.split())
 
 
@@ -257,6 +258,24 @@ def test_a_killed_scheduler_ends_the_flow_and_the_same_command_finishes(
     assert code == 0, errors
     assert content(whole, workspace) == content(whole, Path(whole.workspace))
     assert before.items() <= records(workspace, "extract").items()
+
+
+@pytest.mark.parametrize("role", ["scheduler", "worker"])
+def test_a_cluster_without_this_package_ends_the_flow_with_a_sentence(
+    role: str, start: Start, extract, tmp_path: Path
+) -> None:
+    """It would break the connection over the first shard, and the flow would wait for ever."""
+    without = tmp_path / "without"
+    without.mkdir()
+    (without / "flows.py").write_text("raise ModuleNotFoundError(\"No module named 'flows'\")")
+    paths = {role: {"PYTHONPATH": str(without)}}
+    address = f"tcp://127.0.0.1:{free_port()}"
+    start_scheduler(start, address, **paths.get("scheduler", {}))
+    start("worker", address, "--nthreads", "1", "--host", "127.0.0.1", **paths.get("worker", {}))
+    wait_for_workers(address, 1)
+    code, errors = end(extract(f"runner.address={address}"))
+    assert code == 1, errors
+    assert f"{address}, or a worker of it, cannot import this package (No module named 'flows')" in errors
 
 
 def test_an_interrupt_does_not_wait_for_the_rest(start: Start, extract, tmp_path: Path) -> None:

@@ -1,0 +1,81 @@
+"""The server that Prefect starts for a command, and that ends with it, however that comes about."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from tests.flows.helpers import command
+from tests.servers import kill, wait_until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def training(tiny_config: dict[str, Any], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A run without a server of the user's, in the middle of a long training."""
+    train = {**tiny_config["train"], "iterations": 100_000, "save_every": 20}
+    config_file, workspace = tmp_path / "config.yaml", tmp_path / "workspace"
+    config_file.write_text(yaml.safe_dump({**tiny_config, "train": train}))
+    running = subprocess.Popen(
+        command("train", config_file, "--workspace", workspace),
+        # Prefect asks a server that does not answer six times, which takes minutes.
+        env={**os.environ, "PREFECT_HOME": str(tmp_path), "PREFECT_CLIENT_MAX_RETRIES": "0"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        wait_until(
+            lambda: any(workspace.glob("train/*/files/state.safetensors")) or running.poll() is not None,
+            120,
+            "the training",
+        )
+        yield running
+    finally:
+        running.kill()
+        running.communicate()
+
+
+def servers(running: subprocess.Popen[str]) -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process(running.pid).children(recursive=True)
+        if "uvicorn" in child.cmdline()
+    ]
+
+
+def end(running: subprocess.Popen[str]) -> str:
+    """What was said on standard error."""
+    _, errors = running.communicate(timeout=120)
+    assert "Traceback" not in errors, errors
+    return " ".join(errors.split())
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_it_does_not_stay_behind(
+    number: signal.Signals, code: int, said: str, training: subprocess.Popen[str]
+) -> None:
+    (server,) = servers(training)
+    training.send_signal(number)
+    errors = end(training)
+    assert training.returncode == code, errors
+    assert f"{said}; the same command continues" in errors
+    assert not server.is_running()
+
+
+def test_when_it_is_killed_the_error_is_a_sentence(training: subprocess.Popen[str]) -> None:
+    kill(servers(training))
+    training.send_signal(signal.SIGTERM)  # the end of the flow is what it is to be told of
+    errors = end(training)
+    assert training.returncode == 1, errors
+    assert "the Prefect server does not answer any more" in errors
+    assert "the same command continues" in errors
