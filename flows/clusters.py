@@ -52,7 +52,7 @@ def open_client(settings: RunnerSettings, warn: Warn) -> Iterator[Client]:
                 f"no Dask scheduler answers at runner.address {settings.address}: {error}"
             ) from error
         with client:
-            _require_our_code(client)
+            _require_our_code(client, settings.address)
             yield client
         return
     with open_cluster(settings) as cluster:
@@ -153,7 +153,7 @@ def _local_cluster(workers: int) -> Cluster:
     )
 
 
-def _require_our_code(client: Client) -> None:
+def _require_our_code(client: Client, address: str) -> None:
     """Who cannot import what it is sent breaks the connection, and the flow would wait for ever.
 
     What is sent here is Python's own, which everybody can import.
@@ -163,8 +163,8 @@ def _require_our_code(client: Client) -> None:
         client.run(exec, "import flows.execution")
     except ImportError as error:
         raise ClusterError(
-            f"the scheduler at runner.address {client.scheduler.address}, or a worker of it, cannot import "
-            f"this package ({error}): install it there, in the same version as here"
+            f"the scheduler at runner.address {address}, or a worker of it, cannot import this package "
+            f"({error}): install it there, in the same version as here"
         ) from error
 
 

@@ -27,8 +27,8 @@ def training(tiny_config: dict[str, Any], tmp_path: Path) -> Iterator[subprocess
     config_file.write_text(yaml.safe_dump({**tiny_config, "train": train}))
     running = subprocess.Popen(
         command("train", config_file, "--workspace", workspace),
-        # Prefect asks a server that does not answer six times, which takes minutes.
-        env={**os.environ, "PREFECT_HOME": str(tmp_path), "PREFECT_CLIENT_MAX_RETRIES": "0"},
+        # Prefect asks a server that does not answer six times, which takes minutes; a busy one needs a second time.
+        env={**os.environ, "PREFECT_HOME": str(tmp_path), "PREFECT_CLIENT_MAX_RETRIES": "2"},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
@@ -37,6 +37,7 @@ def training(tiny_config: dict[str, Any], tmp_path: Path) -> Iterator[subprocess
             120,
             "the training",
         )
+        assert running.poll() is None, running.communicate()
         yield running
     finally:
         running.kill()
