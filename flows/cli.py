@@ -278,11 +278,12 @@ def _configure_prefect() -> None:
         "DO_NOT_TRACK": "1",
         # The default of 20 seconds is tight on a busy machine.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        # A temporary server writes each change of a task, and its event, in a transaction of its own, and
-        # SQLite refuses what would write beside it: Prefect tries that again after two seconds. So they are
-        # written together: every five seconds, and at the end.
+        # A temporary server writes each change of a task in a transaction of its own, and SQLite refuses what
+        # would write beside it: Prefect tries that again after two seconds. So they are written together:
+        # every five seconds, and at the end. Events, which nobody can watch there, would be written at the
+        # same moments, and one of both lost at the end.
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "1000",
-        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "1000",
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
         # The command line shows progress and errors itself.
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
         "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",

@@ -19,3 +19,7 @@ class DatasetChangedError(FlowError):
 
 class ClusterError(FlowError):
     """A Dask cluster cannot be started or reached, or was lost."""
+
+
+class StoppedError(FlowError):
+    """Shards were left for the next run, for others failed or the run was interrupted."""

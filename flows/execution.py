@@ -12,6 +12,7 @@ from typing import Any
 
 from flows import progress
 from flows.allocator import keep_freed_memory
+from flows.errors import StoppedError
 from flows.plan import STAGES
 from flows.printable import printable_line
 from flows.stage import Job, Layout, Warn
@@ -134,8 +135,15 @@ def _shortened(warnings: list[str]) -> list[str]:
     return [*warnings[:_MAX_WARNINGS], f"and {more} more"] if more > 0 else warnings
 
 
-def compute_shards(job: Job, stage: str, shards: list[int]) -> dict[str, Any]:
-    """Compute and record shards one after the other, in this process; returns what a scheduler may log."""
+def compute_shards(
+    job: Job, stage: str, shards: list[int], stopped: Callable[[], bool] = lambda: False
+) -> dict[str, Any]:
+    """Compute and record shards one after the other, in this process; returns what a scheduler may log.
+
+    Raises:
+        StoppedError: ``stopped``, which is asked before every shard, said so. What was begun is recorded.
+
+    """
     keep_freed_memory()
     definition, checkpoint = STAGES[stage], job.checkpoint(stage)
     manifest = checkpoint.require_begun()
@@ -145,7 +153,9 @@ def compute_shards(job: Job, stage: str, shards: list[int]) -> dict[str, Any]:
     with ThreadPoolExecutor(1) as writer:
         writing: Future[Any] | None = None
         # In an order of its own, so that two runs at once on one workspace share the work, not double it.
-        for shard in random.sample(shards, len(shards)):
+        for done, shard in enumerate(random.sample(shards, len(shards))):
+            if stopped():
+                raise StoppedError(f"{len(shards) - done} shards of {stage} were not begun")
             if checkpoint.has_shard(shard):  # another run, or another attempt of the same task, was here
                 start, stop = manifest.shard_range(shard)
                 progress.advance(stage, stop - start)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from flows.errors import ClusterError
+from flows.errors import ClusterError, StoppedError
 from flows.settings import RunnerSettings
 from flows.stage import Job, Warn
 
@@ -54,8 +54,8 @@ def open_runner(settings: RunnerSettings, warn: Warn) -> Iterator[Runner]:
         yield _DaskRunner(client, settings)
 
 
+# Both import late: a scheduler imports this module to pass the function on, and needs no PyTorch for that.
 def _compute(job: dict[str, Any], stage: str, shards: list[int]) -> dict[str, Any]:
-    # Late: a scheduler imports this module to pass the function on, and needs no PyTorch for that.
     from flows.execution import compute_shards
 
     return compute_shards(Job.from_json(job), stage, shards)
@@ -64,12 +64,16 @@ def _compute(job: dict[str, Any], stage: str, shards: list[int]) -> dict[str, An
 class _ThreadRunner(Runner):
     def __init__(self, workers: int) -> None:
         self.workers = self.waiting = workers
+        self._stopped = threading.Event()
 
     def compute(self, job: dict[str, Any], stage: str, shards: list[int]) -> dict[str, Any]:
-        return _compute(job, stage, shards)
+        from flows.execution import compute_shards
+
+        return compute_shards(Job.from_json(job), stage, shards, self._stopped.is_set)
 
     def stop(self) -> None:
-        """A range that was begun is finished."""
+        """A shard that was begun is finished."""
+        self._stopped.set()
 
 
 class _DaskRunner(Runner):
@@ -96,7 +100,7 @@ class _DaskRunner(Runner):
         try:
             with self._lock:
                 if self._stopped:
-                    raise ClusterError(f"{shown} were not begun, for others failed")
+                    raise StoppedError(f"{shown} were not begun, for others failed")
                 future = self._client.submit(_compute, job, stage, shards, pure=False)
                 self._futures.append(future)
             return future.result()
@@ -109,7 +113,7 @@ class _DaskRunner(Runner):
             ) from error
         except (FutureCancelledError, ClosedClientError) as error:
             if self._stopped:
-                raise ClusterError(f"{shown} were stopped, for others failed") from error
+                raise StoppedError(f"{shown} were stopped, for others failed") from error
             raise ClusterError(
                 f"the scheduler of {self._where} was lost before {shown} were finished. What is finished "
                 f"stays; when there is a scheduler again, the same command computes the rest"

@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from flows import inputs
+from flows.errors import StoppedError
 from flows.execution import compute_shards, run_stage
 from flows.inputs import in_threads
 from flows.plan import STAGES, find_job
-from flows.settings import Settings
+from flows.runners import open_runner
+from flows.settings import RunnerSettings, Settings
 from flows.stage import Job
 from storage import Checkpoint, Manifest, StorageError
 
@@ -102,6 +104,25 @@ def test_a_shard_that_was_computed_is_kept_when_the_next_one_fails(
     monkeypatch.setattr(Checkpoint, "write_shard", writing)
     with pytest.raises(MemoryError):
         compute_shards(job, "extract", shards)
+    checkpoint = job.checkpoint("extract")
+    assert len(checkpoint.missing_shards(checkpoint.require_begun())) == len(shards) - 1
+
+
+def test_after_a_stop_the_shard_that_was_begun_is_kept_and_none_is_begun(
+    begun: tuple[Job, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after Ctrl-C: a range may be a quarter of a large data set."""
+    job, shards = begun
+    compute = STAGES["extract"].compute_shard
+    with open_runner(RunnerSettings(), pytest.fail) as runner:
+
+        def computing(job: Job, manifest: Manifest, shard: int) -> Any:
+            runner.stop()
+            return compute(job, manifest, shard)
+
+        monkeypatch.setattr(STAGES["extract"], "compute_shard", computing)
+        with pytest.raises(StoppedError, match=f"{len(shards) - 1} shards of extract were not begun"):
+            runner.compute(job.to_json(), "extract", shards)
     checkpoint = job.checkpoint("extract")
     assert len(checkpoint.missing_shards(checkpoint.require_begun())) == len(shards) - 1
 

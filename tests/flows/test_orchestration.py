@@ -244,7 +244,7 @@ def test_a_flow_refuses_wrong_parameters(prefect_server: dict[str, str]) -> None
             train(train={"iteratons": 5})
 
 
-def test_the_temporary_server_keeps_every_run_task_and_event(
+def test_the_temporary_server_keeps_every_run_and_task(
     ran: Settings, config_file: Path, tmp_path: Path
 ) -> None:
     """It writes them together and late, so what it had not written yet at the end must not be lost."""
@@ -256,11 +256,9 @@ def test_the_temporary_server_keeps_every_run_task_and_event(
     with closing(sqlite3.connect(tmp_path / "prefect.db")) as records:
         flow_runs = records.execute("SELECT name, state_type FROM flow_run").fetchall()
         task_runs = records.execute("SELECT name, state_type FROM task_run").fetchall()
-        events = [row[0] for row in records.execute("SELECT event FROM events")]
     assert len(flow_runs) == 1 + len(STAGES)
     assert {state for _, state in flow_runs + task_runs} == {"COMPLETED"}
     assert {f"{stage} keys" for stage in STAGES} <= {name for name, _ in task_runs}
-    assert events.count("prefect.flow-run.Completed") == len(flow_runs)
 
 
 def test_without_the_server_that_was_named_the_error_says_so(config_file: Path, tmp_path: Path) -> None:
