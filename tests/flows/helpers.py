@@ -1,5 +1,6 @@
 """Running the stages in this process, without an orchestrator."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -22,6 +23,14 @@ def run_stages(settings: Settings, last: str | None = None) -> dict[str, StageRe
 def command(*arguments: object) -> list[str]:
     """The command as it was installed, with these arguments: it finds nothing because of the folder it is in."""
     return [str(Path(sys.executable).parent / "dcn"), *map(str, arguments)]
+
+
+def end(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Exit status of a command, and what was said on standard error."""
+    _, errors = process.communicate(timeout=300)
+    assert "Traceback" not in errors, errors
+    assert "INFO" not in errors, "a log is not what a user reads"
+    return process.returncode, " ".join(errors.split())
 
 
 def changed(settings: Settings, **sections: dict[str, object]) -> Settings:

@@ -33,7 +33,7 @@ from flows.settings import RunnerSettings, Settings
 from flows.stage import Job
 from storage import StorageError
 from tests.conftest import draw_scene
-from tests.flows.helpers import command, records, run_stages, without_truth
+from tests.flows.helpers import command, end, records, run_stages, without_truth
 from tests.servers import free_port, start_dask, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -103,14 +103,6 @@ def extract(prefect_server: dict[str, str], config_file: Path, tmp_path: Path, e
         )  # fmt: skip
 
     return begin
-
-
-def end(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Exit status and what was said on standard error."""
-    _, errors = process.communicate(timeout=300)
-    assert "Traceback" not in errors, errors
-    assert "INFO" not in errors, "the log of Dask is not what a user reads"
-    return process.returncode, " ".join(errors.split())
 
 
 @pytest.fixture
@@ -268,10 +260,10 @@ def test_a_cluster_without_this_package_ends_the_flow_with_a_sentence(
     without = tmp_path / "without"
     without.mkdir()
     (without / "flows.py").write_text("raise ModuleNotFoundError(\"No module named 'flows'\")")
-    paths = {role: {"PYTHONPATH": str(without)}}
+    environments = {"scheduler": {}, "worker": {}, role: {"PYTHONPATH": str(without)}}
     address = f"tcp://127.0.0.1:{free_port()}"
-    start_scheduler(start, address, **paths.get("scheduler", {}))
-    start("worker", address, "--nthreads", "1", "--host", "127.0.0.1", **paths.get("worker", {}))
+    start_scheduler(start, address, **environments["scheduler"])
+    start("worker", address, "--nthreads", "1", "--host", "127.0.0.1", **environments["worker"])
     wait_for_workers(address, 1)
     code, errors = end(extract(f"runner.address={address}"))
     assert code == 1, errors
