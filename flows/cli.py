@@ -281,7 +281,7 @@ def _configure_prefect() -> None:
         # A temporary server writes each change of a task in a transaction of its own, and SQLite refuses what
         # would write beside it: Prefect tries that again after two seconds. So they are written together:
         # every five seconds, and at the end. Events, which nobody can watch there, would be written at the
-        # same moments, and one of both lost at the end.
+        # same moments; on a busy machine a run ended without some of them, so none are kept.
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "1000",
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
         # The command line shows progress and errors itself.
