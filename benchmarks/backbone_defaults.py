@@ -19,8 +19,8 @@ from benchmarks.stages import run_up_to
 from dcn.evaluation.overlap import region_overlap
 from dcn.evaluation.protocols import upper_bound
 from dcn.regions import label_map
-from flows.image_index import open_index
-from flows.inputs import open_dataset
+from flows.inputs.datasets import open_dataset
+from flows.inputs.image_index import open_index
 from flows.stage import Job
 
 CHOICES = [(224, -1), (392, -1), (392, -2), (392, -3), (392, -4), (518, -1)]

@@ -20,9 +20,9 @@ import numpy as np
 
 from benchmarks.pairs import measure_pairs
 from benchmarks.row import Row, add_json_option, show_rows
-from flows.allocator import keep_freed_memory
+from flows.execution.memory import keep_freed_memory
 from storage.arrays import ArrayReader, ArraySpec, create_arrays, write_rows
-from storage.store import open_store
+from storage.stores.store import open_store
 
 SHARD, BATCH, BATCHES = 64, 32, 16
 SPEC = ArraySpec("tokens", (784, 384), "float16", ("patch", "channel"))

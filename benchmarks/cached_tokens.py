@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from flows.execution import run_stage
-from flows.plan import find_job
+from flows.execution.plan import find_job
+from flows.execution.run import run_stage
 from flows.settings import Settings
 from flows.stage import Job
 

@@ -17,10 +17,12 @@ from benchmarks.photographs import make_settings, run
 from benchmarks.row import Row
 from benchmarks.stage_command import run_command
 from dcn.crops import crop_regions, masked_inputs
-from dcn.presets import Precision
 from dcn.regions import label_map
-from flows.image_index import open_index
-from flows.inputs import batched, load_backbone, open_dataset, read_photograph
+from dcn.weights.presets import Precision
+from flows.inputs.datasets import open_dataset, read_photograph
+from flows.inputs.image_index import open_index
+from flows.inputs.models import load_backbone
+from flows.inputs.parallel import batched
 from flows.stages.embed import CROPS_PER_PHOTOGRAPH
 
 

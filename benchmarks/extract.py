@@ -17,9 +17,11 @@ from benchmarks.forward_pass import against_forward_pass
 from benchmarks.photographs import make_settings, run
 from benchmarks.row import Row
 from benchmarks.stage_command import run_command
-from dcn.presets import Precision
-from flows.image_index import open_index
-from flows.inputs import batched, load_backbone, open_dataset, read_squashed
+from dcn.weights.presets import Precision
+from flows.inputs.datasets import open_dataset, read_squashed
+from flows.inputs.image_index import open_index
+from flows.inputs.models import load_backbone
+from flows.inputs.parallel import batched
 
 
 def measure(folder: Path, images: int, pairs: int, precision: Precision) -> list[Row]:

@@ -77,7 +77,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _measure(root: Path, weights: Path, count: int, size: int, k: int) -> Iterator[tuple[str, Cost]]:
     """What each stage costs on the first ``count`` photographs, one after the other."""
-    from flows.plan import stages_up_to
+    from flows.execution.plan import stages_up_to
 
     settings = settings_of(root, weights, count, size, k)
     values = settings.model_dump(mode="json")
@@ -110,8 +110,8 @@ def settings_of(root: Path, weights: Path, count: int, size: int, k: int) -> Set
 
 def _run(values: dict[str, object], stage: str) -> Cost:
     """One stage, in a process of its own."""
-    from flows.execution import compute_shards, run_stage
-    from flows.plan import find_job
+    from flows.execution.plan import find_job
+    from flows.execution.run import compute_shards, run_stage
     from flows.settings import Settings
 
     settings = Settings.model_validate(values)

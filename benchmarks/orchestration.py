@@ -77,7 +77,7 @@ def on_workers(settings: Settings, workspace: Path, workers: int) -> float:
     """Seconds with workers of one thread each, that have imported this software already."""
     from distributed import Client, LocalCluster
 
-    from flows.inputs import load_backbone
+    from flows.inputs.models import load_backbone
 
     with (
         LocalCluster(
@@ -92,8 +92,8 @@ def on_workers(settings: Settings, workspace: Path, workers: int) -> float:
 
 def in_this_process(settings: Settings, workspace: Path) -> tuple[float, float]:
     """Seconds of the flow, and of those the seconds in which shards were computed and written."""
-    from flows import execution
-    from flows.inputs import load_backbone
+    from flows.execution.run import run as execution
+    from flows.inputs.models import load_backbone
 
     load_backbone(settings)
     compute_shards = execution.compute_shards

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from dcn.presets import Precision
-from flows.execution import compute_shards, run_stage
-from flows.plan import find_job
+from dcn.weights.presets import Precision
+from flows.execution.plan import find_job
+from flows.execution.run import compute_shards, run_stage
 from flows.settings import Settings
 from flows.stage import Job
 

@@ -21,7 +21,7 @@ from benchmarks.pairs import measure_pairs
 from benchmarks.photographs import HEIGHT, WIDTH, forget, make_settings, run
 from benchmarks.row import Row
 from benchmarks.stage_command import run_command
-from dcn.presets import Precision
+from dcn.weights.presets import Precision
 
 
 def measure(folder: Path, images: int, pairs: int, precision: Precision) -> list[Row]:

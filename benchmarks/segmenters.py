@@ -22,8 +22,8 @@ import torch
 
 from benchmarks.stages import run_up_to
 from dcn.segmenters.kmeans import kmeans_assignment
-from flows.segmenters import Segmenter, open_segmenter
 from flows.stages.segment import SEGMENT_BATCH
+from flows.stages.segmenters import Segmenter, open_segmenter
 
 SEGMENTERS = ("dcn", "kmeans", "spectral", "ncut", "modularity", "pixels")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.row import Row, add_json_option, show_rows
-from dcn.presets import Precision
+from dcn.weights.presets import Precision
 
 # Rows of a stage in a folder, with so many images, in so many pairs, in a precision.
 Measure = Callable[[Path, int, int, Precision], list[Row]]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flows.configuration import load_settings
-from flows.execution import compute_shards, run_stage
-from flows.plan import find_job, stages_up_to
+from flows.execution.plan import find_job, stages_up_to
+from flows.execution.run import compute_shards, run_stage
+from flows.settings.loading import load_settings
 from flows.stage import Job
 
 

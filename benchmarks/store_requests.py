@@ -23,10 +23,10 @@ from unittest.mock import patch
 import tensorstore
 
 from benchmarks.growth import draw, settings_of, write_weights
-from flows.execution import compute_shards, run_stage
-from flows.plan import find_job, stages_up_to
+from flows.execution.plan import find_job, stages_up_to
+from flows.execution.run import compute_shards, run_stage
 from flows.settings import Settings
-from storage.local_store import LocalStore
+from storage.stores.local import LocalStore
 
 _CALLS = {
     "read": "GET",

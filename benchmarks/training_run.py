@@ -27,12 +27,12 @@ from rich.console import Console
 from benchmarks.row import Row, add_json_option, show_rows
 from dcn.training import Trainer
 from flows import progress
-from flows.execution import _new_manifest, compute_shards, run_stage
-from flows.plan import find_job
+from flows.cli.terminal import TerminalProgress
+from flows.execution.plan import find_job
+from flows.execution.run import _new_manifest, compute_shards, run_stage
 from flows.settings import Settings
 from flows.stage import Layout
 from flows.stages import train
-from flows.terminal import TerminalProgress
 from storage import ArraySpec
 
 TOKENS, WIDTH, SHARD = 784, 384, 64

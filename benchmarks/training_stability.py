@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 
 from benchmarks.stages import run_up_to
-from dcn.attainable import attainable_modularity
+from dcn.evaluation.attainable import attainable_modularity
 from dcn.model_file import read_model
 from dcn.training import held_out_modularity
-from flows.configuration import load_settings
-from flows.image_index import open_index
+from flows.inputs.image_index import open_index
+from flows.settings.loading import load_settings
 from flows.stage import Job
 
 # What each recipe sets of the section train; the rest, and so the budget, is that of the configuration.

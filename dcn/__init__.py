@@ -3,6 +3,6 @@
 import os
 
 # GNU's OpenMP, which PyTorch computes with, lets its threads spin for a while after each loop, on the cores
-# that our compiled kernels (dcn/cpu_threads.py) want next: a fifth of the time of a training step. It reads
-# this when PyTorch is imported, so the packages that import PyTorch import this one first.
+# that our compiled kernels (dcn/kernels/) want next: a fifth of the time of a training step. It reads this
+# when PyTorch is imported, so the packages that import PyTorch import this one first.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")

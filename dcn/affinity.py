@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dcn.products import product
+from dcn.kernels.products import product
 
 # Rows of the affinity that are computed together.
 _STRIP = 112

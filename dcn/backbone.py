@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from dcn.errors import InvalidOptionError
-from dcn.presets import Precision, Preset, find_preset
-from dcn.weights import create_pretrained
+from dcn.weights.presets import Precision, Preset, find_preset
+from dcn.weights.pretrained import create_pretrained
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Backbone:
 
         Raises:
             UnknownModelError: nobody knows the name, or the model has no CLS token.
-            WeightsUnavailableError: see :func:`dcn.weights.create_pretrained`.
+            WeightsUnavailableError: see :func:`dcn.weights.pretrained.create_pretrained`.
 
         """
         preset = find_preset(name)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dcn.photograph import squash
+from dcn.images.photograph import squash
 
 if TYPE_CHECKING:
     from dcn.backbone import Backbone

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from dcn.presets import AttentionReduction, RegionScore
 from dcn.regions import region_areas, upsampled_bands
+from dcn.weights.presets import AttentionReduction, RegionScore
 
 
 def reduce_heads(attention: Tensor, reduction: AttentionReduction) -> Tensor:

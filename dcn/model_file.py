@@ -13,8 +13,8 @@ from torch import Tensor
 
 from dcn.errors import InvalidModelFileError
 from dcn.network import DynamicClusteringNetwork
-from dcn.presets import Precision
-from dcn.tensor_file import read_tensors
+from dcn.weights.presets import Precision
+from dcn.weights.tensor_file import read_tensors
 
 # One entry only: safetensors writes several in any order, and equal models shall be equal files.
 _KEY = "dynamic-clustering-network"

@@ -10,8 +10,9 @@ where ``c(i, j) = c`` and zero elsewhere, and ``G_c = W_c S_c``,
 
     q = sum_c S_c . G_c        and        dq / dS_c = 2 G_c
 
-so one pass over the pairs gives value and gradient. On a CPU it is compiled (:mod:`dcn.modularity_cpu`), on
-CUDA it writes nothing ``[n, n]`` to memory where Triton is there (:mod:`dcn.modularity_triton`).
+so one pass over the pairs gives value and gradient. On a CPU it is compiled
+(:mod:`dcn.kernels.modularity_cpu`), on CUDA it writes nothing ``[n, n]`` to memory where Triton is there
+(:mod:`dcn.kernels.modularity_triton`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dcn.affinity import affinity_graph
-from dcn.modularity_cpu import cluster_sums_cpu
+from dcn.kernels.modularity_cpu import cluster_sums_cpu
 
 # Pairs of tokens that are held at once: 8 MiB in float32, which stay in the cache.
 _BLOCK = 1 << 21
@@ -95,7 +96,7 @@ def _all_cluster_sums(tokens: Tensor, positive: Tensor, resolution: float) -> Te
     """``G`` of the module's docstring, ``[B, n, k]``, by what the device has."""
     unrolled = tokens.dtype == torch.float32 and positive.shape[-1] <= _MAX_UNROLLED
     if tokens.is_cuda and unrolled and find_spec("triton"):
-        from dcn.modularity_triton import cluster_sums_triton
+        from dcn.kernels.modularity_triton import cluster_sums_triton
 
         return cluster_sums_triton(F.normalize(tokens, dim=-1), positive.mT, resolution).mT
     if tokens.device.type == "cpu":

@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dcn.attention_cpu import TokenAttention
 from dcn.errors import InvalidOptionError
-from dcn.products import Linear, product
+from dcn.kernels.attention_cpu import TokenAttention
+from dcn.kernels.products import Linear, product
 
 
 def attend(queries: Tensor, context: Tensor) -> Tensor:

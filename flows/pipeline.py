@@ -17,14 +17,14 @@ from prefect.futures import as_completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows import progress
-from flows.artifacts import publish, publish_comparison, publish_failure, publish_pipeline
-from flows.comparison import Variant, segmenter_variants, sweep_variants
-from flows.comparison_page import write_comparison
-from flows.execution import run_stage
-from flows.page_progress import PageProgress
-from flows.plan import STAGES, find_job, stages_up_to
-from flows.retries import RETRIES
-from flows.runners import open_runner
+from flows.compare.page import write_comparison
+from flows.compare.variants import Variant, segmenter_variants, sweep_variants
+from flows.execution.plan import STAGES, find_job, stages_up_to
+from flows.execution.retries import RETRIES
+from flows.execution.run import run_stage
+from flows.execution.runners import open_runner
+from flows.prefect_ui.artifacts import publish, publish_comparison, publish_failure, publish_pipeline
+from flows.prefect_ui.progress import PageProgress
 from flows.settings import (
     BackboneSettings,
     CompareSettings,

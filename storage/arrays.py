@@ -27,7 +27,7 @@ from zarr.storage import MemoryStore
 from storage.errors import CheckpointDamagedError, FileSystemError, StorageError
 from storage.key import digest
 from storage.local_rows import LocalRows
-from storage.store import Store
+from storage.stores.store import Store
 from storage.threads import THREADS
 
 # Rows smaller than this share a chunk: a checksum and an index entry for every twenty bytes is waste.

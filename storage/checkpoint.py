@@ -36,7 +36,7 @@ from storage.kept_files import KeptFiles
 from storage.key import canonical_json, digest_of_parts
 from storage.manifest import Manifest, manifest_bytes, parse_manifest
 from storage.shard_record import ShardRecord, read_record, record_name, recorded_shards, write_record
-from storage.store import Store, StoredFile
+from storage.stores.store import Store, StoredFile
 
 _RECORDS_AT_ONCE = 16
 

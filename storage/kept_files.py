@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from storage.errors import CheckpointDamagedError
 from storage.key import digest
-from storage.store import Store
+from storage.stores.store import Store
 
 # A name in a checkpoint is one component of a path, and never one that leads up or away.
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}\.[a-z0-9]{1,16}")

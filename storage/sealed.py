@@ -8,7 +8,7 @@ from typing import Any
 
 from storage.errors import CheckpointDamagedError
 from storage.key import content_key
-from storage.store import json_bytes
+from storage.stores.store import json_bytes
 
 
 def seal(content: Mapping[str, Any]) -> bytes:

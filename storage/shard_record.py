@@ -10,7 +10,7 @@ from typing import Any
 
 from storage.errors import CheckpointDamagedError
 from storage.sealed import seal, unseal
-from storage.store import Store
+from storage.stores.store import Store
 
 _NAME = re.compile(r"shards/([0-9]+)\.json")
 

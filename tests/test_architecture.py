@@ -37,7 +37,7 @@ def test_rooms_import_only_what_they_may(room: str) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom flows.cli import app\n"
+        "import sys\nfrom flows.cli.app import app\n"
         "try: app(['--help'])\nexcept SystemExit: pass\n"
         "heavy = {'torch', 'prefect', 'zarr', 'sklearn', 'matplotlib', 'tensorstore', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy"

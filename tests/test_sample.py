@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from dcn.regions import label_map
-from flows.configuration import load_settings
-from flows.image_index import open_index
-from flows.inputs import open_dataset
-from flows.plan import find_job
+from flows.execution.plan import find_job
+from flows.inputs.datasets import open_dataset
+from flows.inputs.image_index import open_index
 from flows.settings import Settings
+from flows.settings.loading import load_settings
 from tests.browser import browse
 from tests.flows.helpers import run_stages
 

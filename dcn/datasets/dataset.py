@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dcn.errors import InvalidDatasetError, InvalidMaskError
-from dcn.files import is_lasting, read_file
-from dcn.photograph import check_mask, decode_mask
+from dcn.images.files import is_lasting, read_file
+from dcn.images.photograph import check_mask, decode_mask
 
 
 @dataclass(frozen=True)

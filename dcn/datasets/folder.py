@@ -13,7 +13,7 @@ from PIL import Image
 
 from dcn.datasets.dataset import Dataset, Item
 from dcn.errors import InvalidDatasetError
-from dcn.files import is_lasting
+from dcn.images.files import is_lasting
 
 _SPLIT = "all"
 _MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from dcn.figures.grid import RGB, cell_aspect, picture_grid, plain, show
-from dcn.palette import class_palette, colorize, overlay, region_palette
+from dcn.images.palette import class_palette, colorize, overlay, region_palette
 
 _CELL_INCHES = 2.4
 _LEGEND_COLUMNS = 6

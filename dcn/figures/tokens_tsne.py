@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 
 from dcn.figures.grid import RGB, cell_aspect, keep_box, picture_grid, show
-from dcn.palette import overlay, region_palette
+from dcn.images.palette import overlay, region_palette
 from dcn.regions import label_map
 
 _CELL_INCHES, _TITLE_INCHES = 3.0, 0.25

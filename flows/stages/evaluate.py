@@ -10,15 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dcn.attainable import attainable_modularity
+from dcn.evaluation.attainable import attainable_modularity
 from dcn.evaluation.protocols import defined
 from dcn.modularity import modularity
 from flows import progress
-from flows.classification import classify
-from flows.dataset_angles import dataset_angles
 from flows.errors import EmptyDatasetError
-from flows.image_index import ImageIndex, IndexedImage, evenly_spread, open_index
-from flows.image_measures import (
+from flows.evaluation.classification import classify
+from flows.evaluation.dataset_angles import dataset_angles
+from flows.evaluation.image_measures import (
     UNLABELLED,
     ShardData,
     class_arrays,
@@ -26,8 +25,11 @@ from flows.image_measures import (
     measure,
     segmentation_arrays,
 )
-from flows.inputs import batched, choose_device, in_threads, open_dataset
-from flows.region_table import region_counts
+from flows.inputs.datasets import open_dataset
+from flows.inputs.image_index import ImageIndex, IndexedImage, evenly_spread, open_index
+from flows.inputs.models import choose_device
+from flows.inputs.parallel import batched, in_threads
+from flows.inputs.region_table import region_counts
 from flows.settings import DCNSegmenter, Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import ArraySpec, Manifest
@@ -48,11 +50,11 @@ _NOTHING = {
 
 
 class EvaluateStage(Stage):
-    """One row per photograph of what :mod:`flows.image_measures` says, ``results.json``, ``semantic.npy``.
+    """One row per photograph (:mod:`flows.evaluation.image_measures`), ``results.json``, ``semantic.npy``.
 
     ``modularity [N]`` is that of the loss, ``hard_modularity [N]`` that of the regions, for which every token
     belongs to one cluster; any segmenter has the latter. They and ``attainable [N]`` are NaN outside the
-    evaluated split. ``semantic [N, k]`` is that of :func:`flows.classification.classify`.
+    evaluated split. ``semantic [N, k]`` is that of :func:`flows.evaluation.classification.classify`.
     """
 
     name = "evaluate"

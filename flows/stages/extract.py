@@ -10,8 +10,10 @@ from torch import Tensor
 
 from dcn.errors import WeightsUnavailableError
 from flows import progress
-from flows.image_index import open_index
-from flows.inputs import batched, in_threads, load_backbone, open_dataset, read_squashed, weights_digest
+from flows.inputs.datasets import open_dataset, read_squashed
+from flows.inputs.image_index import open_index
+from flows.inputs.models import load_backbone, weights_digest
+from flows.inputs.parallel import batched, in_threads
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import ArraySpec, Manifest

@@ -13,12 +13,13 @@ from typing import Any
 
 from dcn.datasets import Dataset, Item
 from dcn.errors import InvalidMaskError, InvalidPhotographError
-from dcn.files import is_lasting, read_file
-from dcn.photograph import decode_photograph
+from dcn.images.files import is_lasting, read_file
+from dcn.images.photograph import decode_photograph
 from flows import progress
 from flows.errors import EmptyDatasetError
-from flows.image_index import digest_truth
-from flows.inputs import batched, in_threads, open_dataset
+from flows.inputs.datasets import open_dataset
+from flows.inputs.image_index import digest_truth
+from flows.inputs.parallel import batched, in_threads
 from flows.settings import DatasetSettings, Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn
 from storage import Manifest, content_key

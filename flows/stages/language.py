@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from dcn.language import patch_logits
-from dcn.prompts import class_prompts
+from dcn.language.maskclip import patch_logits
+from dcn.language.prompts import class_prompts
 from flows import progress
 from flows.errors import InvalidSettingsError
-from flows.image_index import open_index
-from flows.inputs import batched, in_threads, load_language_model, open_dataset, read_squashed, weights_digest
+from flows.inputs.datasets import open_dataset, read_squashed
+from flows.inputs.image_index import open_index
+from flows.inputs.models import load_language_model, weights_digest
+from flows.inputs.parallel import batched, in_threads
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import ArraySpec, Manifest

@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 
 from dcn.errors import InvalidMaskError, InvalidPhotographError
 from dcn.figures.confusion import confusion_figure
-from dcn.palette import class_palette
+from dcn.images.palette import class_palette
 from flows import progress
-from flows.figures import headline_figures, protocols
-from flows.page import jpeg_uri, photograph_uri, plot_uri, render, template_digest
-from flows.paper_figures import ShownImage, paper_figures
-from flows.pictures import ResultReader, drawn, jpeg
-from flows.region_table import region_counts
+from flows.inputs.region_table import region_counts
+from flows.report.headline import headline_figures, protocols
+from flows.report.page import jpeg_uri, photograph_uri, plot_uri, render, template_digest
+from flows.report.paper_figures import ShownImage, paper_figures
+from flows.report.pictures import ResultReader, drawn, jpeg
 from flows.settings import DCNSegmenter, Settings
 from flows.stage import Job, Layout, Stage, Warn
 from storage import Manifest

@@ -15,12 +15,13 @@ from dcn.regions import label_map, region_areas, region_boxes
 from dcn.segmenters.spectral import border_background
 from flows import progress
 from flows.errors import EmptyDatasetError
-from flows.image_index import IndexedImage, open_index
-from flows.inputs import batched, in_threads, open_dataset, read_squashed
-from flows.region_table import region_counts
-from flows.segmenters import needs_colors, open_segmenter, prepare_segmenter
+from flows.inputs.datasets import open_dataset, read_squashed
+from flows.inputs.image_index import IndexedImage, open_index
+from flows.inputs.parallel import batched, in_threads
+from flows.inputs.region_table import region_counts
 from flows.settings import DCNSegmenter, ModularitySegmenter, SegmentSettings, Settings, SpectralSegmenter
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
+from flows.stages.segmenters import needs_colors, open_segmenter, prepare_segmenter
 from storage import ArraySpec, Manifest
 
 # Images that a segmenter is given at once. Enough for the network's matrix products; and 784 tokens of 384 in

@@ -17,11 +17,12 @@ from dcn.errors import DCNError, NonFiniteTrainingError
 from dcn.model_file import ModelDescription, model_bytes
 from dcn.network import DynamicClusteringNetwork
 from dcn.prototypes import start_from_kmeans
-from dcn.tensor_file import read_tensors
 from dcn.training import StepRecord, Trainer, batch_rows, held_out_modularity
+from dcn.weights.tensor_file import read_tensors
 from flows import progress
-from flows.image_index import open_index
-from flows.inputs import batched, choose_device
+from flows.inputs.image_index import open_index
+from flows.inputs.models import choose_device
+from flows.inputs.parallel import batched
 from flows.printable import printable_line
 from flows.settings import Settings, TrainSettings
 from flows.stage import Job, Layout, Stage, Warn

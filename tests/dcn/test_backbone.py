@@ -13,10 +13,10 @@ from torch import nn
 
 from dcn.backbone import Backbone
 from dcn.errors import UnknownModelError, WeightsUnavailableError
-from dcn.focus_weights import SHA256
-from dcn.photograph import squash
-from dcn.presets import PRESETS, find_preset
-from dcn.weights import read_state_dict
+from dcn.images.photograph import squash
+from dcn.weights.focus import SHA256
+from dcn.weights.presets import PRESETS, find_preset
+from dcn.weights.pretrained import read_state_dict
 
 # A plain ViT, one with normalized queries and keys, one with registers, and DINOv3's architecture, all small.
 MODELS = {
@@ -291,7 +291,7 @@ class TestFocus:
         import onnx
         import onnxruntime
 
-        from dcn.focus_weights import _onnx_file
+        from dcn.weights.focus import _onnx_file
 
         model = onnx.load(_onnx_file())
         hidden = next(
@@ -317,7 +317,7 @@ class TestFocus:
     def test_another_file_is_refused(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         other = tmp_path / "vit_s_focus.onnx"
         other.write_bytes(b"something else")
-        monkeypatch.setattr("dcn.focus_weights._onnx_file", lambda: other)
+        monkeypatch.setattr("dcn.weights.focus._onnx_file", lambda: other)
         with pytest.raises(WeightsUnavailableError, match=f"not {SHA256}"):
             Backbone.from_preset("focus-s14")
 

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcn.attainable import attainable_modularity
 from dcn.errors import NonFiniteTrainingError
+from dcn.evaluation.attainable import attainable_modularity
 from dcn.modularity import cosine_assignment, modularity
 from dcn.network import DynamicClusteringNetwork
 from dcn.training import Trainer, batch_rows, center_variance, held_out_modularity, used_clusters

@@ -4,8 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from flows.execution import StageResult, compute_shards, run_stage
-from flows.plan import find_job, stages_up_to
+from flows.execution.plan import find_job, stages_up_to
+from flows.execution.run import StageResult, compute_shards, run_stage
 from flows.settings import Settings
 
 # The stages of a run without a language model.

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import yaml
 
-from flows.plan import states
+from flows.execution.plan import states
 from flows.settings import Settings
 from tests.conftest import configure_tiny
 from tests.flows.helpers import command, digests

@@ -26,7 +26,7 @@ from storage import (
     content_key,
 )
 from storage.arrays import values_digest
-from storage.local_store import LocalStore
+from storage.stores.local import LocalStore
 
 KEY = "0" * 32
 SPECS = (

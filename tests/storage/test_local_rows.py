@@ -12,7 +12,7 @@ from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
 
 from storage.arrays import ArrayReader
 from storage.errors import CheckpointDamagedError, FileSystemError
-from storage.local_store import LocalStore
+from storage.stores.local import LocalStore
 
 
 def write(folder: Path, values: np.ndarray, shard_rows: int, chunk_rows: int, **options: Any) -> zarr.Array:

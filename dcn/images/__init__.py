@@ -1,0 +1,1 @@
+"""Photographs and masks: reading files, decoding, colors."""

@@ -1,0 +1,1 @@
+"""Classes from a language-image model (section 4.5)."""

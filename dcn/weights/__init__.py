@@ -1,0 +1,1 @@
+"""Where pretrained weights come from: presets, timm's hub, files, packages."""

@@ -1,0 +1,153 @@
+"""A pretrained CLIP of open_clip: weights from its hub or from a local file, which is never unpickled.
+
+open_clip is an extra, so it is imported where it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from dcn.errors import UnknownModelError, WeightsUnavailableError
+from dcn.weights.pretrained import read_state_dict
+
+Tokenizer = Callable[[list[str]], Tensor]
+
+_INSTALL = "pip install 'dynamic-clustering-network[language]'"
+
+
+def create_clip(name: str, weights: Path | None) -> tuple[nn.Module, Tokenizer]:
+    """A CLIP whose image tower is a plain ViT, with pretrained weights, and its tokenizer.
+
+    Args:
+        name: architecture and training as in ``ViT-B-16:openai``; ``open_clip.list_pretrained(as_str=True)``
+            lists them. The training also says which activation and which normalization of photographs go
+            with the weights, in a local file as well. An architecture alone needs ``weights``.
+        weights: a ``.safetensors`` file or a PyTorch file with open_clip's key names, instead of the hub.
+
+    Raises:
+        UnknownModelError: open_clip has no such model, or its image tower is no plain ViT.
+        WeightsUnavailableError: there are no such weights, or they do not fit the model.
+
+    """
+    try:
+        import open_clip
+    except ImportError as error:
+        raise WeightsUnavailableError(f"language models come with open_clip: {_INSTALL}") from error
+
+    architecture, _, tag = name.partition(":")
+    config = open_clip.get_model_config(architecture)
+    if config is None:
+        raise UnknownModelError(
+            f"language.model {architecture!r} is no model of open_clip {open_clip.__version__}; "
+            f"open_clip.list_models() lists those"
+        )
+    if not _has_plain_towers(config):
+        raise UnknownModelError(
+            f"language.model {architecture!r} has no plain ViT beside a plain text tower; MaskCLIP reads the "
+            f"values of the last block of one, as in ViT-B-16"
+        )
+    training = _find_training(architecture, tag)
+    path = _find_file(architecture, training, weights)
+    # open_clip only warns where a tag was trained with another GELU than the architecture names.
+    config["quick_gelu"] = config.get("quick_gelu", False) or training.get("quick_gelu", False)
+    model: nn.Module = open_clip.CLIP(**config)
+    _load(model, name, path, training)
+    mean = training.get("mean", open_clip.OPENAI_DATASET_MEAN)
+    std = training.get("std", open_clip.OPENAI_DATASET_STD)
+    open_clip.set_model_preprocess_cfg(model, {"mean": mean, "std": std})
+    return model, _tokenizer(architecture)
+
+
+def _find_training(architecture: str, tag: str) -> dict[str, Any]:
+    """What open_clip knows of a training; empty without a tag."""
+    import open_clip
+
+    training: dict[str, Any] = open_clip.get_pretrained_cfg(architecture, tag)
+    if tag and not training:
+        raise UnknownModelError(f"open_clip has no training {tag!r}: {_trainings(architecture)}")
+    return training
+
+
+def _trainings(architecture: str) -> str:
+    import open_clip
+
+    names = [f"{architecture}:{tag}" for tag in open_clip.list_pretrained_tags_by_model(architecture)]
+    return f"set language.model to {' or '.join(names)}" if names else "open_clip has no training of it"
+
+
+def _has_plain_towers(config: dict[str, Any]) -> bool:
+    """Two towers of open_clip's own, the image tower with CLS token and without attentional pooling."""
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    return (
+        isinstance(vision.get("layers"), int)
+        and not vision.keys() & {"timm_model_name", "attentional_pool"}
+        and "hf_model_name" not in text
+        and not config.keys() & {"custom_text", "multimodal_cfg"}
+    )
+
+
+def _find_file(architecture: str, training: dict[str, Any], weights: Path | None) -> Path:
+    import open_clip
+
+    if weights is not None:
+        if not weights.is_file():
+            raise WeightsUnavailableError(f"there is no weights file {weights}; check language.weights")
+        return weights
+    if not training:
+        raise WeightsUnavailableError(
+            f"{architecture} is an architecture without weights: {_trainings(architecture)}, or name a file: "
+            f"--set language.weights=FILE"
+        )
+    try:
+        return Path(open_clip.download_pretrained(training))
+    except Exception as error:  # every hub client has errors of its own; each means the same to the user
+        raise WeightsUnavailableError(
+            f"the weights of {architecture} could not be fetched: {_reason(error)}\n{_where(training)}"
+        ) from error
+
+
+def _load(model: nn.Module, name: str, path: Path, training: dict[str, Any]) -> None:
+    try:
+        state = read_state_dict(path)
+    except WeightsUnavailableError as error:
+        # OpenAI's own files are TorchScript, which is a program; what PyTorch advises then is unsafe.
+        reason = str(error).partition(". ")[0]
+        raise WeightsUnavailableError(f"{reason}\n{_where(training)}") from error
+    # The temperature scales all cosines alike, so it is not read; files hold it in two shapes.
+    state["logit_scale"] = model.state_dict()["logit_scale"]
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsUnavailableError(f"{path} does not fit {name}: {_reason(error)}") from error
+
+
+def _where(training: dict[str, Any]) -> str:
+    """What to get, and how to say where it is."""
+    repository, _, file = training.get("hf_hub", "").rpartition("/")
+    file = file or "open_clip_model.safetensors (or open_clip_pytorch_model.bin)"
+    wanted = f"{file} of {repository}" if repository else training.get("url")
+    return (
+        f"Without network, fetch {wanted or 'a state dict of this model in .safetensors'} on another machine "
+        f"and name the file: --set language.weights=FILE"
+    )
+
+
+def _tokenizer(architecture: str) -> Tokenizer:
+    import open_clip
+
+    tokenizer: Tokenizer
+    try:
+        tokenizer = open_clip.get_tokenizer(architecture)
+    except Exception as error:  # some come from a hub and need a package of their own
+        raise WeightsUnavailableError(
+            f"the tokenizer of {architecture} could not be loaded: {_reason(error)}"
+        ) from error
+    return tokenizer
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,249 @@
+"""The commands ``dcn workspace``: what is there, what can go, what is damaged."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+from flows.cli.options import (
+    TABLE_WIDTH,
+    SetOption,
+    WorkspaceOption,
+    err,
+    load,
+    out,
+    readable_errors,
+    shown_bytes,
+)
+from flows.cli.terminal import TerminalProgress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from flows.cli.housekeeping import Entry
+    from flows.settings import Settings
+    from storage import Checkpoint, Damage, Workspace
+
+app = typer.Typer(
+    help="See what is in a workspace, delete what nobody needs, find damage.", no_args_is_help=True
+)
+
+Configs = Annotated[
+    list[str] | None, typer.Argument(metavar="CONFIG", help="Configurations; every --set changes each.")
+]
+
+
+@app.command(name="list")
+def list_checkpoints(
+    configs: Configs = None, workspace: WorkspaceOption = None, overrides: SetOption = None
+) -> None:
+    """List the checkpoints: which configuration needs each, or, without one, what was made of each."""
+    with readable_errors():
+        from flows.cli.housekeeping import entries, readers
+
+        place, settings = _open(configs, workspace, overrides)
+        needed = _needed(settings)
+        found = entries(place)
+        if settings:
+            users = {
+                entry.key: [name for name, keys in needed.items() if entry.key in keys] for entry in found
+            }
+        else:
+            users = {
+                key: [stage if count == 1 else f"{stage} x {count}" for stage, count in sorted(made.items())]
+                for key, made in readers(found).items()
+            }
+        _print_table(found, "needed by" if settings else "read by", users)
+        out.print(f"{_count(found)}, in {escape(place.location)}", soft_wrap=True)
+
+
+@app.command()
+def prune(
+    configs: Configs = None,
+    workspace: WorkspaceOption = None,
+    overrides: SetOption = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="No configuration is to stay: everything goes.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete, instead of showing what would go.")] = False,
+) -> None:
+    """Delete the checkpoints that `dcn run` and `dcn compare` of the configurations do not need."""
+    with readable_errors():
+        from flows.cli.housekeeping import entries, kept_keys
+        from flows.errors import FlowError
+
+        if bool(configs) == everything:
+            raise FlowError(
+                "name the configurations whose checkpoints are to stay, or say --all, and everything goes"
+                if not everything
+                else "--all says that everything goes; leave out the configurations, or --all"
+            )
+        place, settings = _open(configs, workspace, overrides)
+        needed = _needed(settings, must_be_known=True)
+        found = entries(place)
+        kept = kept_keys(found, {key for keys in needed.values() for key in keys})
+        for entry in found:
+            if entry.being_written:
+                out.print(
+                    f"{entry.checkpoint.stage}/{entry.key} is being written (the last time {_age(entry.age)} "
+                    f"ago); it stays, and what it was made of",
+                    soft_wrap=True,
+                )
+        gone = [entry for entry in found if entry.key not in kept]
+        if gone:
+            _print_table(gone, "", {})
+        if not yes:
+            hint = "; --yes deletes them" if gone else ""
+            out.print(f"{_count(gone)}, of {len(found)} can go{hint}", soft_wrap=True)
+            return
+        for entry in gone:
+            entry.checkpoint.delete()
+        out.print(f"{_count(gone)}, of {len(found)} deleted", soft_wrap=True)
+
+
+@app.command()
+def verify(
+    config: Annotated[
+        str | None, typer.Argument(help="A configuration; without one, the whole workspace is read.")
+    ] = None,
+    workspace: WorkspaceOption = None,
+    overrides: SetOption = None,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Forget what is damaged, so that the next run computes it, and only it. Not during a run.",
+        ),
+    ] = False,
+) -> None:
+    """Compare every shard and every file with its digest. The exit code is 1 while something is damaged."""
+    with readable_errors():
+        from storage import repair as forget
+
+        place, settings = _open([config] if config else None, workspace, overrides)
+        needed = _needed(settings)
+        chosen = [
+            checkpoint
+            for checkpoint in place.checkpoints()
+            if config is None or checkpoint.key in needed[config]
+        ]
+        damages, refused, old = _read_all(chosen)
+        for reason in refused:
+            out.print(f"[red]not read[/] {escape(reason)}", soft_wrap=True)
+        for damage in (damage for found in damages.values() for damage in found):
+            out.print(f"[red]damaged[/] {escape(damage.place)}: {escape(damage.reason)}", soft_wrap=True)
+        if repair:
+            for checkpoint, found in damages.items():
+                forget(checkpoint, found)
+        out.print(
+            f"{len(damages)} of {len(chosen)} checkpoints {'were' if repair else 'are'} damaged",
+            soft_wrap=True,
+        )
+        if old:
+            out.print(
+                f"of {old}, written by an earlier version, only arrays and records could be compared: their "
+                f"files have no digests",
+                soft_wrap=True,
+            )
+        if damages and repair:
+            out.print("what is damaged is forgotten; the next run computes it, and only it", soft_wrap=True)
+        elif damages:
+            out.print("--repair forgets what is damaged, and the next run computes it", soft_wrap=True)
+        if refused or (damages and not repair):
+            raise typer.Exit(1)
+
+
+def _read_all(chosen: list[Checkpoint]) -> tuple[dict[Checkpoint, list[Damage]], list[str], int]:
+    """What is damaged of each damaged checkpoint, why others could not be read, how many have no digests."""
+    from storage import StorageError, count_parts, find_damage
+
+    damages: dict[Checkpoint, list[Damage]] = {}
+    refused, old = [], 0
+    with TerminalProgress(err) as bars:
+        for stage, of_stage in groupby(chosen, key=lambda found: found.stage):
+            checkpoints = list(of_stage)
+            bars.start(stage, sum(map(count_parts, checkpoints)), 0)
+            for checkpoint in checkpoints:
+                try:
+                    for part in find_damage(checkpoint):
+                        if part:
+                            damages.setdefault(checkpoint, []).extend(part)
+                        bars.advance(stage, 1, "")
+                    manifest = None if checkpoint in damages else checkpoint.read_manifest()
+                    old += manifest is not None and manifest.complete and not manifest.content
+                except StorageError as error:
+                    refused.append(str(error))
+    return damages, refused, old
+
+
+def _open(
+    configs: list[str] | None, workspace: str | None, overrides: list[str] | None
+) -> tuple[Workspace, dict[str, Settings]]:
+    """The workspace that is meant, and the settings of each configuration by its name."""
+    from flows.errors import FlowError
+    from flows.settings import Settings
+    from storage import Workspace
+
+    if overrides and not configs:
+        raise FlowError(f"--set {overrides[0]} changes a configuration, and none is given")
+    settings = {config: load(config, workspace, overrides) for config in configs or []}
+    locations = {found.workspace for found in settings.values()} or {workspace or Settings().workspace}
+    if len(locations) > 1:
+        raise FlowError(
+            f"the configurations name several workspaces ({', '.join(sorted(locations))}); say which with "
+            f"--workspace"
+        )
+    place = Workspace(locations.pop())
+    if next(place.checkpoints(), None) is None:
+        raise FlowError(f"there are no checkpoints in {place.location}")
+    return place, settings
+
+
+def _needed(settings: dict[str, Settings], must_be_known: bool = False) -> dict[str, set[str]]:
+    """The keys that each configuration needs; says, or refuses, where they are not all known."""
+    from flows.cli.housekeeping import needed_keys
+    from flows.errors import FlowError
+
+    needed = {}
+    for name, chosen in settings.items():
+        needed[name], known = needed_keys(chosen)
+        if not known:
+            message = (
+                f"the data set of {name} is not indexed in this workspace as it is now, so what else {name} "
+                f"needs is not known; dcn index {name} first"
+            )
+            if must_be_known:
+                raise FlowError(message)
+            err.print(f"[yellow]warning[/] {escape(message)}", soft_wrap=True)
+    return needed
+
+
+def _print_table(found: list[Entry], title: str, users: dict[str, list[str]]) -> None:
+    figures = [Column(name, justify="right", no_wrap=True) for name in ("images", "size", "written")]
+    table = Table("stage", Column("key", no_wrap=True), "state", *figures, title, box=None)
+    for entry in found:
+        done, rows = entry.images
+        images = "" if not rows else str(rows) if done == rows else f"{done}/{rows}"
+        used = escape(", ".join(users.get(entry.key, [])))
+        size, age = shown_bytes(entry.size), f"{_age(entry.age)} ago"
+        table.add_row(entry.checkpoint.stage, entry.key, entry.state, images, size, age, used)
+    # Whole keys on lines that a narrow terminal breaks, rather than keys that are cut off.
+    Console(width=TABLE_WIDTH).print(table, soft_wrap=True)
+
+
+def _count(found: Iterable[Entry]) -> str:
+    sizes = [entry.size for entry in found]
+    return f"{len(sizes)} checkpoint{'s' * (len(sizes) != 1)}, {shown_bytes(sum(sizes))}"
+
+
+def _age(age: timedelta) -> str:
+    minutes = int(age.total_seconds() // 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // (24 * 60)} days"

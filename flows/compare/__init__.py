@@ -1,0 +1,1 @@
+"""Several settings side by side on one feature cache."""

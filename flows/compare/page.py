@@ -1,0 +1,125 @@
+"""The page of a comparison: its table, a curve for each segmenter, the same photographs under each."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from dcn.errors import InvalidPhotographError
+from dcn.images.palette import overlay, region_palette
+from flows.compare.variants import Variant, comparison_row, comparison_table
+from flows.execution.plan import find_job
+from flows.inputs.datasets import open_dataset, read_photograph
+from flows.report.page import jpeg_uri, plot_uri, render, template_digest
+from flows.report.pictures import ResultReader, jpeg
+from storage import Checkpoint, Manifest, Workspace, content_key
+
+_TEMPLATE = "comparison.html.j2"
+_PHOTOGRAPHS = 12
+_PICTURE_WIDTH = 260
+# What the curves show against the mean number of regions: more of them make any upper bound better and any
+# classification harder, so methods compare at equal numbers only.
+_CURVES = {
+    "k-means mIoU": "kmeans_miou",
+    "k-NN mIoU": "knn_miou",
+    "foreground IoU": "foreground_iou",
+    "upper bound mIoU": "upper_bound_miou",
+}
+# Of the variants of a group, the one with about this many regions is shown.
+_SHOWN_REGIONS = 5
+
+
+def write_comparison(variants: list[Variant]) -> tuple[Checkpoint, list[dict[str, Any]]]:
+    """Write ``comparison.html`` and ``comparison.json`` of variants whose ``evaluate`` is complete.
+
+    Returns:
+        The checkpoint ``compare/<key>``, and the rows of the table.
+
+    """
+    jobs = {variant.name: find_job(variant.settings) for variant in variants}
+    inputs = {name: job.checkpoint("evaluate").key for name, job in jobs.items()}
+    settings = {"template": template_digest(_TEMPLATE)}
+    key = content_key({"stage": "compare", "version": 1, "settings": settings, "inputs": inputs})
+    checkpoint = Workspace(variants[0].settings.workspace).checkpoint("compare", key)
+    rows = [comparison_row(variant) for variant in variants]
+    manifest = checkpoint.read_manifest()
+    if manifest is None or not manifest.complete:
+        made_of = {
+            found.key: found.require().content
+            for found in (job.checkpoint("evaluate") for job in jobs.values())
+        }
+        checkpoint.begin(Manifest("compare", key, settings, inputs, rows=0, shard_rows=1, made_of=made_of))
+        titles, cells = comparison_table(rows)
+        page = render(
+            _TEMPLATE,
+            dataset=variants[0].settings.dataset.name,
+            titles=titles,
+            cells=cells,
+            curves=_curves(
+                [
+                    row
+                    for variant, row in zip(variants, rows, strict=True)
+                    if not variant.settings.regions_are_classes
+                ]
+            ),
+            **_photographs(variants, rows),
+            inputs=inputs,
+        )
+        checkpoint.write_file("comparison.html", page)
+        checkpoint.write_file("comparison.json", json.dumps(rows, indent=1, allow_nan=False).encode())
+        checkpoint.finish({"variants": len(variants)}, 0.0)
+    return checkpoint, rows
+
+
+def _curves(rows: list[dict[str, Any]]) -> str | None:
+    """Figures against regions per image; None where no group has two points."""
+    groups = dict.fromkeys(row["group"] for row in rows)
+    defined = {title: name for title, name in _CURVES.items() if any(row[name] is not None for row in rows)}
+    if not defined or len(rows) == len(groups):
+        return None
+    figure = Figure(figsize=(9, 3.2 * -(-len(defined) // 2)), layout="constrained")
+    cells = figure.subplots(-(-len(defined) // 2), 2, squeeze=False).ravel()
+    for cell, (title, name) in zip(cells, defined.items(), strict=False):
+        for group in groups:
+            points = sorted(
+                (row["regions_per_image"], row[name], row.get(f"{name}_deviation") or 0.0)
+                for row in rows
+                if row["group"] == group and row[name] is not None
+            )
+            if points:
+                x, y, deviation = zip(*points, strict=True)
+                cell.errorbar(x, y, yerr=deviation, marker="o", markersize=4, capsize=2, label=group)
+        cell.set(title=title, xlabel="regions per image")
+        cell.spines[["top", "right"]].set_visible(False)
+    cells[0].legend(frameon=False)
+    for cell in cells[len(defined) :]:
+        cell.set_axis_off()
+    return plot_uri(figure)
+
+
+def _photographs(variants: list[Variant], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """``columns`` and ``photographs``: regions of the same photographs by one variant of each group."""
+    nearest: dict[str, tuple[float, Variant]] = {}
+    for variant, row in zip(variants, rows, strict=True):
+        # In a sweep each variant is shown: they differ in more than the number of regions.
+        place = variant.name if variant.group == "sweep" else variant.group
+        distance = abs(row["regions_per_image"] - _SHOWN_REGIONS)
+        if place not in nearest or distance < nearest[place][0]:
+            nearest[place] = distance, variant
+    shown = [variant for _, variant in nearest.values()]
+    readers = {variant.name: ResultReader(find_job(variant.settings), semantic=False) for variant in shown}
+    dataset = open_dataset(shown[0].settings.dataset)
+    photographs = []
+    for image in next(iter(readers.values())).shown(_PHOTOGRAPHS):
+        try:
+            photograph = read_photograph(dataset, image)
+        except InvalidPhotographError:
+            continue  # the run has said so
+        pictures = [jpeg(photograph, _PICTURE_WIDTH)]
+        for reader in readers.values():
+            labels = reader.regions(image)
+            pictures.append(jpeg(overlay(photograph, labels, region_palette()), _PICTURE_WIDTH))
+        photographs.append({"id": image.item.id, "pictures": [jpeg_uri(picture) for picture in pictures]})
+    return {"columns": ["photograph", *readers], "photographs": photographs}

@@ -1,0 +1,1 @@
+"""Measures of regions and classes against ground truth."""

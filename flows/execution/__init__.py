@@ -1,0 +1,1 @@
+"""Running stages: plan, shards, runners, clusters, retries."""

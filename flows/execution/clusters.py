@@ -1,0 +1,185 @@
+"""Dask clusters: a local one, one that a class starts, or the scheduler at an address."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from urllib.parse import urlsplit
+
+from dask.system import CPU_COUNT
+from distributed import Client, LocalCluster, Security
+from distributed.deploy.cluster import Cluster
+
+from flows.errors import ClusterError, InvalidSettingsError
+from flows.settings import RunnerSettings, TLSSettings
+from flows.stage import Warn
+
+# What pip calls the package of a module, where it is not the same with hyphens; and our extras.
+_INSTALL = {
+    "dask_jobqueue": "dynamic-clustering-network[slurm]",
+    "dask_kubernetes": "dynamic-clustering-network[kubernetes]",
+}
+# A scheduler in this process would tell the terminal of every connection that comes and goes.
+logging.getLogger("distributed").setLevel(logging.WARNING)
+# A scheduler that is lost is an error of the flow; the client would log a traceback of its own besides.
+logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def open_client(settings: RunnerSettings, warn: Warn) -> Iterator[Client]:
+    """A client of the scheduler of the settings; a cluster that was started for it ends with it.
+
+    Args:
+        settings: of the kind ``dask``.
+        warn: is told where anybody on the network could give the workers work.
+
+    Raises:
+        InvalidSettingsError: the class of the cluster, or its arguments, are wrong.
+        ClusterError: it cannot be started, nobody answers at the address, or this package is not there.
+
+    """
+    if settings.address is not None:
+        security = None if settings.tls is None else tls_security(settings.tls)
+        _warn_of_open(settings.address, warn)
+        try:
+            client = Client(settings.address, security=security, set_as_default=False)
+        except OSError as error:
+            raise ClusterError(
+                f"no Dask scheduler answers at runner.address {settings.address}: {error}"
+            ) from error
+        with client:
+            _require_our_code(client, settings.address)
+            yield client
+        return
+    with open_cluster(settings) as cluster:
+        _warn_of_open(cluster.scheduler_address, warn)
+        with Client(cluster, set_as_default=False) as client:
+            yield client
+
+
+@contextmanager
+def open_cluster(settings: RunnerSettings) -> Iterator[Cluster]:
+    """Start the cluster of the settings, and ask it for its workers; at the end everything is stopped.
+
+    Raises:
+        InvalidSettingsError: its class or arguments are wrong.
+        ClusterError: it cannot be started.
+
+    """
+    with _local_cluster(settings.workers) if settings.cluster is None else _make_cluster(settings) as cluster:
+        if settings.adaptive is not None:
+            cluster.adapt(minimum=settings.adaptive.minimum, maximum=settings.adaptive.maximum)
+        else:
+            cluster.scale(settings.workers)
+        yield cluster
+
+
+def tls_security(settings: TLSSettings) -> Security:
+    """Encrypted connections only, with one certificate for every role.
+
+    Raises:
+        ClusterError: a file cannot be read.
+
+    """
+    for name, path in (("ca_file", settings.ca_file), ("cert", settings.cert), ("key", settings.key)):
+        if not path.is_file():
+            raise ClusterError(f"runner.tls.{name}: there is no file {path}")
+    roles = {
+        f"tls_{role}_{name}": str(path.absolute())
+        for role in ("client", "scheduler", "worker")
+        for name, path in (("cert", settings.cert), ("key", settings.key))
+    }
+    return Security(require_encryption=True, tls_ca_file=str(settings.ca_file.absolute()), **roles)
+
+
+def cluster_class(name: str) -> type[Cluster]:
+    """The class of clusters with this name, of a package that :class:`RunnerSettings` allows.
+
+    Raises:
+        InvalidSettingsError: it cannot be imported, or is no class of clusters.
+
+    """
+    module, _, attribute = name.rpartition(".")
+    package = name.partition(".")[0]
+    try:
+        found = getattr(import_module(module), attribute, None)
+    except ImportError as error:
+        wanted = _INSTALL.get(package, package.replace("_", "-"))
+        raise InvalidSettingsError(
+            f"runner.cluster: {name} cannot be imported ({error}). "
+            f"Install its package: python -m pip install '{wanted}'"
+        ) from error
+    if not isinstance(found, type) or not issubclass(found, Cluster):
+        raise InvalidSettingsError(
+            f"runner.cluster: {name} is no class of Dask clusters (a subclass of distributed.deploy.Cluster)"
+        )
+    return found
+
+
+def _make_cluster(settings: RunnerSettings) -> Cluster:
+    assert settings.cluster is not None
+    made = cluster_class(settings.cluster)
+    submit = getattr(getattr(made, "job_cls", None), "submit_command", None)
+    if submit is not None and shutil.which(submit.split()[0]) is None:
+        # Jobs are submitted in the background, and the flow would wait for workers for ever.
+        raise ClusterError(
+            f"runner.cluster {settings.cluster} submits jobs with {submit.split()[0]}, which is not on this "
+            f"machine; start this where jobs are submitted, as on a login node"
+        )
+    arguments = dict(settings.cluster_arguments)
+    if settings.tls is not None:
+        arguments["security"] = tls_security(settings.tls)
+    try:
+        return made(**arguments)
+    except (TypeError, ValueError) as error:
+        raise InvalidSettingsError(f"runner.cluster_arguments of {settings.cluster}: {error}") from error
+    except (OSError, RuntimeError) as error:
+        raise ClusterError(f"runner.cluster {settings.cluster} cannot be started: {error}") from error
+
+
+def _local_cluster(workers: int) -> Cluster:
+    """On loopback. A worker is a process with one task at a time and its share of the cores."""
+    share = str(max(1, CPU_COUNT // workers))
+    return LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address=None,
+        env=dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), share),
+    )
+
+
+def _require_our_code(client: Client, address: str) -> None:
+    """Who cannot import what it is sent breaks the connection, and the flow would wait for ever.
+
+    What is sent here is Python's own, which everybody can import.
+    """
+    try:
+        client.run_on_scheduler(exec, "import flows.execution.runners")
+        client.run(exec, "import flows.execution.run")
+    except ImportError as error:
+        raise ClusterError(
+            f"the scheduler at runner.address {address}, or a worker of it, cannot import this package "
+            f"({error}): install it there, in the same version as here"
+        ) from error
+
+
+def _warn_of_open(address: str, warn: Warn) -> None:
+    parts = urlsplit(address)
+    if parts.scheme == "tls" or _is_loopback(parts.hostname or ""):
+        return
+    warn(
+        f"the Dask scheduler at {address} does not use TLS: whoever reaches it can run code as its user. "
+        f"See docs/clusters.md"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

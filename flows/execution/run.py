@@ -1,0 +1,190 @@
+"""Running one stage: what is missing of its checkpoint, shard by shard, and then the rest."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from flows import progress
+from flows.errors import StoppedError
+from flows.execution.memory import keep_freed_memory
+from flows.execution.plan import STAGES
+from flows.printable import printable_line
+from flows.stage import Job, Layout, Warn
+from storage import Checkpoint, Manifest
+
+# Runs the given shards of a stage, anywhere.
+RunShards = Callable[[Job, str, list[int]], None]
+# Runs a part of a stage, given what it is, more than once where that may help.
+Attempt = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
+_MAX_WARNINGS = 100
+_SOFTWARE = ("dynamic-clustering-network", "torch", "timm", "zarr", "tensorstore", "numpy", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """How a stage ended.
+
+    Attributes:
+        stage: its name.
+        reused: the checkpoint was complete already; nothing was computed.
+        manifest: of the complete checkpoint.
+
+    """
+
+    stage: str
+    reused: bool
+    manifest: Manifest
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know of its content."""
+        return self.manifest.warnings
+
+
+def run_stage(
+    job: Job,
+    stage: str,
+    run_shards: RunShards,
+    warn: Warn,
+    say: Warn = lambda _: None,
+    attempt: Attempt = lambda _, work: work(),
+) -> StageResult:
+    """Bring the checkpoint of a stage to its end. What it reads must be complete.
+
+    Args:
+        job: with the key of the stage.
+        stage: its name.
+        run_shards: runs missing shards.
+        warn: is told what a person should know, at once.
+        say: is told what is about to happen.
+        attempt: runs what comes before the shards, and what follows them.
+
+    """
+    keep_freed_memory()
+    definition, checkpoint = STAGES[stage], job.checkpoint(stage)
+    manifest = checkpoint.read_manifest()
+    if manifest is not None and manifest.complete:
+        for message in manifest.warnings:
+            warn(printable_line(message))
+        return StageResult(stage, True, manifest)
+    warnings: dict[str, None] = {}  # in order, and quick to look up
+
+    def note(message: str) -> None:
+        message = printable_line(message)  # names of files are in it
+        if message in warnings:  # another attempt says it again
+            return
+        warnings[message] = None
+        if len(warnings) <= _MAX_WARNINGS:
+            warn(message)
+
+    def begin() -> dict[str, Any]:
+        layout = definition.layout(job)
+        begun = checkpoint.begin(_new_manifest(job, stage, layout), layout.extra_bytes)
+        size = checkpoint.missing_bytes(begun) + layout.extra_bytes
+        if size:
+            say(f"{stage} is going to write {size / 1e6:,.1f} MB to {checkpoint.location}")
+        definition.prepare(job)
+        return {}
+
+    began = time.monotonic()
+    try:
+        attempt("begin", begin)
+        manifest = checkpoint.require_begun()
+        missing = checkpoint.missing_shards(manifest)
+        if missing:
+            ranges = [manifest.shard_range(shard) for shard in missing]
+            progress.start(stage, manifest.rows, manifest.rows - sum(stop - start for start, stop in ranges))
+            run_shards(job, stage, missing)
+        begun = manifest
+        summary = attempt("rest", lambda: definition.complete(job, begun, note))
+        _delete_outdated(checkpoint, job, note)
+        shortened = _shortened(list(warnings))
+        if len(warnings) > _MAX_WARNINGS:
+            warn(shortened[-1])
+        manifest = checkpoint.finish(summary, time.monotonic() - began, shortened)
+    except BaseException:
+        checkpoint.add_seconds(time.monotonic() - began)
+        raise
+    return StageResult(stage, False, manifest)
+
+
+def _delete_outdated(checkpoint: Checkpoint, job: Job, note: Warn) -> None:
+    """Before a checkpoint that was computed again is complete: what was made of another content of it goes.
+
+    The same machine computes the same content. Another one, or another version of a library, may not; then
+    what is there would be a mixture of both.
+    """
+    manifest = checkpoint.require_begun()
+    for outdated in job.workspace.made_of_other(checkpoint.key, checkpoint.content_digest(manifest)):
+        note(
+            f"{checkpoint.stage}/{checkpoint.key} was computed again and is not what it was before, so "
+            f"{outdated.stage}/{outdated.key}, which was made of it, is deleted and will be computed again"
+        )
+        outdated.delete()
+
+
+def _shortened(warnings: list[str]) -> list[str]:
+    """As many as a person reads: a manifest stays small, however much of a data set is unreadable."""
+    more = len(warnings) - _MAX_WARNINGS
+    return [*warnings[:_MAX_WARNINGS], f"and {more} more"] if more > 0 else warnings
+
+
+def compute_shards(
+    job: Job, stage: str, shards: list[int], stopped: Callable[[], bool] = lambda: False
+) -> dict[str, Any]:
+    """Compute and record shards one after the other, in this process; returns what a scheduler may log.
+
+    Raises:
+        StoppedError: ``stopped``, which is asked before every shard, said so. What was begun is recorded.
+
+    """
+    keep_freed_memory()
+    definition, checkpoint = STAGES[stage], job.checkpoint(stage)
+    manifest = checkpoint.require_begun()
+    seconds = 0.0
+    # One shard is written while the next is computed. An error of the writing comes after the next shard, or
+    # at the end; after one of the computing the shard before is still written, and recorded.
+    with ThreadPoolExecutor(1) as writer:
+        writing: Future[Any] | None = None
+        # In an order of its own, so that two runs at once on one workspace share the work, not double it.
+        for done, shard in enumerate(random.sample(shards, len(shards))):
+            if stopped():
+                raise StoppedError(f"{len(shards) - done} shards of {stage} were not begun")
+            if checkpoint.has_shard(shard):  # another run, or another attempt of the same task, was here
+                start, stop = manifest.shard_range(shard)
+                progress.advance(stage, stop - start)
+                continue
+            began = time.monotonic()
+            result = definition.compute_shard(job, manifest, shard)
+            taken = time.monotonic() - began
+            if writing is not None:
+                writing.result()
+            writing = writer.submit(
+                checkpoint.write_shard, manifest, shard, result.arrays, result.info, taken
+            )
+            seconds += taken
+        if writing is not None:
+            writing.result()
+    return {"stage": stage, "shards": shards, "seconds": round(seconds, 3)}
+
+
+def _new_manifest(job: Job, stage: str, layout: Layout) -> Manifest:
+    definition = STAGES[stage]
+    reads = {read: job.checkpoint(read) for read in definition.inputs(job.settings)}
+    return Manifest(
+        stage=stage,
+        key=job.checkpoint(stage).key,
+        settings=definition.settings(job.settings),
+        inputs={read: found.key for read, found in reads.items()},
+        made_of={found.key: found.require().content for found in reads.values()},
+        rows=layout.rows,
+        shard_rows=layout.shard_rows,
+        arrays=layout.arrays,
+        provenance={"software": {name: version(name) for name in _SOFTWARE}},
+    )

@@ -1,0 +1,1 @@
+"""What the stages read from outside the workspace: photographs, ground truth, backbones."""

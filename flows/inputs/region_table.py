@@ -1,0 +1,55 @@
+"""The regions of some photographs as one table, from the checkpoints of the stages that made them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dcn.evaluation.protocols import Regions, join_regions
+from flows.inputs.image_index import open_index
+from flows.stage import Job
+
+# Photographs whose regions are read together.
+_BLOCK = 512
+
+
+def region_counts(job: Job) -> npt.NDArray[np.uint8]:
+    """Number of regions that each photograph has, ``[N]``; 0 where it could not be segmented."""
+    areas = job.checkpoint("segment").array("area").blocks()  # [b, k] each
+    return np.concatenate([(area > 0).sum(axis=1, dtype=np.uint8) for area in areas])
+
+
+def read_regions(job: Job, rows: npt.NDArray[np.int64]) -> Regions:
+    """All at once of what :func:`region_blocks` gives block by block."""
+    return join_regions(list(region_blocks(job, rows)))
+
+
+def region_blocks(job: Job, rows: npt.NDArray[np.int64]) -> Iterator[Regions]:
+    """Every region that occurs in the photographs ``rows``, some photographs at a time, one block at least.
+
+    Without ground truth the overlap has one column of zeros; without the stage ``embed``, embeddings have no
+    width.
+    """
+    segment = job.checkpoint("segment")
+    area, foreground = segment.array("area"), segment.array("foreground")
+    labelled = bool(open_index(job).class_names)
+    overlap = job.checkpoint("evaluate").array("overlap") if labelled else None
+    embedding = None if job.settings.regions_are_classes else job.checkpoint("embed").array("embedding")
+    for block in np.array_split(rows, max(1, -(-len(rows) // _BLOCK))):
+
+        def read(array: Any, block: npt.NDArray[np.int64] = block) -> Any:
+            return array.read_ahead(block).result()
+
+        place, index = np.nonzero(read(area) > 0)
+        yield Regions(
+            image=block[place],
+            index=index,
+            overlap=np.zeros((len(place), 1), np.int64) if overlap is None else read(overlap)[place, index],
+            foreground=read(foreground)[place, index],
+            embedding=np.zeros((len(place), 0), np.float32)
+            if embedding is None
+            else read(embedding)[place, index],
+        )

@@ -1,0 +1,95 @@
+"""What a flow run's page shows: figures and pictures of each stage, warnings, and the cause of a failure.
+
+Names and messages come from files, so they are shown as text (:mod:`flows.prefect_ui.markdown`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect.runtime import deployment, flow_run
+
+from dcn.errors import DCNError
+from flows.compare.variants import comparison_table
+from flows.errors import FlowError
+from flows.execution.retries import is_transient
+from flows.execution.run import StageResult
+from flows.prefect_ui.markdown import block, cell
+from flows.report.headline import headline_figures
+from flows.report.page import jpeg_uri
+from flows.report.pictures import contact_sheet
+from flows.stage import Job
+from storage import StorageError
+
+_WITH_PICTURES = ("segment", "report")
+_SHEET_PHOTOGRAPHS = 8
+
+
+def publish(job: Job, result: StageResult) -> None:
+    """Leave the artifacts of a finished stage."""
+    manifest = result.manifest
+    rows = [
+        {"figure": "checkpoint", "value": f"{manifest.stage}/{manifest.key}"},
+        {"figure": "reused", "value": str(result.reused)},
+        {"figure": "seconds", "value": f"{manifest.seconds:.1f}"},
+        *({"figure": name, "value": shown} for name, shown in flat_figures(manifest.summary)),
+    ]
+    _create_table(rows, manifest.stage, f"Stage `{manifest.stage}`")
+    if manifest.warnings:
+        warnings = [{"warning": message} for message in manifest.warnings]
+        _create_table(warnings, f"{manifest.stage}-warnings", f"Warnings of stage `{manifest.stage}`")
+    if manifest.stage in _WITH_PICTURES:
+        semantic = manifest.stage == "report"
+        sheet = contact_sheet(job, _SHEET_PHOTOGRAPHS, semantic)
+        if sheet is not None:
+            create_image_artifact(jpeg_uri(sheet), key=f"{manifest.stage}-pictures")
+
+
+def publish_pipeline(results: dict[str, Any]) -> None:
+    """Leave the figures of a whole run, which a person looks at first."""
+    _create_table(headline_figures(results), "pipeline", "Figures")
+
+
+def publish_comparison(rows: list[dict[str, Any]]) -> None:
+    """Leave the table of a comparison."""
+    titles, cells = comparison_table(rows)
+    table = [dict(zip(["variant", *titles[1:]], row, strict=True)) for row in cells]
+    _create_table(table, "compare", "Comparison")
+
+
+def publish_failure(error: Exception) -> None:
+    """Leave what went wrong, and what to do."""
+    if isinstance(error, DCNError | FlowError | StorageError) and not is_transient(error):
+        advice = "The message says what is wrong. Put it right, then run this again"
+    elif is_transient(error):
+        advice = (
+            "A file system failed, or a task took longer than `runner.task_timeout`, and further attempts "
+            "did not help. Look after the storage, then run this again"
+        )
+    elif isinstance(error, OSError):
+        advice = "The operating system refused. Make room, or give the right to write; then run this again"
+    else:
+        advice = "Nobody foresaw this; the logs of this run have the traceback. To run it again"
+    again = f"`prefect flow-run retry {flow_run.root_flow_run_id}`" if deployment.id else "the same command"
+    text = (
+        f"# What went wrong\n\n{block(f'{type(error).__name__}: {error}')}\n\n# What to do\n\n"
+        f"{advice}: {again}. What is finished is not computed again.\n"
+    )
+    create_markdown_artifact(text, key="failure", description="What went wrong, and what to do")
+
+
+def _create_table(rows: list[dict[str, str]], key: str, description: str) -> None:
+    shown = [{title: cell(text) for title, text in row.items()} for row in rows]
+    create_table_artifact(shown, key=key, description=description)
+
+
+def flat_figures(summary: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Figures of a nested summary as (dotted name, text), lists left out."""
+    figures = []
+    for name, value in summary.items():
+        if isinstance(value, dict):
+            figures.extend(flat_figures(value, f"{prefix}{name}."))
+        elif not isinstance(value, list):
+            figures.append((prefix + name, f"{value:.4g}" if isinstance(value, float) else str(value)))
+    return figures

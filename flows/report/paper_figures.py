@@ -1,0 +1,170 @@
+"""The paper's figures 1, 2, 4 and 5 of a run, for its page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib.figure import Figure
+from sklearn.preprocessing import normalize
+
+from dcn.errors import InvalidPhotographError
+from dcn.evaluation.knn import majority_classes
+from dcn.evaluation.protocols import Regions, join_regions
+from dcn.figures.qualitative import SegmentedPhotograph, qualitative_figure
+from dcn.figures.retrieval import RegionView, Retrieval, nearest_regions, retrieval_figure
+from dcn.figures.similarity import Query, TokenImage, query_patch, similarity_figure
+from dcn.figures.tokens_tsne import ClusteredImage, tokens_tsne_figure
+from dcn.network import image_centers
+from flows.inputs.image_index import IndexedImage, evenly_spread
+from flows.inputs.models import load_network
+from flows.inputs.region_table import read_regions, region_blocks
+from flows.report.pictures import ResultMaps, ResultReader
+from flows.settings import DCNSegmenter
+from flows.stage import Job
+
+_TSNE_IMAGES = 3
+_SIMILARITY_IMAGES, _SIMILARITY_QUERIES = 4, 3
+_QUALITATIVE_IMAGES = 6
+_RETRIEVAL_QUERIES, _RETRIEVAL_NEIGHBORS = 5, 5
+
+
+@dataclass(frozen=True)
+class PaperFigure:
+    """A figure and what is said below it."""
+
+    title: str
+    caption: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class ShownImage:
+    """An evaluated photograph with all maps that the run has of it."""
+
+    image: IndexedImage
+    maps: ResultMaps
+
+
+def paper_figures(job: Job, reader: ResultReader, shown: list[ShownImage]) -> Iterator[PaperFigure]:
+    """Those figures that these photographs and this run can show, one after the other.
+
+    Args:
+        job: its ``evaluate`` is complete.
+        reader: of its results.
+        shown: photographs of the evaluated split; without any there are no figures.
+
+    """
+    if not shown:
+        return
+    yield PaperFigure(
+        "Tokens and cluster centers",
+        "t-SNE of the tokens of single photographs, colored by their cluster; stars are the centers "
+        "(figure 1 of the paper).",
+        tokens_tsne_figure([_clustered(job, one) for one in shown[:_TSNE_IMAGES]]),
+    )
+    few = shown[:_SIMILARITY_IMAGES]
+    yield PaperFigure(
+        "Similarity within and across photographs",
+        "Cosine similarity of the marked patch with every patch of its own photograph and of others "
+        "(figure 2 of the paper).",
+        _similarity(job, few),
+    )
+    labelled = job.checkpoint("evaluate").require().summary["labelled_images"]
+    yield PaperFigure(
+        "Qualitative results",
+        "Regions, classes by k-means, and ground truth (figure 4 of the paper).",
+        qualitative_figure(
+            [
+                SegmentedPhotograph(m.photograph, m.regions, m.semantic, m.truth)
+                for m in (one.maps for one in shown[:_QUALITATIVE_IMAGES])
+            ],
+            reader.index.class_names if labelled else (),
+            reader.index.summary["ignore_label"],
+        ),
+    )
+    if not job.settings.regions_are_classes:
+        retrievals = _retrievals(job, reader, shown)
+        if retrievals:
+            yield PaperFigure(
+                "Region retrieval",
+                "Foreground regions and the regions of other training photographs that are most like them, "
+                "with the cosine of their embeddings (figure 5 of the paper).",
+                retrieval_figure(retrievals),
+            )
+
+
+def _clustered(job: Job, one: ShownImage) -> ClusteredImage:
+    row = one.image.row
+    tokens = job.checkpoint("extract").array("tokens").rows(row, row + 1)[0].astype(np.float32)
+    assignment = job.checkpoint("segment").array("assignment").rows(row, row + 1)[0]
+    if isinstance(job.settings.segment.segmenter, DCNSegmenter):
+        network = load_network(job)
+        context = torch.from_numpy(tokens)[None].to(network.prototypes.device)
+        centers = image_centers(network, context)[0].cpu().numpy()
+    else:  # others have no centers of their own: the mean directions of their regions
+        members = np.eye(assignment.shape[1], dtype=np.float32)[assignment.argmax(axis=1)]  # [n, k]
+        centers = normalize(members.T @ normalize(tokens))
+    return ClusteredImage(one.maps.photograph, tokens, centers, assignment)
+
+
+def _similarity(job: Job, shown: list[ShownImage]) -> Figure:
+    images, queries = [], []
+    segment = job.checkpoint("segment")
+    for place, one in enumerate(shown):
+        row = one.image.row
+        tokens = job.checkpoint("extract").array("tokens").rows(row, row + 1)[0]
+        images.append(TokenImage(one.maps.photograph, tokens.astype(np.float32)))
+        if place < _SIMILARITY_QUERIES:
+            assignment, foreground = (
+                segment.array(name).rows(row, row + 1)[0] for name in ("assignment", "foreground")
+            )
+            queries.append(Query(place, query_patch(assignment, foreground)))
+    return similarity_figure(images, queries)
+
+
+def _retrievals(job: Job, reader: ResultReader, shown: list[ShownImage]) -> list[Retrieval]:
+    """The largest foreground regions of some photographs, and their neighbors in the training split."""
+    asked = read_regions(job, np.array([one.image.row for one in shown]))
+    queries = []
+    for one in shown:
+        candidates = np.flatnonzero((asked.image == one.image.row) & asked.foreground & asked.embedded)
+        if len(candidates):
+            area = job.checkpoint("segment").array("area").rows(one.image.row, one.image.row + 1)[0]  # [k]
+            queries.append(int(candidates[area[asked.index[candidates]].argmax()]))
+    rows = reader.index.split_rows(reader.index.summary["train_split"])
+    bank = region_blocks(job, evenly_spread(rows, job.settings.evaluate.sampled_images))
+    nearest = _nearest(asked, queries, bank)
+    found: list[Retrieval] = []
+    for query, neighbors in zip(queries, nearest, strict=True):
+        if not len(neighbors.image) or len(found) == _RETRIEVAL_QUERIES:
+            continue
+        _, cosines = nearest_regions(asked.embedding[query], neighbors.embedding, _RETRIEVAL_NEIGHBORS)
+        try:
+            views = [_view(reader, neighbors, row) for row in range(len(neighbors.image))]
+            found.append(Retrieval(_view(reader, asked, query), views, cosines))
+        except InvalidPhotographError:
+            continue  # a photograph is gone since it was embedded: another query is shown
+    return found
+
+
+def _nearest(asked: Regions, queries: list[int], bank: Iterable[Regions]) -> list[Regions]:
+    """Of each query, the few regions of other photographs that are most like it, the nearest first."""
+    nearest = [asked.take(np.zeros(0, dtype=np.int64)) for _ in queries]
+    for block in bank:
+        for place, query in enumerate(queries):
+            others = block.take((block.image != asked.image[query]) & block.embedded)
+            both = join_regions([nearest[place], others])
+            kept, _ = nearest_regions(asked.embedding[query], both.embedding, _RETRIEVAL_NEIGHBORS)
+            nearest[place] = both.take(kept)
+    return nearest
+
+
+def _view(reader: ResultReader, regions: Regions, row: int) -> RegionView:
+    image = reader.index.image(int(regions.image[row]))
+    label = int(majority_classes(regions.overlap[row : row + 1])[0])
+    mask: npt.NDArray[np.bool_] = reader.regions(image) == regions.index[row]
+    return RegionView(reader.photograph(image), mask, reader.index.class_names[label] if label >= 0 else None)

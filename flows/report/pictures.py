@@ -1,0 +1,156 @@
+"""Pictures of regions, foreground and classes, for the page, the artifacts and the exports."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from dcn.datasets import Dataset
+from dcn.errors import InvalidMaskError, InvalidPhotographError
+from dcn.images.palette import class_palette, colorize, overlay, region_palette
+from dcn.regions import label_map
+from flows.inputs.datasets import open_dataset, read_mask, read_photograph
+from flows.inputs.image_index import IndexedImage, evenly_spread, open_index
+from flows.inputs.region_table import region_counts
+from flows.stage import Job
+
+RGB = npt.NDArray[np.uint8]
+# The most that the height of a picture is, in widths of the place for it.
+_TALLEST = 4
+
+
+@dataclass(frozen=True)
+class ResultMaps:
+    """Everything that the pipeline says of one photograph, at its original size.
+
+    Attributes:
+        photograph: ``[H, W, 3]``.
+        regions: ``[H, W]`` cluster of every pixel.
+        foreground: ``[H, W]`` bool.
+        semantic: ``[H, W]`` class of every pixel, None where it was not evaluated.
+        truth: ``[H, W]`` ground truth, None where there is none.
+
+    """
+
+    photograph: RGB
+    regions: npt.NDArray[np.uint8]
+    foreground: npt.NDArray[np.bool_]
+    semantic: npt.NDArray[np.uint8] | None
+    truth: npt.NDArray[np.uint8] | None
+
+
+class ResultReader:
+    """Reads the results of a run photograph by photograph.
+
+    Args:
+        job: its ``segment`` is complete; its ``evaluate`` too where ``semantic`` is asked for.
+        semantic: read the classes as well.
+
+    """
+
+    def __init__(self, job: Job, semantic: bool) -> None:
+        self.index = open_index(job)
+        self._dataset: Dataset = open_dataset(job.settings.dataset)
+        segment = job.checkpoint("segment")
+        self._assignment = segment.array("assignment")
+        self._foreground = segment.array("foreground")
+        self._job = job
+        self._semantic = job.checkpoint("evaluate").read_values("semantic.npy") if semantic else None
+
+    def shown(self, count: int) -> list[IndexedImage]:
+        """Up to ``count`` photographs of the evaluated split, evenly spread."""
+        rows = self.index.split_rows(self.index.summary["evaluate_split"])
+        return [self.index.image(row) for row in evenly_spread(rows, count).tolist()]
+
+    def segmented(self) -> Iterator[IndexedImage]:
+        """Every photograph that has regions."""
+        counts = region_counts(self._job)
+        return (image for image in self.index.images() if counts[image.row])
+
+    def regions(self, image: IndexedImage) -> npt.NDArray[np.uint8]:
+        """Cluster of every pixel, ``[H, W]``."""
+        return label_map(self._assignment.rows(image.row, image.row + 1)[0], image.height, image.width)
+
+    def classes(self, image: IndexedImage) -> npt.NDArray[np.uint8] | None:
+        """Class of every region ``[k]``, None where the photograph was not evaluated."""
+        if self._semantic is None:
+            return None
+        classes = self._semantic[image.row]  # [k]
+        return None if (classes < 0).all() else np.maximum(classes, 0).astype(np.uint8)
+
+    def photograph(self, image: IndexedImage) -> RGB:
+        """``[H, W, 3]``.
+
+        Raises:
+            InvalidPhotographError: it is gone or was changed.
+
+        """
+        return read_photograph(self._dataset, image)
+
+    def maps(self, image: IndexedImage) -> ResultMaps:
+        """All maps of one photograph.
+
+        Raises:
+            InvalidPhotographError: the photograph is gone or was changed.
+            InvalidMaskError: the ground truth is gone or was changed.
+
+        """
+        regions, classes = self.regions(image), self.classes(image)
+        return ResultMaps(
+            photograph=self.photograph(image),
+            regions=regions,
+            foreground=self._foreground.rows(image.row, image.row + 1)[0][regions],
+            semantic=None if classes is None else classes[regions],
+            truth=read_mask(self._dataset, image),
+        )
+
+
+def drawn(maps: ResultMaps, ignore_label: int) -> dict[str, RGB]:
+    """The maps as pictures ``[H, W, 3]``, in the order in which they are shown."""
+    gray = maps.photograph.mean(axis=2, keepdims=True).astype(np.uint8)
+    dimmed = np.broadcast_to(gray // 3, maps.photograph.shape)
+    pictures = {
+        "photograph": maps.photograph,
+        "regions": overlay(maps.photograph, maps.regions, region_palette()),
+        "foreground": np.where(maps.foreground[..., None], maps.photograph, dimmed),
+    }
+    for name, labels in (("semantic", maps.semantic), ("ground truth", maps.truth)):
+        if labels is not None:
+            pictures[name] = colorize(labels, class_palette(ignore_label))
+    return pictures
+
+
+def jpeg(picture: RGB, width: int) -> bytes:
+    """A picture as JPEG, made smaller where it is wider than ``width``, or much taller than that."""
+    image = Image.fromarray(picture)
+    scale = min(1, width / image.width, _TALLEST * width / image.height)
+    if scale < 1:
+        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def contact_sheet(job: Job, count: int, semantic: bool) -> bytes | None:
+    """Photographs in a row each, with their maps beside them, as JPEG; None where none can be read."""
+    reader = ResultReader(job, semantic)
+    cell = 160
+    rows = []
+    for image in reader.shown(count):
+        try:
+            pictures = drawn(reader.maps(image), reader.index.summary["ignore_label"])
+        except (InvalidPhotographError, InvalidMaskError, OSError):
+            continue  # the stages have said so; or not just now, and a picture is not worth a run
+        cells = [np.asarray(Image.fromarray(picture).resize((cell, cell))) for picture in pictures.values()]
+        rows.append(np.concatenate(cells, axis=1))
+    if not rows:
+        return None
+    width = max(row.shape[1] for row in rows)
+    padded = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    return jpeg(np.concatenate(padded), width)

@@ -1,0 +1,56 @@
+"""Settings of the evaluation, of comparisons, and of the page."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from dcn.options import Options, PositiveInt, RegionCount
+
+
+class EvaluateSettings(Options):
+    """The evaluations (section 4)."""
+
+    num_clusters: RegionCount | None = Field(
+        None, description="of k-means; empty: the classes without background, or 20 where there are none"
+    )
+    num_seeds: PositiveInt = Field(10, description="runs of k-means")
+    neighbors: tuple[PositiveInt, ...] = Field(
+        (1, 3, 5, 10), min_length=1, description="k of the k-NN retrieval"
+    )
+    attainable_images: Annotated[int, Field(ge=0)] = Field(
+        128, description="evaluated images whose attainable modularity is searched; 0: none"
+    )
+    sampled_images: PositiveInt = Field(
+        16384,
+        description="images whose regions k-means learns from, and those in the bank of k-NN; of more, that "
+        "many are taken, evenly spread",
+    )
+
+
+class CompareSettings(Options):
+    """Which segmenters a comparison runs, and with how many regions."""
+
+    segmenters: tuple[Literal["dcn", "kmeans", "spectral", "ncut", "pixels", "modularity"], ...] = Field(
+        ("dcn", "kmeans", "spectral", "ncut", "pixels", "modularity"),
+        min_length=1,
+        description="which are run",
+    )
+    num_regions: tuple[RegionCount, ...] = Field(
+        (5,), min_length=1, description="each of them is run with each number"
+    )
+
+
+class SweepSettings(Options):
+    """Settings of which several values are run, side by side."""
+
+    over: dict[str, list[Any]] = Field(
+        {}, description='every combination is run: {"train.num_prototypes": [3, 5]}'
+    )
+
+
+class ReportSettings(Options):
+    """The page."""
+
+    num_photographs: PositiveInt = Field(24, description="evaluated photographs that are shown")

@@ -1,0 +1,104 @@
+"""Settings of where the shards are computed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from dcn.options import Options, PositiveInt
+
+# A configuration may name a class of these packages and of no other: to import a module is to run it.
+CLUSTER_PACKAGES = ("dask_jobqueue", "dask_kubernetes", "dask_cloudprovider", "dask_cuda")
+
+
+class TLSSettings(Options):
+    """Certificates in PEM files. Whoever has one that the authority signed may run code on the workers."""
+
+    ca_file: Path = Field(description="of the authority that signed the certificates")
+    cert: Path = Field(description="of this process, and of what it starts")
+    key: Path = Field(description="of the certificate; readable by you alone")
+
+
+class AdaptiveSettings(Options):
+    """As many workers as there is work for."""
+
+    minimum: Annotated[int, Field(ge=0)] = Field(0, description="workers that are kept")
+    maximum: PositiveInt = Field(description="workers at most")
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.minimum > self.maximum:
+            raise ValueError(f"the minimum {self.minimum} is larger than the maximum {self.maximum}")
+        return self
+
+
+class RunnerSettings(Options):
+    """Where the shards are computed. Changes nothing in the results. ``docs/clusters.md`` has examples."""
+
+    kind: Literal["threads", "dask"] = Field("threads", description="in this process, or by Dask")
+    workers: PositiveInt = Field(1, description="tasks at once; a thread already uses all cores")
+    address: str | None = Field(
+        None, description="of a running Dask scheduler, as tcp://host:8786 or tls://host:8786"
+    )
+    cluster: str | None = Field(
+        None, description="class that starts the workers instead, as dask_jobqueue.SLURMCluster"
+    )
+    cluster_arguments: dict[str, Any] = Field({}, description="of that class")
+    adaptive: AdaptiveSettings | None = Field(None, description="instead of a fixed number of workers")
+    tls: TLSSettings | None = Field(None, description="of a scheduler at tls://, or of what the class starts")
+    task_timeout: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="seconds that a task may take before it is tried again; empty: no limit"
+    )
+
+    @field_validator("address")
+    @classmethod
+    def _check_address(cls, address: str | None) -> str | None:
+        if address is not None and not re.fullmatch(r"(tcp|tls)://[^/\s]+:\d+", address):
+            raise ValueError("write tcp://HOST:PORT or tls://HOST:PORT")
+        return address
+
+    @field_validator("cluster")
+    @classmethod
+    def _check_cluster(cls, cluster: str | None) -> str | None:
+        if cluster is not None and not re.fullmatch(rf"({'|'.join(CLUSTER_PACKAGES)})(\.\w+)+", cluster):
+            raise ValueError(f"write a class of {', '.join(CLUSTER_PACKAGES)}")
+        return cluster
+
+    @field_validator("cluster_arguments")
+    @classmethod
+    def _check_arguments(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        for name in _names(arguments):
+            if re.search(r"(^|_)(cls|class)$|^preload", name.replace("-", "_")):
+                raise ValueError(f"{name} would import any code into this process, so it cannot be set")
+        return arguments
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.kind != "dask":
+            for name in ("address", "cluster", "adaptive", "tls"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} is for Dask; set runner.kind to dask")
+        if self.address is not None:
+            for name in ("cluster", "adaptive"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"the scheduler at address has its workers already; remove {name}")
+            if self.address.startswith("tls://") != (self.tls is not None):
+                raise ValueError("an address tls://HOST:PORT and tls (ca_file, cert, key) go together")
+        elif self.tls is not None and self.cluster is None:
+            raise ValueError("tls is for an address or a cluster; the local one stays on loopback")
+        if self.cluster_arguments and self.cluster is None:
+            raise ValueError("cluster_arguments need a cluster")
+        return self
+
+
+def _names(value: Any) -> Iterator[str]:
+    """Names of the entries of nested mappings and lists."""
+    if isinstance(value, dict):
+        yield from map(str, value)
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _names(inner)

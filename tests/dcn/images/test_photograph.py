@@ -1,0 +1,133 @@
+"""Photographs of every mode are read as a viewer shows them; broken ones are refused with a reason."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dcn.errors import InvalidMaskError, InvalidPhotographError
+from dcn.images.photograph import check_mask, decode_mask, decode_photograph
+
+RED = (250, 10, 20)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format=kind, **options)
+    return buffer.getvalue()
+
+
+def half_red() -> Image.Image:
+    """Left half red, right half white, 8 x 4."""
+    pixels = np.full((4, 8, 3), 255, dtype=np.uint8)
+    pixels[:, :4] = RED
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "tolerance"),
+    [("RGB", "PNG", 0), ("P", "PNG", 8), ("P", "GIF", 8), ("RGBA", "PNG", 0), ("RGB", "JPEG", 12), ("CMYK", "TIFF", 0),
+     ("CMYK", "JPEG", 12), ("RGB", "BMP", 0), ("RGB", "WEBP", 20), ("YCbCr", "JPEG", 12)],
+)  # fmt: skip
+def test_modes(mode: str, kind: str, tolerance: int) -> None:
+    options = {"quality": 100, "subsampling": 0} if kind == "JPEG" else {}
+    image = half_red().quantize(4) if mode == "P" else half_red().convert(mode)
+    pixels = decode_photograph(encoded(image, kind, **options))
+    assert pixels.shape == (4, 8, 3)
+    assert pixels.dtype == np.uint8
+    np.testing.assert_allclose(pixels[1, 1].astype(int), RED, atol=tolerance)
+    np.testing.assert_allclose(pixels[1, 6].astype(int), 255, atol=tolerance)
+
+
+def test_gray_and_one_bit() -> None:
+    gray = Image.fromarray(np.array([[0, 100, 255]], dtype=np.uint8))
+    np.testing.assert_array_equal(decode_photograph(encoded(gray))[0], [[0] * 3, [100] * 3, [255] * 3])
+    np.testing.assert_array_equal(
+        decode_photograph(encoded(gray.convert("1", dither=0)))[0, ::2], [[0] * 3, [255] * 3]
+    )
+
+
+def test_sixteen_bit_gray_is_scaled_and_not_clipped() -> None:
+    values = np.array([[0, 257 * 100, 65535]], dtype=np.uint16)
+    for kind in ("PNG", "TIFF"):
+        np.testing.assert_array_equal(
+            decode_photograph(encoded(Image.fromarray(values), kind))[0, :, 0], [0, 100, 255]
+        )
+
+
+def test_transparency_is_white() -> None:
+    pixels = np.zeros((1, 3, 4), dtype=np.uint8)
+    pixels[0, :, 0], pixels[0, :, 3] = 200, [255, 0, 128]
+    result = decode_photograph(encoded(Image.fromarray(pixels)))[0]
+    np.testing.assert_allclose(result.astype(int), [[200, 0, 0], [255, 255, 255], [227, 127, 127]], atol=1)
+
+
+def test_transparent_palette_is_white() -> None:
+    image = half_red().quantize(4)
+    hidden = image.getpixel((0, 0))
+    result = decode_photograph(encoded(image, transparency=hidden))
+    assert (result == 255).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(orientation: int) -> None:
+    upright = half_red()
+    stored = {
+        1: upright, 2: upright.transpose(Image.Transpose.FLIP_LEFT_RIGHT), 3: upright.rotate(180),
+        4: upright.transpose(Image.Transpose.FLIP_TOP_BOTTOM), 5: upright.transpose(Image.Transpose.TRANSPOSE),
+        6: upright.transpose(Image.Transpose.ROTATE_90), 7: upright.transpose(Image.Transpose.TRANSVERSE),
+        8: upright.transpose(Image.Transpose.ROTATE_270),
+    }[orientation]  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    result = decode_photograph(encoded(stored, exif=exif))
+    np.testing.assert_array_equal(result, np.asarray(upright))
+
+
+def test_first_frame_of_an_animation() -> None:
+    frames = [half_red(), Image.new("RGB", (8, 4), "blue")]
+    content = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    np.testing.assert_allclose(decode_photograph(content)[1, 1].astype(int), RED, atol=8)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (encoded(Image.effect_noise((64, 64), 50))[:300], "truncated"),
+        (encoded(Image.effect_noise((64, 64), 50), "JPEG")[:300], "Truncated"),
+        (encoded(Image.new("F", (2, 2), 0.5), "TIFF"), "floating-point image"),
+        (
+            encoded(Image.fromarray(np.array([[-5, 70000]], dtype=np.int32)), "TIFF"),
+            "save it with 8 or 16 bits",
+        ),
+    ],
+    ids=["cut PNG", "cut JPEG", "float", "32 bit"],
+)
+def test_broken_files_are_refused_with_a_reason(content: bytes, reason: str) -> None:
+    with pytest.raises(InvalidPhotographError, match=reason):
+        decode_photograph(content)
+
+
+def test_palette_masks_keep_their_indices() -> None:
+    labels = np.array([[0, 1, 20, 255]], dtype=np.uint8)
+    image = Image.fromarray(labels).convert("P")
+    image.putpalette(list(range(256)) * 3)
+    np.testing.assert_array_equal(decode_mask(encoded(image)), labels)
+    np.testing.assert_array_equal(decode_mask(encoded(Image.fromarray(labels))), labels)
+
+
+def test_masks_of_colors_are_refused() -> None:
+    with pytest.raises(InvalidMaskError, match="its mode is RGB; a mask holds class indices in one channel"):
+        decode_mask(encoded(half_red()))
+    with pytest.raises(InvalidMaskError, match="values go from 0 to 300"):
+        decode_mask(encoded(Image.fromarray(np.array([[0, 300]], dtype=np.uint16))))
+
+
+def test_masks_are_held_to_image_and_classes() -> None:
+    mask = np.array([[0, 37, 255]], dtype=np.uint8)
+    with pytest.raises(InvalidMaskError, match=r"it has label 37; classes are 0-20 and 255"):
+        check_mask(mask, 1, 3, 21, 255)
+    with pytest.raises(InvalidMaskError, match="it is 3 x 1 pixels, its image 3 x 2"):
+        check_mask(mask, 2, 3, 38, 255)
+    check_mask(mask, 1, 3, 38, 255)

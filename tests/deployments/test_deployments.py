@@ -1,0 +1,158 @@
+"""The deployments of prefect.yaml with a work pool and a worker, on both databases of Prefect's server."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.execution.plan import STAGES as ALL_STAGES
+from flows.execution.plan import find_job
+from flows.settings import Settings
+from tests.deployments.deployed import Deployed, as_options
+from tests.flows.helpers import STAGES, digests
+from tests.servers import work
+
+MakeSettings = Callable[..., Settings]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def worker(deployed: Deployed) -> Iterator[None]:
+    with work(deployed.environment, deployed.home / "worker.log"):
+        yield
+
+
+def file_times(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_pipeline_then_another_number_of_prototypes(
+    deployed: Deployed, worker: None, tiny_settings: MakeSettings, finished: Settings
+) -> None:
+    settings = tiny_settings()
+    first = deployed.prefect("deployment", "run", "pipeline/sample", "--watch", *as_options(settings))
+    assert "Completed" in first.stdout
+    assert digests(settings) == digests(finished)
+    check_pages(deployed)
+
+    workspace = Path(settings.workspace)
+    times = file_times(workspace)
+    again = deployed.wait(deployed.submit("pipeline/sample", settings), "Completed", "Failed", "Crashed")
+    assert again.state_name == "Completed"
+    assert file_times(workspace) == times
+
+    other = tiny_settings(train={"num_prototypes": 2})
+    trained = deployed.wait(deployed.submit("train/sample", other), "Completed", "Failed", "Crashed")
+    assert trained.state_name == "Completed"
+    assert find_job(other).checkpoint("train").require().complete
+    assert find_job(other).keys["extract"] == find_job(settings).keys["extract"]
+    assert {path: time for path, time in file_times(workspace).items() if path in times} == times
+
+
+def check_pages(deployed: Deployed) -> None:
+    """What the pages of the flow runs show."""
+    artifacts = deployed.artifacts()
+    assert set(STAGES) <= set(artifacts)
+    figures = {row["figure"]: row["value"] for row in json.loads(artifacts["evaluate"].data)}
+    assert 0 < float(figures["upper_bound.accuracy"]) <= 1
+    assert "k-means mIoU" in {row["name"] for row in json.loads(artifacts["pipeline"].data)}
+    for stage in ("segment", "report"):
+        assert artifacts[f"{stage}-pictures"].data.startswith("data:image/jpeg;base64,")
+    images, iterations = (14, 14), (12, 12)
+    for stage, (done, total) in {"extract": images, "train": iterations, "segment": images}.items():
+        progress = artifacts[f"{stage}-progress"]
+        assert (progress.type, float(progress.data)) == ("progress", 100.0)
+        assert progress.description.startswith(f"{stage} {done}/{total}")
+    assert "loss -0." in artifacts["train-progress"].description
+    assert float(artifacts["pipeline-progress"].data) == 100.0
+
+
+def test_a_wrong_parameter_is_refused(deployed: Deployed) -> None:
+    arguments = ("deployment", "run", "train/sample", "-p", 'train={"iterations": "many"}')
+    result = deployed.prefect(*arguments, check=False)
+    assert result.returncode != 0
+    assert "iterations" in result.stdout + result.stderr
+
+
+def test_a_sweep_has_a_form(deployed: Deployed, worker: None, tiny_settings: MakeSettings) -> None:
+    settings = tiny_settings(sweep={"over": {"train.num_prototypes": [2, 3], "train.self_update": [False]}})
+    run = deployed.wait(deployed.submit("sweep/sample", settings), "Completed", "Failed", "Crashed")
+    assert run.state_name == "Completed", run.state
+    rows = json.loads(deployed.artifacts(run.id)["compare"].data)
+    assert [row["variant"].strip("` ") for row in rows] == [
+        f"train.num_prototypes={k}, train.self_update=false" for k in (2, 3)
+    ]
+
+
+def test_runs_of_one_deployment_wait_for_each_other(
+    deployed: Deployed, worker: None, tiny_settings: MakeSettings
+) -> None:
+    settings = tiny_settings()
+    first, second = (deployed.submit("index/sample", settings) for _ in range(2))
+    ended = [deployed.wait(run, "Completed", "Failed", "Crashed") for run in (first, second)]
+    assert [run.state_name for run in ended] == ["Completed", "Completed"]
+    earlier, later = sorted(ended, key=lambda run: run.start_time)
+    assert earlier.end_time <= later.start_time
+    with deployed.client() as client:
+        histories = [
+            {state.name for state in client.read_flow_run_states(run)} for run in (earlier.id, later.id)
+        ]
+    assert "AwaitingConcurrencySlot" in histories[1] - histories[0]
+
+
+def test_every_flow_has_a_deployment_and_its_form_explains_every_parameter(deployed: Deployed) -> None:
+    with deployed.client() as client:
+        deployments = {
+            deployment.entrypoint.partition(":")[2]: deployment for deployment in client.read_deployments()
+        }
+    assert set(deployments) == {*ALL_STAGES, "pipeline", "compare", "sweep"}
+    for name, deployment in deployments.items():
+        assert deployment.work_pool_name == "dcn"
+        assert deployment.description
+        assert {"dcn", "sample"} <= set(deployment.tags)
+        assert deployment.global_concurrency_limit.limit == 1
+        assert [schedule.active for schedule in deployment.schedules] == [False] * (name == "pipeline")
+        check_form(deployment.parameter_openapi_schema)
+
+
+def check_form(schema: dict[str, Any]) -> None:
+    assert set(schema["properties"]) == set(Settings.model_fields)
+    silent = [name for name, entry in schema["properties"].items() if not entry.get("description")]
+    for section, definition in schema["definitions"].items():
+        if not definition.get("description"):
+            silent.append(section)
+        for name, entry in definition.get("properties", {}).items():
+            described = [entry, *entry.get("anyOf", [])]
+            if "const" not in entry and not any(choice.get("description") for choice in described):
+                silent.append(f"{section}.{name}")
+    assert not silent
+    train = schema["definitions"]["TrainSettings"]["properties"]
+    assert train["norm"]["enum"] == ["pre", "post"]
+    assert train["iterations"]["minimum"] == 1
+    assert re.search(
+        r"num_prototypes", schema["definitions"]["SweepSettings"]["properties"]["over"]["description"]
+    )
+
+
+def test_what_prefect_keeps_is_no_pickle(
+    deployed: Deployed, worker: None, tiny_settings: MakeSettings
+) -> None:
+    """A run that succeeded leaves nothing, one that failed its error: a class and a message in JSON."""
+    missing = tiny_settings(dataset={"root": "/nowhere"})
+    failed = deployed.wait(deployed.submit("index/sample", missing), "Completed", "Failed", "Crashed")
+    assert failed.state_name == "Failed"
+    assert "there is no folder /nowhere" in failed.state.message
+    kept = [path for path in (deployed.home / "storage").rglob("*") if path.is_file()]
+    contents = [json.loads(path.read_bytes()) for path in kept]
+    errors = [json.loads(content["result"]) if "result" in content else content for content in contents]
+    expected = {
+        "__exc_type__": "dcn.errors.InvalidDatasetError",
+        "message": "there is no folder /nowhere; check dataset.root",
+    }
+    assert expected in errors, contents
+    assert all(set(error) == {"__exc_type__", "message"} for error in errors)

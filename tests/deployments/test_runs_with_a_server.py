@@ -1,0 +1,275 @@
+"""With a real Prefect server: flows, the command line, Dask, and SIGKILL."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.execution.plan import find_job
+from flows.settings import Settings
+from tests.flows.helpers import STAGES, command, digests
+from tests.servers import free_port, start_dask, wait_until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_config: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A pipeline that the command line ran to its end, undisturbed."""
+    root = tmp_path_factory.mktemp("undisturbed")
+    return Settings.model_validate({**tiny_config, "workspace": str(root / "workspace")})
+
+
+@pytest.fixture(scope="module")
+def config_file(undisturbed: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(undisturbed.model_dump(mode="json")))
+    return path
+
+
+@pytest.fixture(scope="module")
+def dcn(prefect_server: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command line, in a process of its own."""
+
+    def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(*arguments), env=prefect_server, capture_output=True, text=True, timeout=300, **options
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def ran(dcn: Callable[..., Any], config_file: Path, undisturbed: Settings) -> Settings:
+    result = dcn("run", config_file)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("computed") == len(STAGES)
+    assert "report.html" in result.stdout
+    assert "train 12/12 loss -0." in result.stderr
+    return undisturbed
+
+
+def test_a_second_run_reuses_every_stage(dcn, config_file: Path, ran: Settings) -> None:
+    result = dcn("run", config_file)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("reused") == len(STAGES)
+    assert "computed" not in result.stdout
+
+
+def test_the_command_line_computes_what_the_stages_compute(ran: Settings, finished: Settings) -> None:
+    assert digests(finished) == digests(ran)
+
+
+def test_status_and_results(dcn, config_file: Path, ran: Settings, tmp_path: Path) -> None:
+    status = dcn("status", config_file)
+    assert status.returncode == 0, status.stderr
+    assert status.stdout.count("complete") == len(STAGES)
+    results = dcn("results", config_file, "--json")
+    figures = json.loads(results.stdout)
+    assert set(figures) == set(STAGES)
+    assert 0 < figures["evaluate"]["figures"]["upper_bound"]["accuracy"] <= 1
+    assert "k-means mIoU" in dcn("results", config_file).stdout
+    empty = dcn("status", config_file, "--workspace", tmp_path)
+    assert empty.stdout.count("missing") == len(STAGES)
+    missing = dcn("results", config_file, "--json", "--workspace", tmp_path)
+    assert missing.returncode == 1
+    assert missing.stdout == ""
+    assert "stage index is missing; run the configuration first" in missing.stderr
+
+
+def test_predict_agrees_with_the_pipeline(dcn, ran: Settings, tmp_path: Path) -> None:
+    job = find_job(ran)
+    photograph = Path(ran.dataset.root) / "left" / "scene 03.png"
+    (tmp_path / "broken.jpg").write_bytes(b"no")
+    shutil.copy(photograph, tmp_path / "[red] $(touch x) & <b>.png")
+    result = dcn(
+        "predict", photograph, tmp_path / "broken.jpg", tmp_path / "gone.png", tmp_path / "[red] $(touch x) & <b>.png",
+        "--model", job.checkpoint("train").location, "--output", tmp_path / "out",
+    )  # fmt: skip
+    shutil.copy(photograph, tmp_path / "scene.png")
+    refused = dcn(
+        "predict", tmp_path / "scene.png", "--model", job.checkpoint("train").location, "--output", tmp_path
+    )  # fmt: skip
+    assert refused.returncode == 1
+    assert "scene.png would replace" in refused.stderr.replace("\n", " ")
+    assert (tmp_path / "scene.png").read_bytes() == photograph.read_bytes()
+    assert result.returncode == 1
+    assert "broken.jpg: the file is not an image of a known format" in result.stderr
+    assert "gone.png: No such file or directory" in result.stderr
+    exported = dcn(
+        "export", "sample", "--what", "regions", "--output", tmp_path / "never", "--workspace", tmp_path
+    )
+    assert exported.returncode == 1
+    from flows.cli.export import export_labels
+
+    export_labels(ran, "regions", tmp_path / "regions")
+    expected = np.asarray(Image.open(tmp_path / "regions" / "left" / "scene 03.png"))
+    for name in ("scene 03", "[red] $(touch x) & <b>"):
+        predicted = Image.open(tmp_path / "out" / f"{name}.png")
+        assert predicted.mode == "P"
+        np.testing.assert_array_equal(np.asarray(predicted), expected)
+        assert Image.open(tmp_path / "out" / f"{name}-overlay.jpg").size == predicted.size
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "smaple"], "there is no configuration smaple"),
+        (
+            ["run", "sample", "--set", "train.iterations=none"],
+            "train.iterations: Input should be a valid integer",
+        ),
+        (["run", "voc2012", "--set", "dataset.root=/nowhere"], "there is no /nowhere/VOCdevkit/VOC2012"),
+        (["run", "sample", "--set", "backbone.name=dyno"], "backbone 'dyno' is neither a preset"),
+        (["run", "sample", "--set", "backbone.name=dino-s8"], "dino_deitsmall8_pretrain.pth"),
+        (
+            ["run", "sample", "--set", "backbone.input_size=393"],
+            "393 is not a multiple of the patch size 14; try 392",
+        ),
+        (
+            ["run", "sample", "--set", "backbone.token_layer=-13"],
+            "layer -13 does not exist; the model has 12 blocks",
+        ),
+        (["run", "sample", "--set", "backbone.device=cuda:9"], "device 'cuda:9' cannot be used here"),
+        (["run", "sample", "--workspace", "/proc/workspace"], "/proc/workspace"),
+        (["predict", "a.jpg", "--model", "gone", "--output", "out"], "there is no model file"),
+        (["results", "sample", "--workspace", "nowhere"], "run the configuration first"),
+    ],
+)
+def test_a_mistake_is_a_sentence_and_not_a_traceback(
+    dcn, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    result = dcn(*arguments, cwd=tmp_path)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
+
+
+@pytest.fixture(scope="module")
+def dask_scheduler(prefect_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Dask scheduler and two workers on loopback, started by hand; yields the address."""
+    address = f"tcp://127.0.0.1:{free_port()}"
+    log = tmp_path_factory.mktemp("dask") / "dask.log"
+    started = [
+        start_dask(log, *arguments, environment=prefect_server)
+        for arguments in (
+            ["scheduler", "--host", address],
+            ["worker", address, "--nworkers", "2", "--nthreads", "1", "--host", "127.0.0.1"],
+        )
+    ]
+    yield address
+    for process in reversed(started):
+        process.terminate()
+        process.wait(60)
+
+
+@pytest.mark.parametrize("where", ["a cluster of its own", "a scheduler that runs"])
+def test_dask_workers_compute_the_same(
+    dcn, config_file: Path, ran: Settings, tmp_path: Path, dask_scheduler: str, where: str
+) -> None:
+    option = "workers=2" if where == "a cluster of its own" else f"address={dask_scheduler}"
+    result = dcn(
+        "run", config_file, "--workspace", tmp_path, "--set", "runner.kind=dask", "--set", f"runner.{option}"
+    )
+    assert result.returncode == 0, result.stderr
+    here = ran.model_copy(update={"workspace": str(tmp_path)})
+    ours, theirs = digests(here), digests(ran)
+    # Threads of a worker differ in number, and with them the last bits of sums: areas may not differ, tokens may.
+    area = [find_job(s).checkpoint("segment").array("area").rows(0, 14) for s in (here, ran)]
+    assert set(ours) == set(theirs)
+    assert np.abs(area[0] - area[1]).max() <= 48 * 64 * 0.02
+
+
+@pytest.mark.timeout(1800)
+def test_killed_at_random_moments_of_every_stage_the_same_command_finishes(
+    ran: Settings, config_file: Path, dcn, prefect_server: dict[str, str], tmp_path: Path
+) -> None:
+    """Bit-identical in the end, and no finished shard was computed again.
+
+    Of each stage three SIGKILLs: one at a random moment after it began, and two while the same command starts, for
+    the stage is there by then.
+    """
+    arguments = command("run", config_file, "--workspace", tmp_path)
+    finished: dict[Path, int] = {}
+
+    def check_records() -> None:
+        """A record that was there before was not written again."""
+        for record in tmp_path.glob("*/*/shards/*.json"):
+            written = record.stat().st_mtime_ns
+            assert finished.setdefault(record, written) == written
+
+    for stage in STAGES:
+        rng = random.Random(stage)
+        folder = tmp_path / stage
+        for _ in range(3):
+            process = subprocess.Popen(
+                arguments, env=prefect_server, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            wait_until(lambda: folder.exists() or process.poll() is not None, 120, f"stage {stage}")  # noqa: B023
+            time.sleep(rng.uniform(0, 0.8))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            check_records()
+    result = dcn("run", config_file, "--workspace", tmp_path)
+    assert result.returncode == 0, result.stderr
+    check_records()
+    here = ran.model_copy(update={"workspace": str(tmp_path)})
+    assert digests(here) == digests(ran)
+
+
+def test_a_flow_refuses_wrong_parameters(prefect_server: dict[str, str]) -> None:
+    from prefect.exceptions import ParameterTypeError
+
+    from flows.pipeline import train
+
+    with temporary_settings({PREFECT_API_URL: prefect_server["PREFECT_API_URL"]}):
+        with pytest.raises(ParameterTypeError, match="iterations"):
+            train(train={"iterations": 0})
+        with pytest.raises(ParameterTypeError, match="iteratons"):
+            train(train={"iteratons": 5})
+
+
+def test_the_temporary_server_keeps_every_run_and_task(
+    ran: Settings, config_file: Path, tmp_path: Path
+) -> None:
+    """It writes them together and late, so what it had not written yet at the end must not be lost."""
+    environment = {**os.environ, "PREFECT_HOME": str(tmp_path)}
+    result = subprocess.run(
+        command("run", config_file), env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr
+    with closing(sqlite3.connect(tmp_path / "prefect.db")) as records:
+        flow_runs = records.execute("SELECT name, state_type FROM flow_run").fetchall()
+        task_runs = records.execute("SELECT name, state_type FROM task_run").fetchall()
+    assert len(flow_runs) == 1 + len(STAGES)
+    assert {state for _, state in flow_runs + task_runs} == {"COMPLETED"}
+    assert {f"{stage} keys" for stage in STAGES} <= {name for name, _ in task_runs}
+
+
+def test_without_the_server_that_was_named_the_error_says_so(config_file: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    result = subprocess.run(
+        command("run", config_file, "--workspace", tmp_path),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 1
+    assert "no Prefect server answers at http://127.0.0.1:9/api" in result.stderr
+    assert "Traceback" not in result.stderr

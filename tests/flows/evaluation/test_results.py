@@ -1,0 +1,407 @@
+"""Every figure of ``results.json`` recomputed from files and cached arrays, and what bad input does to them."""
+
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from scipy.optimize import linear_sum_assignment
+from sklearn.cluster import KMeans
+from sklearn.metrics import confusion_matrix
+from sklearn.preprocessing import normalize
+from torchmetrics.functional import accuracy, jaccard_index
+
+from flows.cli.export import export_labels
+from flows.execution.plan import find_job
+from flows.execution.run import StageResult, compute_shards, run_stage
+from flows.report.pictures import contact_sheet
+from flows.settings import Settings
+from flows.stage import Job
+from tests.conftest import draw_scene
+from tests.flows.helpers import changed, run_stages
+
+BUS, CAR, CAT, PERSON, VOID = 6, 7, 8, 15, 255
+CLASSES = (0, BUS, CAR, CAT, PERSON)
+SPLITS = {"train": range(5), "val": range(5, 17)}
+
+
+def write_voc(root: Path) -> Path:
+    """Photographs of four classes in the layout of VOC 2012, of several sizes, their masks with a void frame."""
+    folder = root / "VOCdevkit" / "VOC2012"
+    for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (folder / name).mkdir(parents=True)
+    for split, seeds in SPLITS.items():
+        for seed in seeds:
+            pixels, mask = draw_scene(seed, 40 + 2 * seed, 64 - seed)
+            mask = np.array([0, BUS + seed % 3, PERSON], dtype=np.uint8)[mask]
+            mask[[0, 1, -1]], mask[:, [0, -1]] = VOID, VOID
+            Image.fromarray(pixels).save(folder / "JPEGImages" / f"{seed:02d}.jpg")
+            Image.fromarray(mask).save(folder / "SegmentationClass" / f"{seed:02d}.png")
+        names = "\n".join(f"{seed:02d}" for seed in seeds)
+        (folder / "ImageSets" / "Segmentation" / f"{split}.txt").write_text(names)
+    return root
+
+
+@pytest.fixture(scope="module")
+def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_voc(tmp_path_factory.mktemp("voc"))
+
+
+@pytest.fixture(scope="module")
+def settings(voc: Path, tiny_config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings.model_validate(
+        {
+            **tiny_config,
+            "dataset": {"name": "voc2012", "root": str(voc)},
+            "segment": {"segmenter": {"name": "kmeans", "num_regions": 4}},
+            "evaluate": {"num_seeds": 3, "num_clusters": 6, "attainable_images": 0},
+            "workspace": str(tmp_path_factory.mktemp("evaluation") / "workspace"),
+        }
+    )
+
+
+class Finished:
+    """What a run left: figures, arrays by row, and maps of the evaluated photographs, pixels in one line."""
+
+    def __init__(self, settings: Settings, output: Path) -> None:
+        job = find_job(settings)
+        self.results = json.loads(job.checkpoint("evaluate").read_file("results.json"))
+        count = job.checkpoint("index").require().summary["images"]
+
+        def read(stage: str, name: str) -> np.ndarray:
+            return job.checkpoint(stage).array(name).rows(0, count)
+
+        self.tokens = read("extract", "tokens").astype(np.float64)
+        self.attention = read("extract", "attention").astype(np.float32)
+        self.area, self.foreground = read("segment", "area"), read("segment", "foreground")
+        self.embedding = read("embed", "embedding").astype(np.float64)
+        self.embedded = np.isfinite(self.embedding).all(axis=2)
+        for what in ("regions", "semantic"):
+            export_labels(settings, what, output / what)
+        masks = settings.dataset.root / "VOCdevkit" / "VOC2012" / "SegmentationClass"
+        self.maps = [np.asarray(Image.open(output / "regions" / f"{row:02d}.png")) for row in range(count)]
+        self.masks = [np.asarray(Image.open(masks / f"{row:02d}.png")) for row in range(count)]
+        self.evaluated = np.array(SPLITS["val"])
+        self.semantic = self.pixels(
+            [np.asarray(Image.open(output / "semantic" / f"{row:02d}.png")) for row in self.evaluated]
+        )
+        self.truth = self.pixels([self.masks[row] for row in self.evaluated])
+
+    @staticmethod
+    def pixels(maps: list[np.ndarray]) -> np.ndarray:
+        return np.concatenate([labels.ravel() for labels in maps]).astype(np.int64)
+
+    def painted(self, values: np.ndarray) -> np.ndarray:
+        """Pixels of the evaluated photographs by a value of each region, ``[N, k]``."""
+        return self.pixels([values[row][self.maps[row]] for row in self.evaluated])
+
+    def check(self, figures: dict[str, Any], predicted: np.ndarray) -> None:
+        """Figures equal those of torchmetrics on these pixels."""
+        shown, truth = torch.from_numpy(predicted), torch.from_numpy(self.truth)
+        options = {"task": "multiclass", "num_classes": 21, "ignore_index": VOID}
+        iou = jaccard_index(shown, truth, average="none", **options).numpy()
+        expected = {label: pytest.approx(iou[label], abs=1e-6) for label in CLASSES}
+        assert figures["class_iou"] == [expected.get(label) for label in range(21)]
+        assert figures["miou"] == pytest.approx(np.mean([iou[label] for label in expected]), abs=1e-6)
+        share = accuracy(shown, truth, average="micro", **options)
+        assert figures["accuracy"] == pytest.approx(share.item(), abs=1e-6)
+
+    def majority(self, row: int, region: int) -> int:
+        """Most frequent class of a region, -1 where it is all void."""
+        labels = self.masks[row][self.maps[row] == region]
+        labels = labels[labels != VOID]
+        return int(np.bincount(labels).argmax()) if len(labels) else -1
+
+
+@pytest.fixture(scope="module")
+def results(settings: Settings) -> dict[str, StageResult]:
+    return run_stages(settings)
+
+
+@pytest.fixture(scope="module")
+def broken(settings: Settings, results: dict[str, StageResult]) -> tuple[Settings, dict[str, StageResult]]:
+    """The same run, but the embeddings of a training photograph and of two evaluated ones are not finite."""
+    here = changed(settings, workspace=str(Path(settings.workspace).with_name("broken")))
+    for stage in ("index", "extract", "segment", "embed"):
+        shutil.copytree(Path(settings.workspace, stage), Path(here.workspace, stage))
+    embed = find_job(here).checkpoint("embed")
+    embedding = embed.array("embedding").rows(4, 8).copy()
+    embedding[0], embedding[1, :, 3], embedding[2, :, 0] = np.nan, np.inf, -np.inf
+    embed.write_shard(embed.require(), 1, {"embedding": embedding}, embed.read_record(1).info, 0.0)
+    return here, run_stages(here)
+
+
+@pytest.fixture(scope="module", params=["whole", "not finite"])
+def finished(
+    request, settings: Settings, results, broken, tmp_path_factory: pytest.TempPathFactory
+) -> Finished:
+    chosen = settings if request.param == "whole" else broken[0]
+    return Finished(chosen, tmp_path_factory.mktemp("exported"))
+
+
+def test_the_upper_bound(finished: Finished) -> None:
+    best = np.array([[max(finished.majority(row, r), 0) for r in range(4)] for row in range(17)])
+    finished.check(finished.results["upper_bound"], finished.painted(best))
+
+
+def test_kmeans(finished: Finished) -> None:
+    evaluated = (np.arange(17) >= 5)[:, None]
+    rows, regions = np.nonzero(finished.foreground & finished.embedded & evaluated)
+    unit = normalize(finished.embedding[rows, regions].astype(np.float32))
+    runs, miou, share = [], [], []
+    counted = finished.truth != VOID
+    for seed in range(3):
+        model = KMeans(6, n_init=1, random_state=seed).fit(unit)
+        clusters = np.zeros((17, 4), dtype=np.int64)
+        clusters[rows, regions] = model.labels_ + 1
+        painted = finished.painted(clusters)
+        shared = confusion_matrix(painted[counted], finished.truth[counted], labels=range(21))
+        union = shared.sum(axis=0) + shared.sum(axis=1)[:, None] - shared
+        matched = dict(zip(*linear_sum_assignment(-shared / union.clip(min=1)), strict=True))
+        predicted = np.array([matched[cluster] for cluster in range(7)])[painted]
+        hits = [
+            ((predicted == c) & (finished.truth == c)).sum()
+            / (((predicted == c) | (finished.truth == c)) & counted).sum()
+            for c in CLASSES
+        ]
+        miou.append(np.mean(hits))
+        share.append((predicted == finished.truth)[counted].mean())
+        runs.append((model.inertia_, seed, predicted))
+    found = finished.results["kmeans"]
+    for name, values in (("miou", miou), ("accuracy", share)):
+        assert found[name] == pytest.approx(np.mean(values))
+        assert found[f"{name}_deviation"] == pytest.approx(np.std(values))
+    _, seed, predicted = min(runs)
+    assert (found["shown_seed"], found["clusters"], found["seeds"]) == (seed, 6, 3)
+    np.testing.assert_array_equal(finished.semantic, predicted)
+    finished.check({**found, "miou": miou[seed], "accuracy": share[seed]}, predicted)
+
+
+def test_neighbors_are_regions_of_the_training_split(finished: Finished) -> None:
+    occurring = np.argwhere((finished.area > 0) & finished.embedded)
+    bank = [(row, r, finished.majority(row, r)) for row, r in occurring if row < 5]
+    bank = [entry for entry in bank if entry[2] >= 0]
+    known = normalize(np.stack([finished.embedding[row, r] for row, r, _ in bank]))
+    for k in (1, 3, 5, 10):
+        classes = np.zeros((17, 4), dtype=np.int64)
+        for row, region in occurring:
+            embedding = finished.embedding[row, region]
+            cosines = known @ embedding / np.linalg.norm(embedding)
+            votes = dict.fromkeys(CLASSES, 0.0)
+            for neighbor in np.argsort(-cosines)[:k]:
+                votes[bank[neighbor][2]] += max(cosines[neighbor], 0)
+            classes[row, region] = max(votes, key=votes.get)
+        finished.check(finished.results["knn"][str(k)], finished.painted(classes))
+
+
+def test_foreground(finished: Finished) -> None:
+    """By all six rules, each with 2-means of scikit-learn."""
+    objects, counted = finished.truth > 0, finished.truth != VOID
+
+    def check(figures: dict[str, float], foreground: np.ndarray) -> None:
+        found = finished.painted(foreground).astype(bool)
+        iou = (found & objects & counted).sum() / ((found | objects) & counted).sum()
+        assert figures["iou"] == pytest.approx(iou)
+        assert figures["accuracy"] == pytest.approx((found == objects)[counted].mean())
+
+    check(finished.results["foreground"], finished.foreground)
+    for reduction, score in [(r, s) for r in ("max", "mean", "min") for s in ("sum", "mean")]:
+        foreground = np.zeros((17, 4), dtype=bool)
+        for row in finished.evaluated:
+            heads = getattr(finished.attention[row], reduction)(axis=0).reshape(1, 1, 4, 4)
+            labels = finished.maps[row]
+            pixels = F.interpolate(torch.from_numpy(heads), labels.shape, mode="bilinear")[0, 0].numpy()
+            regions = np.unique(labels)
+            scores = np.array([[getattr(pixels[labels == r].astype(float), score)()] for r in regions])
+            split = KMeans(2, n_init=20, random_state=0).fit(scores) if len(regions) > 1 else None
+            high = split.labels_ == split.cluster_centers_.argmax() if split else [True]
+            foreground[row, regions] = high
+        check(
+            finished.results["foreground_variants"][f"{reduction} over heads, {score} over pixels"],
+            foreground,
+        )
+    default = finished.results["foreground_variants"]["max over heads, sum over pixels"]
+    assert default == finished.results["foreground"]
+
+
+def test_angles(finished: Finished) -> None:
+    def angle(x: np.ndarray, y: np.ndarray) -> float:
+        return np.degrees(np.arccos(np.clip(x @ y / np.linalg.norm(x) / np.linalg.norm(y), -1, 1)))
+
+    def angles(unit: np.ndarray, classes: np.ndarray) -> tuple[float, float]:
+        centers = {
+            label: unit[classes == label].mean(axis=0) for label in np.unique(classes) if label != VOID
+        }
+        intra = [angle(x, centers[c]) for x, c in zip(unit, classes, strict=True) if c != VOID]
+        inter = [
+            min([angle(x, y) for y in centers.values() if y is not x], default=np.nan)
+            for x in centers.values()
+        ]
+        return np.mean(intra), np.mean(inter)
+
+    unit, classes = [], []
+    for row in finished.evaluated:
+        mask = finished.masks[row]
+        patch = [np.floor((np.arange(size) + 0.5) / size * 4).astype(int) for size in mask.shape]
+        of_patch = patch[0][:, None] * 4 + patch[1]
+        classes.append(np.array([np.bincount(mask[of_patch == p]).argmax() for p in range(16)]))
+        unit.append(normalize(finished.tokens[row]))
+    single = np.array([angles(*pair) for pair in zip(unit, classes, strict=True)])
+    whole = angles(np.concatenate(unit), np.concatenate(classes))
+    found = finished.results["angles"]
+    for figures, (intra, inter) in (
+        (found["single_images"], np.nanmean(single, axis=0)),
+        (found["data_set"], whole),
+    ):
+        assert figures["intra_class"] == pytest.approx(intra, abs=1e-3)
+        assert figures["inter_class"] == pytest.approx(inter, abs=1e-3)
+
+
+def test_embeddings_that_are_not_finite_are_counted(broken, settings: Settings) -> None:
+    here, results = broken
+    lost = int((find_job(here).checkpoint("segment").array("area").rows(5, 7) > 0).sum())
+    assert lost >= 2
+    assert f"{lost} regions have no embedding" in "\n".join(results["evaluate"].warnings)
+    assert results["evaluate"].manifest.summary["regions_without_embedding"] == lost
+    assert "report" in results
+
+
+class TestBadInput:
+    """The table at the end of docs/evaluation.md."""
+
+    @pytest.fixture
+    def make(self, settings: Settings, tmp_path: Path) -> Callable[..., Settings]:
+        """Settings of a data set and a workspace of the test's own."""
+
+        def changed_here(**sections: Any) -> Settings:
+            dataset = {"root": str(write_voc(tmp_path / "voc"))}
+            return changed(settings, dataset=dataset, workspace=str(tmp_path / "workspace"), **sections)
+
+        return changed_here
+
+    @staticmethod
+    def file(settings: Settings, kind: str, seed: int) -> Path:
+        folder, suffix = ("SegmentationClass", "png") if kind == "mask" else ("JPEGImages", "jpg")
+        return settings.dataset.root / "VOCdevkit" / "VOC2012" / folder / f"{seed:02d}.{suffix}"
+
+    @staticmethod
+    def run(
+        settings: Settings, meanwhile: Callable[[], object], after: str, last: str | None = None
+    ) -> tuple[Job, dict[str, StageResult]]:
+        """All stages up to the last; something happens to the data set after one of them."""
+        results = run_stages(settings, after)
+        job = find_job(settings, last)
+        meanwhile()
+        for stage in job.keys:
+            results.setdefault(stage, run_stage(job, stage, compute_shards, lambda _: None))
+        return job, results
+
+    @staticmethod
+    def page(settings: Settings) -> str:
+        return find_job(settings).checkpoint("report").read_file("report.html").decode()
+
+    def test_no_labelled_training_photograph(self, make) -> None:
+        settings = make()
+        for seed in SPLITS["train"]:
+            self.file(settings, "mask", seed).unlink()
+        results = run_stages(settings)["evaluate"]
+        assert results.warnings == ("k-NN has no figures: no photograph of the split train has ground truth",)
+        assert results.manifest.summary["knn"] == {}
+        assert results.manifest.summary["labelled_images"] == 12
+        assert 0 < results.manifest.summary["kmeans"]["miou"] < 1
+        page = self.page(settings)
+        assert "k-NN, k =" not in page
+        assert results.warnings[0] in page
+
+    def test_no_labelled_evaluated_photograph(self, make) -> None:
+        settings = make()
+        for seed in SPLITS["val"]:
+            self.file(settings, "mask", seed).unlink()
+        results = run_stages(settings)["evaluate"]
+        assert results.warnings == ()
+        assert set(results.manifest.summary["kmeans"]) == {"clusters", "seeds", "shown_seed"}
+        assert results.manifest.summary["kmeans"]["clusters"] == 6
+        assert set(results.manifest.summary) == {
+            "split",
+            "images",
+            "segmentation",
+            "labelled_images",
+            "kmeans",
+        }
+        assert "no ground truth to compare with" in self.page(settings)
+
+    def test_fewer_regions_than_clusters(self, settings: Settings, results) -> None:
+        result = run_stages(changed(settings, evaluate={"num_clusters": 100}), "evaluate")["evaluate"]
+        job = find_job(settings)
+        foreground = job.checkpoint("segment").array("foreground").rows(5, 17)
+        embedding = job.checkpoint("embed").array("embedding").rows(5, 17)[foreground]
+        count = len(np.unique(embedding, axis=0))
+        assert count == foreground.sum() < 100
+        assert result.manifest.summary["kmeans"]["clusters"] == count
+        assert result.warnings == (
+            f"k-means has {count} clusters instead of 100: there are only {count} foreground regions",
+        )
+
+    def test_a_photograph_of_one_region_is_foreground(self, settings: Settings, results) -> None:
+        here = changed(settings, segment={"segmenter": {"name": "kmeans", "num_regions": 1}})
+        figures = run_stages(here)["evaluate"].manifest.summary
+        assert find_job(here).checkpoint("segment").array("foreground").rows(0, 17).all()
+        truth = np.concatenate(
+            [np.asarray(Image.open(self.file(settings, "mask", s))).ravel() for s in SPLITS["val"]]
+        )
+        objects = (truth != VOID) & (truth > 0)
+        assert figures["foreground"]["iou"] == pytest.approx(objects.sum() / (truth != VOID).sum())
+        assert figures["segmentation"]["regions_per_image"] == 1
+
+    def test_without_foreground_everything_is_background(
+        self, settings: Settings, results, tmp_path: Path
+    ) -> None:
+        rule = {"name": "spectral", "num_regions": 1, "border_background": True}
+        here = changed(settings, segment={"segmenter": rule})
+        result = run_stages(here)["evaluate"]
+        assert not find_job(here).checkpoint("segment").array("foreground").rows(0, 17).any()
+        assert result.warnings == (
+            "k-means has 0 clusters instead of 6: there are only 0 foreground regions",
+        )
+        assert result.manifest.summary["foreground"]["iou"] == 0
+        assert export_labels(here, "semantic", tmp_path) == 12
+        assert all(not np.asarray(Image.open(path)).any() for path in tmp_path.glob("*.png"))
+
+    def test_a_photograph_that_is_gone_when_it_is_embedded(self, make) -> None:
+        settings = make()
+        job, results = self.run(settings, self.file(settings, "photograph", 5).unlink, "segment")
+        (warning,) = results["embed"].warnings
+        assert warning.startswith("JPEGImages/05.jpg has no embeddings: it cannot be read any more")
+        count = (job.checkpoint("segment").array("area").rows(5, 6) > 0).sum()
+        (warning,) = results["evaluate"].warnings
+        assert warning.startswith(f"{count} regions have no embedding (their photograph could not be read")
+        assert results["evaluate"].manifest.summary["labelled_images"] == 12
+        (warning,) = results["report"].warnings
+        assert warning.startswith("JPEGImages/05.jpg is not shown: it cannot be read any more")
+        sheet = Image.open(io.BytesIO(contact_sheet(job, 8, semantic=True)))
+        assert sheet.height == sheet.width * 7 / 5  # seven photographs, five pictures of each
+
+    @pytest.mark.parametrize("change", ["gone", "another", "broken"])
+    def test_a_mask_that_is_gone_or_another_after_index(self, make, change: str) -> None:
+        settings = make()
+        mask = self.file(settings, "mask", 6)
+
+        def meanwhile() -> None:
+            if change == "gone":
+                mask.unlink()
+            elif change == "another":
+                Image.fromarray(np.full_like(np.asarray(Image.open(mask)), PERSON)).save(mask)
+            else:
+                mask.write_bytes(b"no")
+
+        _, results = self.run(settings, meanwhile, "index", "evaluate")
+        assert len(results["evaluate"].warnings) == 1
+        assert results["evaluate"].warnings[0].startswith("SegmentationClass/06.png counts nowhere: ")
+        assert results["evaluate"].manifest.summary["labelled_images"] == 11

@@ -1,0 +1,645 @@
+"""Dask, real: local clusters, schedulers and workers in processes of their own, TLS, kills, and SLURM's jobs."""
+
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import cloudpickle
+import psutil
+import pytest
+import yaml
+from dask.system import CPU_COUNT
+from distributed import Client, LocalCluster, Security
+from PIL import Image
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.errors import ClusterError, InvalidSettingsError
+from flows.execution.clusters import cluster_class, open_client
+from flows.execution.plan import find_job
+from flows.execution.run import compute_shards, run_stage
+from flows.settings import RunnerSettings, Settings
+from flows.settings.loading import load_settings
+from flows.stage import Job
+from storage import StorageError
+from tests.conftest import draw_scene
+from tests.flows.helpers import command, end, records, run_stages, without_truth
+from tests.servers import free_port, start_dask, wait_until
+
+ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.slow
+Start = Callable[..., subprocess.Popen[Any]]
+# What is asked in a worker is sent as it is: to import this module would import conftest, which sets the
+# number of threads.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+# -- a stage that takes seconds, a shard a photograph ----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """``extract`` as this process computes it, undisturbed."""
+    settings = Settings.model_validate(
+        {
+            **tiny_config,
+            "backbone": {**tiny_config["backbone"], "input_size": 480, "batch_size": 1},
+            "shard_images": 1,
+            "workspace": str(tmp_path_factory.mktemp("whole") / "workspace"),
+        }
+    )
+    run_stages(settings, "extract")
+    return settings
+
+
+@pytest.fixture
+def config_file(whole: Settings, tmp_path: Path) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(whole.model_dump(mode="json", exclude={"workspace", "runner"})))
+    return path
+
+
+def content(settings: Settings, workspace: Path) -> tuple[str, Any]:
+    """Key and digests of ``extract`` in a workspace."""
+    job = find_job(settings.model_copy(update={"workspace": str(workspace)}), "extract")
+    checkpoint = job.checkpoint("extract")
+    return checkpoint.key, checkpoint.digests()
+
+
+@pytest.fixture
+def ended() -> Iterator[Callable[[subprocess.Popen[Any]], Any]]:
+    """Takes a process that was started; if it still runs at the end of the test, it is killed."""
+    with ExitStack() as stack:
+
+        def take(process: subprocess.Popen[Any]) -> subprocess.Popen[Any]:
+            stack.callback(process.communicate)
+            stack.callback(process.kill)
+            return process
+
+        yield take
+
+
+@pytest.fixture
+def extract(prefect_server: dict[str, str], config_file: Path, tmp_path: Path, ended) -> Start:
+    """Begins ``dcn extract`` on the slow stage, in a workspace of the test's own."""
+
+    def begin(*settings: str, **environment: str) -> subprocess.Popen[str]:
+        options = [part for setting in settings for part in ("--set", setting)]
+        return ended(
+            subprocess.Popen(
+                command("extract", config_file, "--workspace", tmp_path / "workspace", "--set", "runner.kind=dask", *options),
+                env={**prefect_server, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
+        )  # fmt: skip
+
+    return begin
+
+
+@pytest.fixture
+def start(prefect_server: dict[str, str], tmp_path: Path, ended) -> Start:
+    """Starts ``dask scheduler`` or ``dask worker``."""
+
+    def begin(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        log = tmp_path / f"dask-{arguments[0]}.log"
+        return ended(start_dask(log, *arguments, environment={**prefect_server, **environment}))
+
+    return begin
+
+
+def start_scheduler(start: Start, address: str, *options: str, **environment: str) -> subprocess.Popen[bytes]:
+    return start("scheduler", "--host", address, *options, **environment)
+
+
+def start_worker(start: Start, address: str, *options: str) -> subprocess.Popen[bytes]:
+    """One process, without a nanny: dead is dead."""
+    return start(
+        "worker", address, "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1",
+        "--death-timeout", "60", *options,
+    )  # fmt: skip
+
+
+def start_cluster(
+    start: Start, workers: int, **environment: str
+) -> tuple[str, subprocess.Popen[bytes], list[subprocess.Popen[bytes]]]:
+    """A scheduler and its workers, connected; its address and the processes."""
+    address = f"tcp://127.0.0.1:{free_port()}"
+    scheduler = start_scheduler(start, address, **environment)
+    started = [start_worker(start, address) for _ in range(workers)]
+    wait_for_workers(address, workers)
+    return address, scheduler, started
+
+
+def wait_for_shards(running: subprocess.Popen[str], workspace: Path, count: int = 3) -> dict[Path, int]:
+    """The records, as soon as there are so many, or the command has ended."""
+    wait_until(
+        lambda: len(records(workspace, "extract")) >= count or running.poll() is not None,
+        120,
+        f"{count} shards",
+    )
+    return records(workspace, "extract")
+
+
+def wait_for_workers(address: str, count: int, security: Security | None = None) -> None:
+    with Client(address, security=security, set_as_default=False, timeout=120) as client:
+        client.wait_for_workers(count, timeout=120)
+
+
+# -- what is lost in the middle --------------------------------------------------------------------------
+
+
+def test_a_killed_worker_costs_its_shards_and_nothing_else(
+    start: Start, extract, whole: Settings, tmp_path: Path
+) -> None:
+    address, _, workers = start_cluster(start, 2)
+    running = extract(f"runner.address={address}")
+    workspace = tmp_path / "workspace"
+    before = wait_for_shards(running, workspace)
+    workers[0].kill()
+    assert len(before) < 14, "the stage was over before the worker died"
+    code, errors = end(running)
+    assert code == 0, errors
+    assert content(whole, workspace) == content(whole, Path(whole.workspace))
+    # What was on storage was not written again, though Dask may give a finished range to another worker.
+    assert before.items() <= records(workspace, "extract").items()
+
+
+def test_a_killed_worker_of_the_local_cluster_is_replaced(extract, whole: Settings, tmp_path: Path) -> None:
+    running = extract("runner.workers=2")
+    workspace = tmp_path / "workspace"
+    wait_for_shards(running, workspace)
+    workers = [
+        process
+        for process in psutil.Process(running.pid).children(recursive=True)
+        if "spawn_main" in " ".join(process.cmdline())
+    ]
+    assert len(workers) == 2
+    workers[0].kill()
+    assert len(records(workspace, "extract")) < 14, "the stage was over before the worker died"
+    code, errors = end(running)
+    assert code == 0, errors
+    assert content(whole, workspace) == content(whole, Path(whole.workspace))
+
+
+def test_shards_that_kill_their_workers_end_the_flow_with_a_sentence(
+    start: Start, extract, whole: Settings, tmp_path: Path, prefect_server: dict[str, str]
+) -> None:
+    address, _, (worker,) = start_cluster(start, 1, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
+    running = extract(f"runner.address={address}")
+    workspace = tmp_path / "workspace"
+    before = wait_for_shards(running, workspace)
+    worker.kill()
+    code, errors = end(running)
+    assert code == 1
+    assert re.search(
+        r"error the worker that computed shards \d+ to \d+ of extract died in attempt 1 of 1", errors
+    )
+    assert f"at {address.rpartition(':')[0]}" in errors
+    assert "the same command computes the rest" in errors
+    assert task_states(prefect_server) <= {"COMPLETED", "FAILED"}
+
+    start_worker(start, address)
+    code, errors = end(extract(f"runner.address={address}"))
+    assert code == 0, errors
+    assert content(whole, workspace) == content(whole, Path(whole.workspace))
+    assert before.items() <= records(workspace, "extract").items()
+
+
+def task_states(prefect_server: dict[str, str]) -> set[str]:
+    """States of the task runs that the server knows, once their events have arrived."""
+    from prefect.client.orchestration import get_client
+
+    time.sleep(3)
+    address = temporary_settings({PREFECT_API_URL: prefect_server["PREFECT_API_URL"]})
+    with address, get_client(sync_client=True) as client:
+        states = {run.state_type.value for run in client.read_task_runs(limit=200) if run.state_type}
+    assert states
+    return states
+
+
+def test_a_killed_scheduler_ends_the_flow_and_the_same_command_finishes(
+    start: Start, extract, whole: Settings, tmp_path: Path
+) -> None:
+    address, scheduler, _ = start_cluster(start, 1)
+    running = extract(f"runner.address={address}")
+    workspace = tmp_path / "workspace"
+    wait_for_shards(running, workspace)
+    scheduler.kill()
+    scheduler.wait()
+    code, errors = end(running)
+    assert code == 1
+    assert f"the scheduler of {address} was lost before shards" in errors
+    before = records(workspace, "extract")
+
+    code, errors = end(extract(f"runner.address={address}", DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="3s"))
+    assert code == 1
+    assert f"no Dask scheduler answers at runner.address {address}" in errors
+
+    start_scheduler(start, address)
+    start_worker(start, address)
+    code, errors = end(extract(f"runner.address={address}"))
+    assert code == 0, errors
+    assert content(whole, workspace) == content(whole, Path(whole.workspace))
+    assert before.items() <= records(workspace, "extract").items()
+
+
+@pytest.mark.parametrize("role", ["scheduler", "worker"])
+def test_a_cluster_without_this_package_ends_the_flow_with_a_sentence(
+    role: str, start: Start, extract, tmp_path: Path
+) -> None:
+    """It would break the connection over the first shard, and the flow would wait for ever."""
+    without = tmp_path / "without"
+    without.mkdir()
+    (without / "flows.py").write_text("raise ModuleNotFoundError(\"No module named 'flows'\")")
+    environments = {"scheduler": {}, "worker": {}, role: {"PYTHONPATH": str(without)}}
+    address = f"tcp://127.0.0.1:{free_port()}"
+    start_scheduler(start, address, **environments["scheduler"])
+    start("worker", address, "--nthreads", "1", "--host", "127.0.0.1", **environments["worker"])
+    wait_for_workers(address, 1)
+    code, errors = end(extract(f"runner.address={address}"))
+    assert code == 1, errors
+    assert f"{address}, or a worker of it, cannot import this package (No module named 'flows')" in errors
+
+
+def test_an_interrupt_does_not_wait_for_the_rest(start: Start, extract, tmp_path: Path) -> None:
+    address, _, _ = start_cluster(start, 1)
+    running = extract(f"runner.address={address}", "backbone.input_size=448")  # slow enough to be met
+    workspace = tmp_path / "workspace"
+    wait_for_shards(running, workspace, 1)
+    running.send_signal(signal.SIGINT)
+    code, errors = end(running)
+    assert code == 130, errors
+    assert "the same command continues" in errors
+    assert len(records(workspace, "extract")) < 14
+
+
+# -- TLS -------------------------------------------------------------------------------------------------
+
+
+def write_certificate(folder: Path) -> dict[str, str]:
+    """A self-signed certificate, which is its own authority."""
+    made = Security.temporary()
+    folder.mkdir()
+    contents = {"ca_file": made.tls_ca_file, "cert": made.tls_client_cert, "key": made.tls_client_key}
+    for name, text in contents.items():
+        (folder / f"{name}.pem").write_text(text)
+    return {name: str(folder / f"{name}.pem") for name in contents}
+
+
+def test_a_scheduler_and_a_worker_with_tls(start: Start, extract, whole: Settings, tmp_path: Path) -> None:
+    ours, others = write_certificate(tmp_path / "ours"), write_certificate(tmp_path / "others")
+    files = ["--tls-ca-file", ours["ca_file"], "--tls-cert", ours["cert"], "--tls-key", ours["key"]]
+    address = f"tls://127.0.0.1:{free_port()}"
+    start_scheduler(start, address, *files)
+    start_worker(start, address, *files)
+    security = Security(
+        require_encryption=True, tls_ca_file=ours["ca_file"], tls_client_cert=ours["cert"], tls_client_key=ours["key"]
+    )  # fmt: skip
+    wait_for_workers(address, 1, security)
+
+    where = f"runner.address={address}"
+    code, errors = end(extract(where, f"runner.tls={others}", DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="3s"))
+    assert code == 1
+    assert f"no Dask scheduler answers at runner.address {address}" in errors
+    code, errors = end(extract(where, f"runner.tls={ {**ours, 'key': str(tmp_path / 'gone.pem')} }"))
+    assert code == 1
+    assert f"runner.tls.key: there is no file {tmp_path / 'gone.pem'}" in errors
+    assert not records(tmp_path / "workspace", "extract")
+
+    code, errors = end(extract(where, f"runner.tls={ours}"))
+    assert code == 0, errors
+    assert "does not use TLS" not in errors
+    assert content(whole, tmp_path / "workspace") == content(whole, Path(whole.workspace))
+
+
+def test_a_scheduler_on_the_network_without_tls_is_warned_of(start: Start) -> None:
+    addresses = [address for found in psutil.net_if_addrs().values() for address in found]
+    hosts = [address.address for address in addresses if address.family.name == "AF_INET"]
+    host = next((host for host in hosts if not host.startswith("127.")), None)
+    if host is None:
+        pytest.skip("this machine has no network")
+    address = f"tcp://{host}:{free_port()}"
+    start_scheduler(start, address)
+    warnings: list[str] = []
+    with open_client(RunnerSettings(kind="dask", address=address), warnings.append):
+        pass
+    (warning,) = warnings
+    assert warning.startswith(
+        f"the Dask scheduler at {address} does not use TLS: whoever reaches it can run code"
+    )
+    with open_client(RunnerSettings(kind="dask"), warnings.append) as client:
+        listening = [client.scheduler.address, *client.scheduler_info()["workers"]]
+    assert all(place.startswith("tcp://127.0.0.1:") for place in listening)
+    assert len(warnings) == 1
+
+
+# -- clusters by the name of a class ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("dask_jobqueue.core.Job", "dask_jobqueue.core.Job is no class of Dask clusters"),
+        ("dask_jobqueue.core.tmpfile", "is no class of Dask clusters"),
+        ("dask_jobqueue.SlurmCluster", "dask_jobqueue.SlurmCluster is no class of Dask clusters"),
+        ("dask_cloudprovider.aws.FargateCluster", "python -m pip install 'dask-cloudprovider'"),
+    ],
+)
+def test_what_is_no_class_of_clusters_is_refused(name: str, message: str) -> None:
+    with pytest.raises(InvalidSettingsError, match=re.escape(message)):
+        cluster_class(name)
+
+
+def test_a_package_of_ours_that_is_missing_is_named() -> None:
+    """In a process in which it cannot be imported, whether it is installed here or not."""
+    code = (
+        "import sys; sys.modules['dask_kubernetes'] = None\n"
+        "from flows.execution.clusters import cluster_class\n"
+        "cluster_class('dask_kubernetes.operator.KubeCluster')"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (
+        "Install its package: python -m pip install 'dynamic-clustering-network[kubernetes]'" in result.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({}, InvalidSettingsError, "runner.cluster_arguments of dask_jobqueue.SLURMCluster: .*cores"),
+        (
+            {"cores": 1, "memory": "1GB", "core": 1},
+            InvalidSettingsError,
+            "runner.cluster_arguments of .*'core'",
+        ),
+    ],
+)
+def test_wrong_arguments_of_a_cluster(
+    fake_slurm: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: dict[str, Any],
+    error: Any,
+    message: str,
+) -> None:
+    monkeypatch.setenv("PATH", fake_slurm["PATH"])
+    settings = RunnerSettings(kind="dask", cluster="dask_jobqueue.SLURMCluster", cluster_arguments=arguments)
+    with pytest.raises(error, match=message), open_client(settings, lambda _: None):
+        pass
+
+
+def test_without_slurm_the_error_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    message = "submits jobs with sbatch, which is not on this machine"
+    with (
+        pytest.raises(ClusterError, match=message),
+        open_client(load_settings("slurm").runner, lambda _: None),
+    ):
+        pass
+
+
+def test_the_job_of_the_slurm_configuration(tmp_path: Path) -> None:
+    override = f"runner.cluster_arguments.shared_temp_directory={tmp_path}"
+    runner = load_settings("slurm", [override]).runner
+    with cluster_class(str(runner.cluster))(**runner.cluster_arguments) as cluster:
+        script = cluster.job_script()
+        assert cluster.scheduler_address.startswith("tls://")
+        for role in ("ca-file", "key", "cert"):
+            (path,) = re.findall(rf"--tls-{role} (\S+)", script)
+            assert Path(path).parent == tmp_path
+            assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
+    lines = script.splitlines()
+    assert lines[0] == "#!/usr/bin/env bash"
+    assert {"#SBATCH -n 1", "#SBATCH --cpus-per-task=8", "#SBATCH --mem=30G", "#SBATCH -t 02:00:00"} <= set(
+        lines
+    )
+    worker = lines[-1]
+    assert worker.startswith(f"{sys.executable} -m distributed.cli.dask_worker tls://")
+    for part in ("--nthreads 1 ", "--nworkers 8 ", "--nanny ", "--no-dashboard ", "--protocol tls:// "):
+        assert part in worker
+
+
+@pytest.fixture
+def fake_slurm(tmp_path: Path, prefect_server: dict[str, str]) -> dict[str, str]:
+    """Environment with an ``sbatch`` that runs the job on this machine, and its ``scancel``."""
+    programs = {
+        "sbatch": 'job=$(mktemp -p "$JOBS") && cp "$1" "$job" && chmod +x "$job"\n'
+        'setsid "$job" > "$job.log" 2>&1 &\necho "Submitted batch job $!"\n',
+        "scancel": 'for job in "$@"; do kill -TERM -- "-$job"; done\n',
+    }
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    for name, text in programs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}")
+        (folder / name).chmod(0o755)
+    return {"PATH": f"{folder}{os.pathsep}{prefect_server['PATH']}", "JOBS": str(folder)}
+
+
+def test_jobs_of_the_slurm_configuration_compute_the_same(
+    extract, fake_slurm: dict[str, str], whole: Settings, tmp_path: Path
+) -> None:
+    """The scripts are submitted and cancelled as SLURM's are, and run here: smaller jobs, the same TLS."""
+    runner = load_settings("slurm").runner.model_dump(
+        mode="json", exclude={"address", "tls", "kind", "workers"}
+    )
+    smaller = {"cores": 1, "processes": 1, "memory": "2GB", "shared_temp_directory": str(tmp_path)}
+    runner["cluster_arguments"].update(smaller)
+    runner["adaptive"] = {"minimum": 1, "maximum": 2}
+    running = extract(*(f"runner.{name}={yaml.safe_dump(value, default_flow_style=True, width=10000)}" for name, value in runner.items() if name != "cluster"), f"runner.cluster={runner['cluster']}", **fake_slurm)  # fmt: skip
+    code, errors = end(running)
+    assert code == 0, errors
+    assert "does not use TLS" not in errors
+    jobs = [path for path in (tmp_path / "slurm").glob("tmp.*") if path.suffix != ".log"]
+    assert jobs
+    assert all("--tls-cert" in path.read_text() for path in jobs)
+    assert content(whole, tmp_path / "workspace") == content(whole, Path(whole.workspace))
+    wait_until(lambda: not workers_of(tmp_path / "slurm"), 60, "the end of the jobs")
+
+
+def workers_of(folder: Path) -> list[int]:
+    """Processes of the jobs of :func:`fake_slurm`."""
+    running = psutil.process_iter(["cmdline"])
+    return [process.pid for process in running if str(folder) in " ".join(process.info["cmdline"] or [])]
+
+
+# -- what a worker is ------------------------------------------------------------------------------------
+
+
+def threads_of_a_worker() -> dict[str, int]:
+    """Asked in the worker: threads of each library that computes."""
+    import numba
+    import torch
+    from threadpoolctl import threadpool_info
+
+    from flows.inputs.parallel import in_threads
+    from storage.threads import THREADS
+
+    pools = {Path(pool["filepath"]).name: pool["num_threads"] for pool in threadpool_info()}
+    places = set(in_threads(lambda _: (time.sleep(0.01), threading.get_ident())[1], range(64)))
+    return {
+        **pools,
+        "torch": torch.get_num_threads(),
+        "numba": numba.get_num_threads(),
+        "tensorstore": THREADS,
+        "in_threads": len(places),
+    }
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_share_the_cores(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.delenv("MKL_NUM_THREADS")
+    share = max(1, CPU_COUNT // workers)
+    with open_client(RunnerSettings(kind="dask", workers=workers), pytest.fail) as client:
+        client.wait_for_workers(workers)
+        asked = client.run(threads_of_a_worker)
+        slots = [worker["nthreads"] for worker in client.scheduler_info()["workers"].values()]
+    assert slots == [1] * workers
+    assert len(asked) == workers
+    for found in asked.values():
+        assert found["torch"] == found["tensorstore"] == found["numba"] == share
+        assert max(found.values()) <= share, found
+
+
+def test_a_worker_that_was_started_by_hand_has_one_thread(start: Start) -> None:
+    """As those of SLURM and Kubernetes are: ``--nworkers 2 --nthreads 1``, with a nanny."""
+    address = f"tcp://127.0.0.1:{free_port()}"
+    start_scheduler(start, address)
+    start("worker", address, "--nworkers", "2", "--nthreads", "1", "--host", "127.0.0.1")
+    wait_for_workers(address, 2)
+    with open_client(RunnerSettings(kind="dask", address=address), pytest.fail) as client:
+        asked = client.run(threads_of_a_worker)
+    assert len(asked) == 2
+    for found in asked.values():
+        del found["numba"]  # nothing here is compiled with parallel=True, so numba starts no thread
+        assert set(found.values()) == {1}, found
+
+
+def loads() -> int:
+    """Asked in the worker: how often a backbone was loaded."""
+    from flows.inputs.models import _load_backbone
+
+    assert "prefect" not in sys.modules, "a worker needs no Prefect"
+    return _load_backbone.cache_info().misses
+
+
+def test_a_worker_loads_the_backbone_once(whole: Settings, tmp_path: Path) -> None:
+    job = begun_extract(whole.model_copy(update={"workspace": str(tmp_path / "workspace")}))
+    with open_client(RunnerSettings(kind="dask", workers=2), pytest.fail) as client:
+        client.wait_for_workers(2)
+        tasks = [client.submit(compute_shards, job, "extract", [shard], pure=False) for shard in range(14)]
+        assert sum(len(task.result()["shards"]) for task in tasks) == 14
+        assert set(client.run(loads).values()) == {1}
+        did = [len(tasks) for tasks in client.has_what().values()]
+    assert min(did) > 1, "a worker had one task, so it tells nothing"
+
+
+def test_a_worker_with_several_tasks_at_once_loads_the_backbone_once(whole: Settings, tmp_path: Path) -> None:
+    job = begun_extract(whole.model_copy(update={"workspace": str(tmp_path / "workspace")}))
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=4, host="127.0.0.1", dashboard_address=None) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        tasks = [client.submit(compute_shards, job, "extract", [shard], pure=False) for shard in range(14)]
+        client.gather(tasks)
+        assert set(client.run(loads).values()) == {1}
+    checkpoint = job.checkpoint("extract")
+    manifest = checkpoint.read_manifest()
+    assert manifest is not None
+    theirs = [checkpoint.read_record(shard).digests for shard in range(14)]
+    expected = find_job(whole, "extract").checkpoint("extract")
+    assert theirs == [expected.read_record(shard).digests for shard in range(14)]
+
+
+def begun_extract(settings: Settings) -> Job:
+    """A job whose ``extract`` has all its shards to compute."""
+    run_stages(settings, "index")
+    job = find_job(settings, "extract")
+    with pytest.raises(StorageError, match="has no record"):  # nobody computes a shard
+        run_stage(job, "extract", lambda *_: None, lambda _: None)
+    return job
+
+
+def test_the_memory_of_a_worker_stays_flat(tiny_config: dict[str, Any], tmp_path: Path) -> None:
+    """150 shards of two photographs each through one worker, its resident memory looked at from here."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i in range(300):
+        Image.fromarray(draw_scene(i)[0]).save(photos / f"{i:04d}.png")
+    settings = Settings.model_validate(
+        {
+            **tiny_config,
+            "dataset": {"name": "folder", "root": str(photos)},
+            "workspace": str(tmp_path / "workspace"),
+            "shard_images": 2,
+        }
+    )
+    job = begun_extract(settings)
+    resident = []
+    with open_client(RunnerSettings(kind="dask", workers=1), pytest.fail) as client:
+        (pid,) = client.run(os.getpid).values()
+        for shard in range(150):
+            client.submit(compute_shards, job, "extract", [shard], pure=False).result()
+            resident.append(psutil.Process(pid).memory_info().rss / 1e6)
+    # The first fifty tasks fill pools and caches. A megabyte of each shard that stayed would add 75.
+    early, late = median(resident[50:70]), median(resident[130:])
+    assert late - early < 20, f"{early:.0f} MB after 50 shards, {late:.0f} MB after 130"
+
+
+# -- settings ----------------------------------------------------------------------------------------------
+
+
+def test_relative_paths_are_absolute_for_a_worker(
+    whole: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker with another working directory finds data set, weights and workspace; the keys are the same."""
+    root = Path(whole.dataset.root).parent
+    shutil.copy(str(whole.backbone.weights), tmp_path / "weights.safetensors")
+    shutil.copytree(root, tmp_path / "folder")
+    values = whole.model_dump(mode="json", exclude={"workspace"})
+    values["dataset"].update(root="folder/photos", masks="folder/masks", classes="folder/classes.txt")
+    values["backbone"]["weights"] = "weights.safetensors"
+    monkeypatch.chdir(tmp_path)
+    job = begun_extract(Settings.model_validate({**values, "workspace": "workspace"}))
+    assert job.keys["extract"] == find_job(whole, "extract").keys["extract"]
+    sent = job.to_json()
+    monkeypatch.chdir("/")
+    compute_shards(Job.from_json(sent), "extract", [0])
+    assert [path.name for path in (tmp_path / "workspace").glob("extract/*/shards/*")] == ["000000.json"]
+
+
+def test_the_flows_of_a_flow_list_the_data_set_once(
+    prefect_server: dict[str, str], tiny_settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import pipeline
+    from flows.stages import index
+
+    asked = []
+    listing_digest = index._listing_digest
+
+    def counted(dataset: Any) -> str:
+        asked.append(dataset.root)
+        return listing_digest(dataset)
+
+    monkeypatch.setattr(index, "_listing_digest", counted)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i in range(6):
+        Image.fromarray(draw_scene(i)[0]).save(photos / f"{i}.png")
+    settings = tiny_settings(dataset=without_truth(photos))
+    with temporary_settings({PREFECT_API_URL: prefect_server["PREFECT_API_URL"]}):
+        (*_, first) = pipeline.train(**pipeline.sections(settings))
+        assert len(asked) == 1
+        # A process that lives on sees what has changed since.
+        Image.fromarray(draw_scene(6)[0]).save(photos / "6.png")
+        (*_, second) = pipeline.train(**pipeline.sections(settings))
+    assert len(asked) == 2
+    assert first["key"] != second["key"]

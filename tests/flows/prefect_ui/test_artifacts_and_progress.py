@@ -1,0 +1,225 @@
+"""What a flow run's page shows when names are hostile and when a run fails; progress that costs nothing."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from PIL import Image
+from prefect import flow
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.execution.plan import find_job
+from flows.pipeline import extract, index, sections
+from flows.prefect_ui import markdown
+from flows.prefect_ui.progress import PageProgress
+from flows.printable import printable_line
+from flows.settings import Settings
+from tests.conftest import draw_scene
+from tests.deployments.deployed import Deployed
+from tests.flows.helpers import changed, without_truth
+
+MakeSettings = Callable[..., Settings]
+# What can be in the name of a file. A folder makes the slash of the first.
+HOSTILE = [
+    "<script>alert(1)</script>.png",
+    '<img src=x onerror="alert(1)">.png',
+    "[x](javascript:alert(1)).png",
+    "![x](http:tracker).png",
+    "`tick` ```fence``` | pipe.png",
+    "*bold* _slanted_ __strong__ ~~gone~~.png",
+    "# heading.png",
+    "- item.png",
+    "line\nbreak\n\n# heading.png",
+    "&lt;b&gt; &amp;.png",
+    "\N{RIGHT-TO-LEFT OVERRIDE}gnp.exe \x1b[31mred.png",
+]
+# HTML is interpreted, and plain addresses become links: more than Prefect's pages do, so nothing less is shown.
+RENDERER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+
+
+class Rendered(HTMLParser):
+    """The elements and the text of a piece of Markdown as a browser has them."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.elements: set[str] = set()
+        self.text = ""
+        self.feed(RENDERER.render(source))
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.add(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def visible(text: str) -> str:
+    """A name as a page may show it: one line, and nothing that hides."""
+    return " ".join("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text).split())
+
+
+@settings(deadline=None)
+@given(st.text(max_size=60) | st.text("`_*[]<>|#-+. \n1)(a&\\!~=:", max_size=60))
+def test_any_text_in_a_cell_is_shown_as_it_is(text: str) -> None:
+    rendered = Rendered(markdown.cell(text))
+    assert rendered.elements <= {"p", "code"}
+    assert " ".join(rendered.text.split()) == visible(text)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=60) | st.text("`_*[]<>|#-+. \n1)(a&\\!~=:", max_size=60))
+def test_any_text_in_a_block_is_shown_as_it_is(text: str) -> None:
+    rendered = Rendered(f"before\n\n{markdown.block(text)}\n\nafter *that*\n")
+    assert rendered.elements == {"p", "pre", "code", "em"}
+    assert visible(rendered.text) == visible(f"before {text} after that")
+
+
+def test_what_cannot_be_markdown_is_left_as_it_is() -> None:
+    for text in ("upper_bound.accuracy", "0.123 ± 0.004", "evaluate/0f3a", "47.1° / 60.2°", ""):
+        assert markdown.cell(text) == text
+
+
+@pytest.fixture
+def server(prefect_server: dict[str, str], tmp_path: Path) -> Iterator[Deployed]:
+    with temporary_settings({PREFECT_API_URL: prefect_server["PREFECT_API_URL"]}):
+        yield Deployed(prefect_server, tmp_path)
+
+
+@pytest.fixture
+def hostile_settings(tiny_settings: MakeSettings, tmp_path: Path) -> Settings:
+    """A photograph that can be read, and some that cannot."""
+    root = tmp_path / "hostile"
+    for name in HOSTILE:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"no photograph")
+    Image.fromarray(draw_scene(0)[0]).save(root / "good.png")
+    return tiny_settings(dataset=without_truth(root))
+
+
+@pytest.mark.slow
+def test_hostile_names_are_shown_as_they_are(server: Deployed, hostile_settings: Settings) -> None:
+    state = index(**sections(hostile_settings), return_state=True)
+    assert state.is_completed()
+    rows = json.loads(server.artifacts(state.state_details.flow_run_id)["index-warnings"].data)
+    shown = [Rendered(row["warning"]) for row in rows]
+    assert all(rendered.elements <= {"p", "code"} for rendered in shown)
+    for name in HOSTILE:
+        begin = visible(f"{printable_line(name)} was refused: ")
+        assert sum(rendered.text.strip().startswith(begin) for rendered in shown) == 1, begin
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "```\n# [x](javascript:alert(1))", "`|`"])
+def test_the_page_of_a_failed_run_says_why_and_what_to_do(
+    server: Deployed, tiny_settings: MakeSettings, tmp_path: Path, name: str
+) -> None:
+    settings = tiny_settings(dataset={"root": str(tmp_path / name)})
+    state = extract(**sections(settings), return_state=True)
+    assert state.is_failed()
+    assert state.message.startswith(
+        "Flow run encountered an exception: InvalidDatasetError: there is no folder"
+    )
+    failure = server.artifacts(state.state_details.flow_run_id)["failure"]
+    rendered = Rendered(failure.data)
+    assert rendered.elements <= {"h1", "p", "pre", "code"}
+    expected = f"InvalidDatasetError: there is no folder {tmp_path / name}; check dataset.root"
+    assert visible(expected) in visible(rendered.text)
+    assert "Put it right, then run this again: the same command." in rendered.text
+    with pytest.raises(Exception, match="there is no folder"):
+        state.result()
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_is_named_on_the_page(server: Deployed, copy: Settings) -> None:
+    settings = changed(copy, train={"seed": 1})
+    path = Path(find_job(settings).checkpoint("extract").location)
+    chunk = next(file for file in (path / "arrays" / "tokens" / "c").rglob("*") if file.is_file())
+    chunk.write_bytes(chunk.read_bytes()[:-1] + b"x")
+    from flows.pipeline import train
+
+    state = train(**sections(settings), return_state=True)
+    failure = server.artifacts(state.state_details.flow_run_id)["failure"]
+    assert "CheckpointDamagedError" in failure.data
+    assert str(path / "arrays" / "tokens") in failure.data
+
+
+@pytest.mark.slow
+def test_progress_asks_little_of_the_server(server: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand steps in half a second are two requests at most; the work does not wait for them."""
+    requests: list[float] = []
+    from flows.prefect_ui import progress as page_progress
+
+    for name in ("create_progress_artifact", "update_progress_artifact"):
+        ask = getattr(page_progress, name)
+
+        def counted(*arguments: Any, ask: Callable[..., Any] = ask) -> Any:
+            assert threading.current_thread() is not threading.main_thread()
+            requests.append(time.monotonic())
+            return ask(*arguments)
+
+        monkeypatch.setattr(page_progress, name, counted)
+
+    @flow(persist_result=False)
+    def steps() -> None:
+        with PageProgress("train") as page:
+            page.start("train", 10_000, 0)
+            began = time.monotonic()
+            for _ in range(10_000):
+                page.advance("train", 1, "loss")
+                page.advance("segment", 1, "of another stage")
+            assert time.monotonic() - began < 1
+
+    state = steps(return_state=True)
+    assert state.is_completed()
+    assert 1 <= len(requests) <= 2
+    progress = server.artifacts(state.state_details.flow_run_id)["train-progress"]
+    assert float(progress.data) == 100.0
+    assert progress.description == "train 10000/10000 loss"
+
+
+@pytest.mark.slow
+def test_progress_is_there_while_a_stage_runs(server: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows.prefect_ui import progress as page_progress
+
+    monkeypatch.setattr(page_progress, "_INTERVAL", 0.1)
+    seen: list[float] = []
+
+    @flow(persist_result=False)
+    def steps() -> None:
+        from prefect.runtime import flow_run
+
+        with PageProgress("train") as page:
+            page.start("train", 4, 1)
+            for _ in range(3):
+                deadline = time.monotonic() + 20
+                while time.monotonic() < deadline:
+                    found = server.artifacts(flow_run.get_id()).get("train-progress")
+                    if found is not None and float(found.data) not in seen:
+                        seen.append(float(found.data))
+                        break
+                page.advance("train", 1, "")
+
+    steps()
+    assert seen == [25.0, 50.0, 75.0]
+
+
+@pytest.mark.slow
+def test_progress_of_dask_workers_is_counted(server: Deployed, tiny_settings: MakeSettings) -> None:
+    settings = tiny_settings(runner={"kind": "dask", "workers": 2}, shard_images=2)
+    state = extract(**sections(settings), return_state=True)
+    assert state.is_completed()
+    progress = server.artifacts(state.state_details.flow_run_id)["extract-progress"]
+    assert progress.description == "extract 14/14"
+    assert float(progress.data) == 100.0

@@ -1,0 +1,151 @@
+"""Configurations: what is filled in, what is refused, and how it is said."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dcn.weights.presets import PRESETS
+from flows.errors import InvalidSettingsError
+from flows.execution.plan import STAGES
+from flows.settings import Settings
+from flows.settings.loading import config_names, load_settings
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_defaults_are_the_papers() -> None:
+    settings = load_settings("voc2012").resolve()
+    assert settings.backbone.name == "dino-s8"
+    assert settings.backbone.input_size == 224
+    train = settings.train
+    assert (train.num_prototypes, train.num_stages, train.heads) == (5, 6, 1)
+    assert (train.iterations, train.batch_size) == (2500, 32)
+    assert (train.learning_rate, train.weight_decay) == (1e-4, 0.01)
+    assert (settings.segment.attention_reduction, settings.segment.region_score) == ("max", "sum")
+    assert (settings.embed.size, settings.embed.layer, settings.evaluate.num_seeds) == (224, -1, 10)
+
+
+def test_the_literal_recipe_departs_from_nothing() -> None:
+    train = load_settings("voc2012-literal").train
+    assert (train.norm, train.start, train.prototypes, train.schedule) == (
+        "post",
+        "random",
+        "normal",
+        "constant",
+    )
+    assert train.max_gradient_norm is None
+
+
+@pytest.mark.parametrize("name", config_names())
+def test_every_configuration_is_valid(name: str) -> None:
+    assert load_settings(name).resolve().backbone.input_size
+
+
+def test_the_presets_defaults_are_filled_in_and_can_be_overridden() -> None:
+    settings = load_settings("sample", ["backbone.input_size=224"]).resolve()
+    preset = PRESETS["focus-s14"]
+    assert settings.backbone.input_size == 224
+    assert settings.embed.layer == preset.embedding_layer
+    assert settings.segment.attention_reduction == preset.attention_reduction
+
+
+def test_deployments_have_the_settings_of_the_sample() -> None:
+    content = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+    sample = load_settings("sample")
+    flows = set()
+    for deployment in content["deployments"]:
+        flow = deployment["entrypoint"].partition(":")[2]
+        parameters = dict(deployment["parameters"])  # YAML shares one among them
+        changed = {name: parameters.pop(name, {}) for name in ("language", "compare", "sweep")}
+        assert parameters.pop("runner") == {"task_timeout": 3600}
+        assert Settings.model_validate(parameters) == sample
+        # Three flows do nothing of their own with the settings of the sample.
+        assert {name for name, values in changed.items() if values} == {flow} & set(changed)
+        Settings.model_validate({**parameters, **changed})
+        flows.add(flow)
+    assert flows == {*STAGES, "pipeline", "compare", "sweep"}
+    schedules = [schedule for d in content["deployments"] for schedule in d.get("schedules", [])]
+    assert [schedule["active"] for schedule in schedules] == [False]
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: {iteratons: 3}", "train.iteratons: Extra inputs are not permitted, not 3"),
+        ("trian: {iterations: 3}", "trian: Extra inputs are not permitted"),
+        ("schema: 2", rf"schema: .*not 2 \(dcn {version('dynamic-clustering-network')} has no such setting\)"),
+        ("train: {iterations: many}", r"train.iterations: Input should be a valid integer.*not 'many'"),
+        ("train: {num_prototypes: 300}", "train.num_prototypes: Input should be less than or equal to 255, not 300"),
+        ("dataset: {name: imagenet}", "dataset: Input tag 'imagenet' .* expected tags: 'sample', 'voc2012', 'folder'"),
+        ("dataset: {name: voc2012}", "dataset.root: Field required"),
+        ("dataset: {name: folder, root: a, split: val}", "dataset.split: Extra inputs are not permitted"),
+        ("backbone: {token_layer: 3}", "backbone.token_layer: Input should be less than 0, not 3"),
+        ("segment: {attention_reduction: median}", "segment.attention_reduction: .*'max', 'mean' or 'min', not 'median'"),
+        ("segment: {segmenter: {name: kmeans, num_regions: 0}}", r"segment.segmenter.num_regions: Input should be"),
+        ("evaluate: {neighbors: []}", "evaluate.neighbors: .* at least 1 item"),
+        ("runner: {address: 'tcp://host:8786'}", "runner: .*set runner.kind to dask"),
+        ("runner: {kind: dask, address: 'host:8786'}", "runner.address: .*write tcp://HOST:PORT or tls://HOST:PORT, not 'host:8786'"),
+        ("runner: {kind: dask, address: 'tls://host:8786'}", "runner: .*go together"),
+        ("runner: {kind: dask, address: 'tcp://host:8786', tls: {ca_file: a, cert: b, key: c}}", "runner: .*go together"),
+        ("runner: {kind: dask, address: 'tcp://h:1', adaptive: {maximum: 2}}", "runner: .*remove adaptive"),
+        ("runner: {kind: dask, adaptive: {minimum: 3, maximum: 2}}", "runner.adaptive: .*the minimum 3 is larger than the maximum 2"),
+        ("runner: {kind: dask, tls: {ca_file: a, cert: b, key: c}}", "runner: .*the local one stays on loopback"),
+        ("runner: {kind: dask, cluster_arguments: {cores: 1}}", "runner: .*cluster_arguments need a cluster"),
+        ("runner: {kind: dask, cluster: os.system}", "runner.cluster: .*write a class of dask_jobqueue, .*not 'os.system'"),
+        ("runner: {kind: dask, cluster: dask_jobqueue}", "runner.cluster: .*write a class of dask_jobqueue"),
+        ("runner: {kind: dask, cluster: dask_jobqueue_evil.A}", "runner.cluster: .*write a class of dask_jobqueue"),
+        ("runner: {kind: dask, cluster: distributed.SpecCluster}", "runner.cluster: .*write a class of dask_jobqueue"),
+        ("runner: {kind: dask, cluster: dask_jobqueue.SLURMCluster, cluster_arguments: {scheduler_cls: os.system}}", "runner.cluster_arguments: .*scheduler_cls would import any code"),
+        ("runner: {kind: dask, cluster: dask_jobqueue.SLURMCluster, cluster_arguments: {scheduler_options: {preload: [x]}}}", "runner.cluster_arguments: .*preload would import any code"),
+        ("[1, 2]", "holds a list, not sections of settings"),
+        ("a: [", "is not readable YAML"),
+    ],
+)  # fmt: skip
+def test_wrong_values_are_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InvalidSettingsError, match=message):
+        load_settings(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.iterations", "write section.name=value"),
+        ("=3", "write section.name=value"),
+        ("workspace.x=3", "workspace is no section"),
+        ("train.iterations=[", "the value is not YAML"),
+        ("train.iterations=0", "train.iterations: Input should be greater than or equal to 1, not 0"),
+    ],
+)
+def test_wrong_overrides_are_named(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(InvalidSettingsError, match=message):
+        load_settings(write(tmp_path, "workspace: w"), [override])
+
+
+def test_overrides_reach_every_type(tmp_path: Path) -> None:
+    settings = load_settings(
+        write(tmp_path, "train: {batch_size: 4}"),
+        ["train.max_gradient_norm=null", "runner.kind=dask", "train.learning_rate=1e-3", "shard_images=7"],
+        tmp_path / "w",
+    )
+    assert settings.train.batch_size == 4
+    assert settings.train.max_gradient_norm is None
+    assert settings.train.learning_rate == 1e-3
+    assert settings.runner.kind == "dask"
+    assert settings.shard_images == 7
+    assert settings.workspace == str(tmp_path / "w")
+
+
+def test_a_configuration_that_is_not_there() -> None:
+    with pytest.raises(
+        InvalidSettingsError,
+        match="there is no configuration smaple; give a YAML file or one of gpu, .*, sample, .*voc2012",
+    ):
+        load_settings("smaple")

@@ -1,0 +1,265 @@
+"""The stage ``language`` to the figures of MaskCLIP alone and with regions, on a tiny CLIP with random weights."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from scipy.stats import mode
+from sklearn.metrics import confusion_matrix
+from torch import nn
+
+from dcn.errors import InvalidOptionError, WeightsUnavailableError
+from flows.cli.export import export_labels
+from flows.errors import InvalidSettingsError
+from flows.execution.plan import find_job, stages_up_to
+from flows.execution.run import StageResult, compute_shards, run_stage
+from flows.settings import Settings
+from tests.conftest import draw_scene
+from tests.flows.helpers import changed, run_stages
+
+NAME = "tiny-stage-8"
+CONFIG = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 24, "head_width": 12, "patch_size": 8},
+    "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+TRAINING = {"hf_hub": "nobody/tiny-clip/", "mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
+COLORS = ("background", "red", "blue", "green", "gray")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def architecture() -> Iterator[None]:
+    """An architecture of open_clip, and a training of it that no hub has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(open_clip.factory._MODEL_CONFIGS, NAME, CONFIG)
+        patch.setitem(open_clip.pretrained._PRETRAINED, NAME, {"some": TRAINING})
+        yield
+
+
+def save_clip(path: Path, seed: int) -> Path:
+    torch.manual_seed(seed)
+    model = open_clip.CLIP(**CONFIG)
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            nn.init.normal_(parameter, std=0.3)
+    nn.init.normal_(model.token_embedding.weight, std=5)  # the names of the classes differ
+    save_file(model.state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Some photographs with a larger class file than labels, so that the model has a choice."""
+    root = tmp_path_factory.mktemp("language")
+    for seed in range(6):
+        pixels, mask = draw_scene(seed, 48 + seed, 64)
+        mask[0] = 255
+        for folder, array in (("photos", pixels), ("masks", mask)):
+            (root / folder).mkdir(exist_ok=True)
+            Image.fromarray(array).save(root / folder / f"{seed}.png")
+    (root / "classes.txt").write_text("\n".join(COLORS))
+    dataset = {
+        "name": "folder",
+        "root": str(root / "photos"),
+        "masks": str(root / "masks"),
+        "classes": str(root / "classes.txt"),
+    }
+    weights = save_clip(root / "clip.safetensors", seed=1)
+    return Settings.model_validate(
+        {
+            **tiny_config,
+            "dataset": dataset,
+            "segment": {"segmenter": {"name": "kmeans", "num_regions": 4}},
+            "evaluate": {"num_seeds": 1, "num_clusters": 3, "attainable_images": 0},
+            "language": {"model": f"{NAME}:some", "weights": str(weights), "input_size": 48},
+            "workspace": str(root / "workspace"),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def ran(settings: Settings) -> dict[str, StageResult]:
+    return run_stages(settings)
+
+
+@pytest.fixture(scope="module")
+def pixel_classes(settings: Settings, ran: dict[str, StageResult]) -> list[np.ndarray]:
+    """MaskCLIP's class of every pixel, from the cached cosines."""
+    logits = find_job(settings).checkpoint("language").array("logits").rows(0, 6)
+    assert logits.shape == (6, 36, 4)
+    assert (np.abs(logits) <= 1).all()
+    classes = []
+    for row in range(6):
+        grid = torch.from_numpy(logits[row].astype(np.float32)).T.reshape(1, 4, 6, 6)
+        whole = F.interpolate(grid, (48 + row, 64), mode="bilinear", align_corners=False)
+        classes.append(whole[0].argmax(dim=0).numpy() + 1)
+    assert len(np.unique(np.concatenate([labels.ravel() for labels in classes]))) >= 3
+    return classes
+
+
+def test_the_cosines_are_those_of_open_clips_own_forward_pass(settings: Settings, ran) -> None:
+    """In the last block every token attends to itself alone; photographs are prepared by torchvision."""
+    model = open_clip.CLIP(**{**CONFIG, "vision_cfg": {**CONFIG["vision_cfg"], "image_size": 48}}).eval()
+    state = load_file(settings.language.weights)
+    open_clip.model.resize_pos_embed(state, model)
+    model.load_state_dict(state)
+    visual = model.visual
+    templates = [*open_clip.OPENAI_IMAGENET_TEMPLATES, *(
+        lambda c, t=t: t.format(c) for t in (
+            "there is a {} in the scene.", "there is the {} in the scene.", "this is a {} in the scene.",
+            "this is the {} in the scene.", "this is one {} in the scene.",
+        )
+    )]  # fmt: skip
+    with torch.inference_mode():
+        text = open_clip.build_zero_shot_classifier(
+            model, open_clip.get_tokenizer(NAME), list(COLORS[1:]), templates
+        )
+        mean, std = (torch.tensor(TRAINING[name]).view(3, 1, 1) for name in ("mean", "std"))
+        pictures = [
+            Image.open(settings.dataset.root / f"{seed}.png").resize((48, 48), 3) for seed in range(6)
+        ]
+        inputs = torch.stack([torch.from_numpy(np.array(p)).permute(2, 0, 1) / 255 for p in pictures])
+        x = visual._embeds((inputs - mean) / std)
+        *blocks, last = visual.transformer.resblocks
+        for block in blocks:
+            x = block(x)
+        alone = torch.full((37, 37), -torch.inf).fill_diagonal_(0)
+        features = visual.ln_post(last(x, attn_mask=alone))[:, 1:] @ visual.proj
+        expected = F.normalize(features, dim=-1) @ text
+    logits = find_job(settings).checkpoint("language").array("logits").rows(0, 6)
+    np.testing.assert_allclose(logits.astype(np.float32), expected.numpy(), atol=2e-3)
+
+
+def test_figures_of_pixels_and_of_modes_of_regions(
+    settings: Settings, pixel_classes: list[np.ndarray], tmp_path: Path
+) -> None:
+    job = find_job(settings)
+    export_labels(settings, "regions", tmp_path)
+    foreground = job.checkpoint("segment").array("foreground").rows(0, 6)
+    truth, alone, inside, modes = [], [], [], []
+    for row, classes in enumerate(pixel_classes):
+        regions = np.asarray(Image.open(tmp_path / f"{row}.png"))
+        kept = foreground[row][regions]
+        of_region = np.zeros_like(classes)
+        for region in np.unique(regions[kept]):
+            of_region[regions == region] = mode(classes[regions == region]).mode
+        truth.append(np.asarray(Image.open(settings.dataset.masks / f"{row}.png")).ravel())
+        alone.append(classes.ravel())
+        inside.append(np.where(kept, classes, 0).ravel())
+        modes.append(of_region.ravel())
+    labels = np.concatenate(truth)
+    figures = json.loads(job.checkpoint("evaluate").read_file("results.json"))["language"]
+    for name, predicted, counted in (
+        ("pixels_where_no_background", alone, (labels != 255) & (labels != 0)),
+        ("pixels_in_foreground", inside, labels != 255),
+        ("regions", modes, labels != 255),
+    ):
+        shown = np.concatenate(predicted)[counted]
+        matrix = confusion_matrix(shown, labels[counted], labels=range(5))  # rows are predicted
+        assert figures[name]["confusion"] == matrix.tolist()
+        hits, occurs = matrix.diagonal(), matrix.sum(axis=0) > 0
+        iou = hits / (matrix.sum(axis=0) + matrix.sum(axis=1) - hits).clip(min=1)
+        expected = [pytest.approx(value) if there else None for value, there in zip(iou, occurs, strict=True)]
+        assert figures[name]["class_iou"] == expected
+        assert figures[name]["miou"] == pytest.approx(iou[occurs].mean())
+        assert figures[name]["accuracy"] == pytest.approx((shown == labels[counted]).mean())
+    assert figures["regions"] != figures["pixels_in_foreground"]
+    assert occurs.tolist() == [True, True, True, False, False]
+
+
+def test_the_page_has_all_three(settings: Settings, ran) -> None:
+    page = find_job(settings).checkpoint("report").read_file("report.html").decode()
+    for title in ("pixels that are no background", "pixels in foreground regions", "regions + MaskCLIP"):
+        assert title in page
+
+
+def test_a_second_run_computes_nothing(settings: Settings, ran) -> None:
+    assert all(result.reused for result in run_stages(settings).values())
+
+
+def test_what_costs_the_language_stage(settings: Settings, ran, tmp_path: Path) -> None:
+    def keys(**sections: dict[str, Any]) -> dict[str, str]:
+        return dict(find_job(changed(settings, **sections)).keys)
+
+    before = keys()
+    other, copy = (
+        save_clip(tmp_path / "other.safetensors", seed=2),
+        save_clip(tmp_path / "copy.safetensors", seed=1),
+    )
+    for sections, anew in (
+        ({"language": {"input_size": 64}}, {"language", "evaluate", "report"}),
+        ({"language": {"weights": str(other)}}, {"language", "evaluate", "report"}),
+        ({"language": {"weights": str(copy)}}, set()),
+        ({"segment": {"region_score": "mean"}}, {"segment", "embed", "evaluate", "report"}),
+    ):
+        after = keys(**sections)
+        assert {stage for stage in before if after[stage] != before[stage]} == anew
+    without = changed(settings, language={"model": None, "weights": None})
+    assert "language" not in stages_up_to(None, without)
+    assert find_job(without).keys["embed"] == before["embed"]
+
+
+@pytest.mark.parametrize(
+    ("language", "error", "message"),
+    [
+        ({"weights": "gone.pt"}, WeightsUnavailableError, "there is no weights file .*gone.pt; check language.weights"),
+        (
+            {"weights": None},
+            WeightsUnavailableError,
+            r"(?s)could not be fetched.*fetch .* of nobody/tiny-clip .*--set language.weights=FILE",
+        ),
+        ({"weights": None, "model": NAME}, WeightsUnavailableError, f"set language.model to {NAME}:some, or name a file"),
+        ({"input_size": 50}, InvalidOptionError, "language input size 50 is not a multiple of the patch size 8; try 48"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_a_sentence(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    language: dict[str, Any],
+    error: type[Exception],
+    message: str,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(error, match=message):
+        run_stages(changed(settings, language=language), "language")
+
+
+def test_without_a_model_or_without_classes_there_is_no_language(settings: Settings) -> None:
+    with pytest.raises(InvalidSettingsError, match="language.model is empty: set it to"):
+        run_stages(changed(settings, language={"model": None, "weights": None}), "language")
+    with pytest.raises(InvalidSettingsError, match="language needs the names of the classes"):
+        run_stages(changed(settings, dataset={"masks": None, "classes": None}), "language")
+
+
+def test_a_photograph_that_is_gone_has_no_classes(
+    settings: Settings, tmp_path: Path, pixel_classes: list[np.ndarray]
+) -> None:
+    """It counts as background, as a region without embedding does."""
+    shutil.copytree(settings.dataset.root, tmp_path / "photos")
+    here = changed(
+        settings, dataset={"root": str(tmp_path / "photos")}, workspace=str(tmp_path / "workspace")
+    )
+    run_stages(here, "embed")
+    job = find_job(here)
+    (tmp_path / "photos" / "3.png").unlink()
+    results = {
+        stage: run_stage(job, stage, compute_shards, lambda _: None) for stage in ("language", "evaluate")
+    }
+    (warning,) = results["language"].warnings
+    assert warning.startswith("3.png counts as background: it cannot be read any more")
+    area = job.checkpoint("segment").array("area").rows(3, 4)
+    classes = job.checkpoint("evaluate").array("language_class").rows(0, 6)
+    assert area.any()
+    assert not classes[3].any()
+    assert all(classes[row].any() for row in (0, 1, 2, 4, 5))
+    pixels = job.checkpoint("evaluate").array("language_pixels").rows(3, 4)[0]
+    assert pixels[0].sum() == pixels.sum() > 0
