@@ -23,7 +23,6 @@ from flows.inputs.image_index import IndexedImage, evenly_spread
 from flows.inputs.models import load_network
 from flows.inputs.region_table import read_regions, region_blocks
 from flows.report.pictures import ResultMaps, ResultReader
-from flows.settings import DCNSegmenter
 from flows.stage import Job
 
 _TSNE_IMAGES = 3
@@ -101,7 +100,7 @@ def _clustered(job: Job, one: ShownImage) -> ClusteredImage:
     row = one.image.row
     tokens = job.checkpoint("extract").array("tokens").rows(row, row + 1)[0].astype(np.float32)
     assignment = job.checkpoint("segment").array("assignment").rows(row, row + 1)[0]
-    if isinstance(job.settings.segment.segmenter, DCNSegmenter):
+    if job.settings.segment.segmenter.trained:
         network = load_network(job)
         context = torch.from_numpy(tokens)[None].to(network.prototypes.device)
         centers = image_centers(network, context)[0].cpu().numpy()

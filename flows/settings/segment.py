@@ -7,23 +7,26 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dcn.options import Options, RegionCount
+from dcn.segmenters.segmenter import Segmenter
 from dcn.weights.presets import AttentionReduction, RegionScore
 
 
-class DCNSegmenter(Options):
+class DCNSegmenter(Segmenter):
     """The network of this project; ``train`` says how many regions an image may have."""
 
+    trained = True
+    cosines = True
     name: Literal["dcn"] = "dcn"
 
 
-class KMeansSegmenter(Options):
+class KMeansSegmenter(Segmenter):
     """k-means on the tokens of each image: a fixed number of clusters."""
 
     name: Literal["kmeans"]
     num_regions: RegionCount = 5
 
 
-class SpectralSegmenter(Options):
+class SpectralSegmenter(Segmenter):
     """Deep Spectral Methods: clusters of the eigenvectors of the normalized Laplacian."""
 
     name: Literal["spectral"]
@@ -33,24 +36,29 @@ class SpectralSegmenter(Options):
         False, description="background is the region with most border pixels, instead of attention"
     )
 
+    @property
+    def needs_colors(self) -> bool:
+        return self.color_weight > 0
 
-class NCutSegmenter(Options):
+
+class NCutSegmenter(Segmenter):
     """Normalized cut, repeated on what is left: TokenCut, MaskCut."""
 
     name: Literal["ncut"]
     num_regions: RegionCount = 5
 
 
-class ModularitySegmenter(Options):
+class ModularitySegmenter(Segmenter):
     """A community detector on the affinity graph of the modularity loss, without learning."""
 
     name: Literal["modularity"]
     num_regions: RegionCount = 5
 
 
-class PixelsSegmenter(Options):
+class PixelsSegmenter(Segmenter):
     """Tokens of all training photographs clustered at once, no regions: the intuitive way of section 1."""
 
+    regions_are_classes = True
     name: Literal["pixels"]
     num_clusters: RegionCount = Field(21, description="of the whole data set, background among them")
 

@@ -69,7 +69,7 @@ class Settings(Options):
     @property
     def regions_are_classes(self) -> bool:
         """The segmenter gives classes of the whole data set, so there is nothing to classify."""
-        return isinstance(self.segment.segmenter, PixelsSegmenter)
+        return self.segment.segmenter.regions_are_classes
 
     def resolve(self) -> Settings:
         """The same settings with the defaults of the backbone's preset filled in, and every path absolute.

@@ -30,7 +30,7 @@ from flows.inputs.image_index import ImageIndex, IndexedImage, evenly_spread, op
 from flows.inputs.models import choose_device
 from flows.inputs.parallel import batched, in_threads
 from flows.inputs.region_table import region_counts
-from flows.settings import DCNSegmenter, Settings
+from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import ArraySpec, Manifest
 
@@ -67,7 +67,7 @@ class EvaluateStage(Stage):
 
     def settings(self, settings: Settings) -> dict[str, Any]:
         chosen = {**settings.evaluate.model_dump(mode="json"), "resolution": settings.train.resolution}
-        if isinstance(settings.segment.segmenter, DCNSegmenter):
+        if settings.segment.segmenter.cosines:
             return {**chosen, "temperature": settings.train.temperature}
         del chosen["attainable_images"]  # a share of it is defined for assignments by cosines only
         return chosen
@@ -91,7 +91,7 @@ class EvaluateStage(Stage):
     def prepare(self, job: Job) -> None:
         """Choose once whose attainable modularity is searched: that is a look at the whole index."""
         rows = np.zeros(0, dtype=np.int64)
-        if isinstance(job.settings.segment.segmenter, DCNSegmenter):
+        if job.settings.segment.segmenter.cosines:
             index = open_index(job)
             evaluated = index.split_rows(index.summary["evaluate_split"])
             rows = evenly_spread(evaluated, job.settings.evaluate.attainable_images)
@@ -178,7 +178,7 @@ def _measure_modularity(
         rows = np.array([image.row - data.start for image in images])
         batch = torch.from_numpy(data.tokens[rows]).to(device).float()  # [B, n, d]
         assignment = torch.from_numpy(data.assignment[rows]).to(device).float()  # [B, n, k]
-        if isinstance(job.settings.segment.segmenter, DCNSegmenter):  # only its assignments are cosines
+        if job.settings.segment.segmenter.cosines:  # only its assignments are cosines
             reached = modularity(batch, assignment, resolution, temperature)
             arrays["modularity"][rows] = reached.cpu().numpy()
         hard = torch.nn.functional.one_hot(assignment.argmax(dim=-1), assignment.shape[-1])
@@ -200,7 +200,7 @@ def _segmentation_figures(
         "regions_per_image": float(counts[rows].sum() / len(rows)),
         "hard_modularity": float(checkpoint.array("hard_modularity").rows(0, manifest.rows)[rows].mean()),
     }
-    if isinstance(job.settings.segment.segmenter, DCNSegmenter):
+    if job.settings.segment.segmenter.cosines:
         figures["modularity"] = float(reached.mean())
     if searched.any():
         figures |= {

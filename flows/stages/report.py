@@ -18,7 +18,7 @@ from flows.report.headline import headline_figures, protocols
 from flows.report.page import jpeg_uri, photograph_uri, plot_uri, render, template_digest
 from flows.report.paper_figures import ShownImage, paper_figures
 from flows.report.pictures import ResultReader, drawn, jpeg
-from flows.settings import DCNSegmenter, Settings
+from flows.settings import Settings
 from flows.stage import Job, Layout, Stage, Warn
 from storage import Manifest
 
@@ -35,7 +35,7 @@ class ReportStage(Stage):
     version = 3
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
-        trained = ("train",) if isinstance(settings.segment.segmenter, DCNSegmenter) else ()
+        trained = ("train",) if settings.segment.segmenter.trained else ()
         embed = () if settings.regions_are_classes else ("embed",)
         language = () if settings.language.model is None else ("language",)
         return ("index", "extract", *trained, "segment", *embed, *language, "evaluate")
@@ -134,7 +134,7 @@ def _provenance(job: Job, stages: tuple[str, ...]) -> list[dict[str, Any]]:
 
 def _training_plots(job: Job) -> list[dict[str, str]]:
     """The loss, where something was trained."""
-    if not isinstance(job.settings.segment.segmenter, DCNSegmenter):
+    if not job.settings.segment.segmenter.trained:
         return []
     curve = json.loads(job.checkpoint("train").read_file("curve.json"))
     figure = Figure(figsize=(6.4, 3.2), layout="constrained")

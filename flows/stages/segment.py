@@ -19,7 +19,7 @@ from flows.inputs.datasets import open_dataset, read_squashed
 from flows.inputs.image_index import IndexedImage, open_index
 from flows.inputs.parallel import batched, in_threads
 from flows.inputs.region_table import region_counts
-from flows.settings import DCNSegmenter, ModularitySegmenter, SegmentSettings, Settings, SpectralSegmenter
+from flows.settings import ModularitySegmenter, SegmentSettings, Settings, SpectralSegmenter
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from flows.stages.segmenters import needs_colors, open_segmenter, prepare_segmenter
 from storage import ArraySpec, Manifest
@@ -39,7 +39,7 @@ class SegmentStage(Stage):
     version = 5
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
-        trained = ("train",) if isinstance(settings.segment.segmenter, DCNSegmenter) else ()
+        trained = ("train",) if settings.segment.segmenter.trained else ()
         return ("index", "extract", *trained)
 
     def settings(self, settings: Settings) -> dict[str, Any]:

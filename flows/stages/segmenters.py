@@ -96,8 +96,7 @@ def open_segmenter(job: Job) -> Segmenter:
 
 def needs_colors(settings: Settings) -> bool:
     """Whether the segmenter looks at the photographs beside their tokens."""
-    chosen = settings.segment.segmenter
-    return isinstance(chosen, SpectralSegmenter) and chosen.color_weight > 0
+    return settings.segment.segmenter.needs_colors
 
 
 def prepare_segmenter(job: Job) -> None:
