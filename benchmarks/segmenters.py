@@ -23,7 +23,7 @@ import torch
 from benchmarks.stages import run_up_to
 from dcn.segmenters.kmeans import kmeans_assignment
 from flows.stages.segment import SEGMENT_BATCH
-from flows.stages.segmenters import Segmenter, open_segmenter
+from flows.stages.segmenters import Segment, open_segmenter
 
 SEGMENTERS = ("dcn", "kmeans", "spectral", "ncut", "modularity", "pixels")
 
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="for which each is timed in a repeat")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     arguments = parser.parse_args()
-    segmenters: dict[str, Segmenter] = {}
+    segmenters: dict[str, Segment] = {}
     for name in SEGMENTERS:
         k = arguments.regions
         size = {"dcn": f"train.num_prototypes={k}", "pixels": "segment.segmenter.num_clusters=21"}

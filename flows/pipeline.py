@@ -26,9 +26,9 @@ from flows.execution.runners import open_runner
 from flows.prefect_ui.artifacts import publish, publish_comparison, publish_failure, publish_pipeline
 from flows.prefect_ui.progress import PageProgress
 from flows.settings import (
+    AnyDataset,
     BackboneSettings,
     CompareSettings,
-    DatasetSettings,
     EmbedSettings,
     EvaluateSettings,
     LanguageSettings,
@@ -138,7 +138,7 @@ def _make_flow(name: str, run: Callable[[Settings], list[StageRecord]], descript
     """A flow whose parameters are the sections of the settings, so that a form shows each on its own."""
 
     def from_sections(
-        dataset: DatasetSettings = _DEFAULTS.dataset,
+        dataset: AnyDataset = _DEFAULTS.dataset,
         backbone: BackboneSettings = _DEFAULTS.backbone,
         train: TrainSettings = _DEFAULTS.train,
         segment: SegmentSettings = _DEFAULTS.segment,

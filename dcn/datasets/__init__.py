@@ -1,9 +1,29 @@
-"""Data sets: ids, photographs, masks, class names."""
+"""Data sets: photographs with ids, splits, masks and class names. :data:`DATASETS` lists all of them."""
 
-from dcn.datasets.bsds500 import BSDS500Dataset
-from dcn.datasets.dataset import Dataset, Item
-from dcn.datasets.folder import FolderDataset
-from dcn.datasets.sample import SampleDataset
-from dcn.datasets.voc2012 import VOC2012Dataset
+from dcn.datasets.bsds500 import BSDS500Dataset, BSDS500Options
+from dcn.datasets.dataset import Dataset, DatasetOptions, Item
+from dcn.datasets.folder import FolderDataset, FolderOptions
+from dcn.datasets.sample import SampleDataset, SampleOptions
+from dcn.datasets.voc2012 import VOC2012Dataset, VOC2012Options
 
-__all__ = ["BSDS500Dataset", "Dataset", "FolderDataset", "Item", "SampleDataset", "VOC2012Dataset"]
+DATASETS: tuple[type[DatasetOptions], ...] = (
+    SampleOptions,
+    VOC2012Options,
+    FolderOptions,
+    BSDS500Options,
+)
+
+__all__ = [
+    "DATASETS",
+    "BSDS500Dataset",
+    "BSDS500Options",
+    "Dataset",
+    "DatasetOptions",
+    "FolderDataset",
+    "FolderOptions",
+    "Item",
+    "SampleDataset",
+    "SampleOptions",
+    "VOC2012Dataset",
+    "VOC2012Options",
+]

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.io import loadmat
+from pydantic import Field
 
-from dcn.datasets.dataset import Dataset, Item
+from dcn.datasets.dataset import Dataset, DatasetOptions, Item
 from dcn.errors import InvalidDatasetError, InvalidMaskError
 
 _FOLDER = Path("BSR") / "BSDS500" / "data"
+
+
+class BSDS500Options(DatasetOptions):
+    """The Berkeley Segmentation Data Set: regions that several people drew, without classes."""
+
+    name: Literal["bsds500"] = "bsds500"
+    root: Path = Field(description="Folder that holds ``BSR/BSDS500/data``.")
+    train_split: Literal["train", "val", "test"] = Field("train", description="Split to train on.")
+    evaluate_split: Literal["train", "val", "test"] = Field("test", description="Split to evaluate on.")
+
+    def open(self) -> BSDS500Dataset:
+        return BSDS500Dataset(self.root, self.train_split, self.evaluate_split)
 
 
 class BSDS500Dataset(Dataset):
@@ -60,6 +73,8 @@ class BSDS500Dataset(Dataset):
         if not path.is_file():
             raise InvalidMaskError(f"there is no {path}")
         try:
+            from scipy.io import loadmat
+
             cells = loadmat(path, variable_names=["groundTruth"]).get("groundTruth")
         except Exception as error:  # scipy has some ten kinds for a broken file; each means the same
             reason = str(error).partition("\n")[0]

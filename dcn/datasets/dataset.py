@@ -1,4 +1,4 @@
-"""What a data set is: photographs with ids and splits, and masks where somebody drew them."""
+"""The interface of a data set: its options, its photographs with ids and splits, and its ground truth."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from dcn.errors import InvalidDatasetError, InvalidMaskError
 from dcn.images.files import is_lasting, read_file
 from dcn.images.photograph import check_mask, decode_mask
+from dcn.options import Options
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,29 @@ class Item:
                     f"the data set names a photograph {self.id!r}, which would lie outside of its folder; an "
                     f"id is a name, or a relative path without '..'"
                 )
+
+
+class DatasetOptions(Options, ABC):
+    """Base class of the options of a data set: its name in configurations, where its files are, its splits.
+
+    A new data set is one module with a subclass of this class and one of :class:`Dataset`, and one line in
+    :data:`dcn.datasets.DATASETS`. Settings and documentation follow from that table.
+
+    Attributes:
+        name: name of the data set in configurations. Give it the type ``Literal["..."]``.
+
+    """
+
+    name: str
+
+    @abstractmethod
+    def open(self) -> Dataset:
+        """Open the data set.
+
+        Raises:
+            InvalidDatasetError: the data set is not there.
+
+        """
 
 
 class Dataset(ABC):

@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
+from pydantic import Field
 
-from dcn.datasets.dataset import Dataset, Item
+from dcn.datasets.dataset import Dataset, DatasetOptions, Item
 from dcn.errors import InvalidDatasetError
 from dcn.images.files import is_lasting
 
@@ -19,6 +21,20 @@ _SPLIT = "all"
 _MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif")
 # Photographs that Pillow does not decode. They are listed, so that the index says so.
 _UNKNOWN_SUFFIXES = {".heic", ".heif", ".jxl"}
+
+
+class FolderOptions(DatasetOptions):
+    """Any folder of photographs."""
+
+    name: Literal["folder"] = "folder"
+    root: Path = Field(description="Folder of the photographs; its subfolders are searched as well.")
+    masks: Path | None = Field(None, description="Folder of the masks, which are named like the photographs.")
+    classes: Path | None = Field(
+        None, description="Text file with one class name per line; the first is the background."
+    )
+
+    def open(self) -> FolderDataset:
+        return FolderDataset(self.root, self.masks, self.classes)
 
 
 class FolderDataset(Dataset):

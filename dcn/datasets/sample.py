@@ -7,16 +7,26 @@ import json
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from dcn.datasets.dataset import Dataset, Item
+from dcn.datasets.dataset import Dataset, DatasetOptions, Item
 from dcn.errors import InvalidDatasetError
 
 _ANNOTATIONS = "sample.json"
 _SPLIT = "all"
+
+
+class SampleOptions(DatasetOptions):
+    """The eight photographs that come with scikit-image and scikit-learn."""
+
+    name: Literal["sample"] = "sample"
+
+    def open(self) -> SampleDataset:
+        return SampleDataset()
 
 
 class SampleDataset(Dataset):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
-from dcn.datasets.dataset import Dataset, Item
+from pydantic import Field
+
+from dcn.datasets.dataset import Dataset, DatasetOptions, Item
 from dcn.errors import InvalidDatasetError
 
 CLASS_NAMES = (
@@ -18,6 +21,23 @@ _FOLDER = Path("VOCdevkit") / "VOC2012"
 # train_aug is VOC's train with the masks of SBD; both spellings of its list are in circulation.
 _LISTS = {"train_aug": ("train_aug.txt", "trainaug.txt")}
 _MASK_FOLDERS = {"train_aug": "SegmentationClassAug"}
+
+
+class VOC2012Options(DatasetOptions):
+    """PASCAL VOC 2012."""
+
+    name: Literal["voc2012"] = "voc2012"
+    root: Path = Field(
+        description="Folder that holds ``VOCdevkit/VOC2012``; torchvision calls it ``root`` as well."
+    )
+    train_split: Literal["train_aug", "train", "trainval"] | None = Field(
+        None, description="Split to train on; empty: ``train_aug`` if its list is there, else ``train``."
+    )
+    evaluate_split: Literal["val", "train", "trainval"] = Field("val", description="Split to evaluate on.")
+    download: bool = Field(False, description="Download the data set with torchvision if it is missing.")
+
+    def open(self) -> VOC2012Dataset:
+        return VOC2012Dataset(self.root, self.train_split, self.evaluate_split, self.download)
 
 
 class VOC2012Dataset(Dataset):

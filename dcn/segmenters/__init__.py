@@ -1,1 +1,34 @@
-"""Other ways to cut the tokens of an image into regions: the rivals of the Dynamic Clustering Network."""
+"""Ways to divide the tokens of an image into regions: the network of the paper, and its rivals.
+
+A segmenter is one module with one class. :data:`SEGMENTERS` is the only list of them.
+"""
+
+from dcn.segmenters.kmeans import KMeansSegmenter
+from dcn.segmenters.louvain import ModularitySegmenter
+from dcn.segmenters.ncut import NCutSegmenter
+from dcn.segmenters.network import DCNSegmenter
+from dcn.segmenters.pixels import PixelsSegmenter
+from dcn.segmenters.segmenter import Segmenter, Shared
+from dcn.segmenters.spectral import SpectralSegmenter
+
+# The order is that of the rows of a comparison.
+SEGMENTERS: tuple[type[Segmenter], ...] = (
+    DCNSegmenter,
+    KMeansSegmenter,
+    SpectralSegmenter,
+    NCutSegmenter,
+    PixelsSegmenter,
+    ModularitySegmenter,
+)
+
+__all__ = [
+    "SEGMENTERS",
+    "DCNSegmenter",
+    "KMeansSegmenter",
+    "ModularitySegmenter",
+    "NCutSegmenter",
+    "PixelsSegmenter",
+    "Segmenter",
+    "Shared",
+    "SpectralSegmenter",
+]

@@ -13,13 +13,14 @@ so does scikit-network with a symmetric matrix. Three steps:
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
-import torch
-from sknetwork.clustering import Louvain
 
-from dcn.affinity import affinity_graph
+from dcn.options import RegionCount
 from dcn.segmenters.assignment import assignment_of
+from dcn.segmenters.segmenter import SEED, Segmenter, Shared
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -28,6 +29,24 @@ Labels = npt.NDArray[np.int64]
 _TOLERANCE = 1e-6
 # The gain of a move below this is rounding.
 _LEAST_GAIN = 1e-12
+
+
+class ModularitySegmenter(Segmenter):
+    """Louvain's community detection on the affinity graph of the modularity loss, without learning."""
+
+    uses_resolution = True
+    compared_at = "largest"
+
+    name: Literal["modularity"] = "modularity"
+    num_regions: RegionCount = 5
+
+    def columns(self, num_prototypes: int) -> int:
+        return self.num_regions
+
+    def assign(
+        self, tokens: npt.NDArray[np.float32], shared: Shared, colors: npt.NDArray[np.float32] | None
+    ) -> npt.NDArray[np.float32]:
+        return louvain_assignment(tokens, self.num_regions, SEED, shared.resolution)
 
 
 def louvain_assignment(
@@ -49,6 +68,10 @@ def louvain_assignment(
         ``[n, k]``, see :func:`dcn.segmenters.assignment.assignment_of`.
 
     """
+    import torch
+
+    from dcn.affinity import affinity_graph
+
     affinity, share, total = affinity_graph(torch.from_numpy(tokens.astype(np.float64))[None])
     weights, shares = (affinity[0] / total[0]).numpy(), share[0].numpy()
     labels = _communities(weights, resolution, seed)
@@ -62,6 +85,8 @@ def louvain_assignment(
 def _communities(weights: Floats, resolution: float, seed: int) -> Labels:
     if not weights.any():  # scikit-network refuses a graph without edges
         return np.zeros(len(weights), dtype=np.int64)
+    from sknetwork.clustering import Louvain
+
     louvain = Louvain(
         resolution,
         tol_optimization=_TOLERANCE,

@@ -17,14 +17,29 @@ What differs from MaskCut:
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
-from sklearn.preprocessing import normalize
 
+from dcn.options import RegionCount
 from dcn.segmenters.assignment import assignment_of
-from dcn.segmenters.laplacian import laplacian_eigenvectors
+from dcn.segmenters.segmenter import Floats, Segmenter, Shared
 
 _WEAK = 1e-5
+
+
+class NCutSegmenter(Segmenter):
+    """Normalized cuts, repeated on the tokens that are left: TokenCut, MaskCut."""
+
+    name: Literal["ncut"] = "ncut"
+    num_regions: RegionCount = 5
+
+    def columns(self, num_prototypes: int) -> int:
+        return self.num_regions
+
+    def assign(self, tokens: Floats, shared: Shared, colors: Floats | None) -> Floats:
+        return ncut_assignment(tokens, self.num_regions)
 
 
 def ncut_assignment(
@@ -46,6 +61,8 @@ def ncut_assignment(
         ``[n, k]``, see :func:`dcn.segmenters.assignment.assignment_of`.
 
     """
+    from sklearn.preprocessing import normalize
+
     unit = normalize(tokens.astype(np.float64))
     affinity = np.where(unit @ unit.T > threshold, 1.0, _WEAK)
     labels = np.full(len(tokens), num_regions - 1)
@@ -67,6 +84,8 @@ def ncut_assignment(
 
 def _foreground_degree(affinity: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Degree in [-1, 1] to which each token is foreground, ``[n]``; all 0 if there is nothing to cut."""
+    from dcn.segmenters.laplacian import laplacian_eigenvectors
+
     vector = laplacian_eigenvectors(affinity, 1).sum(axis=1)  # a single token has no column
     degree: npt.NDArray[np.float64] = vector - vector.mean()
     if degree[np.abs(vector).argmax()] < 0:

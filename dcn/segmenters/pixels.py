@@ -6,17 +6,41 @@ Every image has the same clusters, so a region is a class as well, and no image 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import MiniBatchKMeans
-from sklearn.preprocessing import normalize
+from pydantic import Field
 
 from dcn.errors import InvalidDatasetError
+from dcn.options import RegionCount
 from dcn.segmenters.assignment import assignment_of, center_scores
+from dcn.segmenters.segmenter import SEED, Floats, Segmenter, Shared
 
 # k-means++ chooses its start among the first tokens: those of 80 images of 784. 100 MB at a width of 384.
 _START_TOKENS = 1 << 16
+
+
+class PixelsSegmenter(Segmenter):
+    """Tokens of all training photographs clustered at once: regions are classes already (section 1)."""
+
+    regions_are_classes = True
+    compared_at = "own"
+
+    name: Literal["pixels"] = "pixels"
+    num_clusters: RegionCount = Field(
+        21, description="Number of clusters of the whole data set, background among them."
+    )
+
+    def columns(self, num_prototypes: int) -> int:
+        return self.num_clusters
+
+    def fit(self, batches: Iterable[npt.NDArray[np.float16]]) -> npt.NDArray[np.float32]:
+        return fit_pixel_clusters(batches, self.num_clusters, SEED)
+
+    def assign(self, tokens: Floats, shared: Shared, colors: Floats | None) -> Floats:
+        assert shared.fitted is not None
+        return pixel_assignment(tokens, shared.fitted.astype(np.float32, copy=False))
 
 
 def fit_pixel_clusters(
@@ -39,6 +63,9 @@ def fit_pixel_clusters(
         InvalidDatasetError: the stream is empty.
 
     """
+    from sklearn.cluster import MiniBatchKMeans
+    from sklearn.preprocessing import normalize
+
     stream = (normalize(batch.reshape(-1, batch.shape[-1]).astype(np.float32)) for batch in batches)
     start: list[npt.NDArray[np.float32]] = []
     for directions in stream:
@@ -71,5 +98,7 @@ def pixel_assignment(
         ``[n, K]``, see :func:`dcn.segmenters.assignment.assignment_of`.
 
     """
+    from sklearn.preprocessing import normalize
+
     scores = center_scores(normalize(tokens), centers)
     return assignment_of(scores.argmax(axis=1), scores, len(centers))

@@ -9,15 +9,16 @@ out, so that tokens of ``m`` directions give at most ``m`` regions instead of cl
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import KMeans
-from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import normalize
+from pydantic import Field
 
 from dcn.errors import InvalidOptionError
+from dcn.options import RegionCount
 from dcn.segmenters.assignment import assignment_of, center_scores
-from dcn.segmenters.laplacian import laplacian_eigenvectors
+from dcn.segmenters.segmenter import SEED, Floats, Segmenter, Shared
 
 # Neighbors of a patch, and the weight of its position beside its color: near ones, and such as look alike
 # anywhere (KNN matting, Chen et al., 2013, with the numbers of Deep Spectral Methods).
@@ -25,6 +26,34 @@ _COLOR_NEIGHBORS = ((20, 2.0), (10, 0.1))
 # What scikit-learn did by default when the authors wrote KMeans(n_clusters).
 _RESTARTS = 10
 _DECIMALS = 6
+
+
+class SpectralSegmenter(Segmenter):
+    """Deep Spectral Methods: clusters of the eigenvectors of the normalized Laplacian."""
+
+    published_miou = "30.8 ± 2.7"
+
+    name: Literal["spectral"] = "spectral"
+    num_regions: RegionCount = 5
+    color_weight: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="Weight of the affinity of colors beside that of tokens; 0 leaves colors out."
+    )
+    border_background: bool = Field(
+        False, description="Background is the region with most border pixels, instead of by attention."
+    )
+
+    @property
+    def needs_colors(self) -> bool:
+        return self.color_weight > 0
+
+    def columns(self, num_prototypes: int) -> int:
+        return self.num_regions
+
+    def assign(self, tokens: Floats, shared: Shared, colors: Floats | None) -> Floats:
+        return spectral_assignment(tokens, self.num_regions, SEED, colors, self.color_weight)
+
+    def background_region(self, labels: npt.NDArray[np.integer]) -> int | None:
+        return border_background(labels) if self.border_background else None
 
 
 def spectral_assignment(
@@ -50,6 +79,11 @@ def spectral_assignment(
         InvalidOptionError: a weight for colors, and no colors.
 
     """
+    from sklearn.cluster import KMeans
+    from sklearn.preprocessing import normalize
+
+    from dcn.segmenters.laplacian import laplacian_eigenvectors
+
     unit = normalize(tokens.astype(np.float64))
     affinity = (unit @ unit.T).clip(min=0)
     if color_weight > 0:
@@ -76,6 +110,8 @@ def color_affinity(colors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         ``[n, n]``, symmetric; every patch is a neighbor of itself.
 
     """
+    from sklearn.neighbors import NearestNeighbors
+
     n = len(colors)
     side = np.linspace(0, 1, round(n**0.5))
     rows, columns = np.meshgrid(side, side, indexing="ij")

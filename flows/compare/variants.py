@@ -7,13 +7,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from dcn.segmenters import SEGMENTERS
 from flows.errors import InvalidSettingsError
 from flows.execution.plan import find_job
 from flows.settings import Settings, TrainSettings
 from flows.settings.loading import change, read_value, validate
 
-# Published mIoU of k-means classification (table 1 of the paper): all of VOC 2012, DINO ViT-S/8.
-PUBLISHED = {"dcn": "47.1 ± 2.4", "spectral": "30.8 ± 2.7"}
 # k of the k-NN column: that which the paper prints in bold.
 _NEIGHBORS = 5
 
@@ -35,21 +34,25 @@ class Variant:
 
 
 def segmenter_variants(settings: Settings) -> list[Variant]:
-    """Every segmenter of ``compare`` with every number of regions.
+    """Make a variant of every segmenter of ``compare`` with every number of regions that suits it.
 
-    ``pixels`` has a number of its own and ``modularity`` finds one, so each is run once. The one that
-    ``segment`` names has the options that stand there, the others their defaults. What tells nothing
-    of a rival is left out: the attainable modularity, and language.
+    The segmenter that ``segment`` names keeps the options that stand there, the others have their defaults.
+    The attainable modularity and language are left out, because they say nothing of a rival.
     """
+    table = {entry.model_fields["name"].default: entry for entry in SEGMENTERS}
+    requested = settings.compare.num_regions
+    numbers: dict[str, tuple[int | None, ...]] = {
+        "every": requested,
+        "largest": (max(requested),),
+        "own": (None,),
+    }
     variants = []
-    most = max(settings.compare.num_regions)
-    numbers: dict[str, tuple[int | None, ...]] = {"pixels": (None,), "modularity": (most,)}
     for name in settings.compare.segmenters:
-        for k in numbers.get(name, settings.compare.num_regions):
+        for k in numbers[table[name].compared_at]:
             changed = settings.model_dump(mode="json")
             if name != settings.segment.segmenter.name:
                 changed["segment"]["segmenter"] = {"name": name}
-            if name == "dcn":
+            if table[name].trained:
                 changed["train"]["num_prototypes"] = k
             elif k is not None:
                 changed["segment"]["segmenter"]["num_regions"] = k
@@ -120,7 +123,7 @@ def comparison_row(variant: Variant) -> dict[str, Any]:
         "group": variant.group,
         "kmeans_miou": kmeans.get("miou"),
         "kmeans_miou_deviation": kmeans.get("miou_deviation") if kmeans["seeds"] > 1 else None,
-        "published_miou": PUBLISHED.get(variant.group) if published else None,
+        "published_miou": variant.settings.segment.segmenter.published_miou if published else None,
         "knn_miou": results.get("knn", {}).get(str(_NEIGHBORS), {}).get("miou"),
         "upper_bound_miou": bound.get("miou"),
         "upper_bound_accuracy": bound.get("accuracy"),

@@ -8,24 +8,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcn.datasets import BSDS500Dataset, Dataset, FolderDataset, SampleDataset, VOC2012Dataset
+from dcn.datasets import Dataset
 from dcn.errors import InvalidMaskError, InvalidPhotographError
 from dcn.images.files import is_lasting, read_file
 from dcn.images.photograph import decode_photograph, squash
 from flows.inputs.image_index import IndexedImage, digest_truth
-from flows.settings import BSDS500Settings, DatasetSettings, FolderSettings, SampleSettings
+from flows.settings import AnyDataset
 from storage.key import digest
 
 
-def open_dataset(settings: DatasetSettings) -> Dataset:
-    """The data set that the settings name."""
-    if isinstance(settings, SampleSettings):
-        return SampleDataset()
-    if isinstance(settings, FolderSettings):
-        return FolderDataset(settings.root, settings.masks, settings.classes)
-    if isinstance(settings, BSDS500Settings):
-        return BSDS500Dataset(settings.root, settings.train_split, settings.evaluate_split)
-    return VOC2012Dataset(settings.root, settings.train_split, settings.evaluate_split, settings.download)
+def open_dataset(settings: AnyDataset) -> Dataset:
+    """Open the data set that the settings name."""
+    return settings.open()
 
 
 def read_photograph(dataset: Dataset, image: IndexedImage) -> npt.NDArray[np.uint8]:

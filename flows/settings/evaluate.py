@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from dcn.options import Options, PositiveInt, RegionCount
+from flows.settings.choices import SEGMENTER_NAMES
+
+
+def _check_segmenter(name: str) -> str:
+    if name not in SEGMENTER_NAMES:
+        raise ValueError(f"there is no such segmenter; choose from {', '.join(SEGMENTER_NAMES)}")
+    return name
+
+
+# The choices show in the form of a deployment.
+SegmenterName = Annotated[
+    str, AfterValidator(_check_segmenter), Field(json_schema_extra={"enum": list(SEGMENTER_NAMES)})
+]
 
 
 class EvaluateSettings(Options):
@@ -32,11 +45,7 @@ class EvaluateSettings(Options):
 class CompareSettings(Options):
     """Which segmenters a comparison runs, and with how many regions."""
 
-    segmenters: tuple[Literal["dcn", "kmeans", "spectral", "ncut", "pixels", "modularity"], ...] = Field(
-        ("dcn", "kmeans", "spectral", "ncut", "pixels", "modularity"),
-        min_length=1,
-        description="which are run",
-    )
+    segmenters: tuple[SegmenterName, ...] = Field(SEGMENTER_NAMES, min_length=1, description="which are run")
     num_regions: tuple[RegionCount, ...] = Field(
         (5,), min_length=1, description="each of them is run with each number"
     )

@@ -11,13 +11,14 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from dcn.datasets import SampleOptions
 from dcn.options import Options, PositiveInt
 from dcn.weights.presets import find_preset
 from flows.settings.backbone import BackboneSettings, EmbedSettings, LanguageSettings
-from flows.settings.datasets import DatasetSettings, SampleSettings
+from flows.settings.choices import AnyDataset
 from flows.settings.evaluate import CompareSettings, EvaluateSettings, ReportSettings, SweepSettings
 from flows.settings.runner import RunnerSettings
-from flows.settings.segment import DCNSegmenter, PixelsSegmenter, SegmentSettings
+from flows.settings.segment import SegmentSettings
 from flows.settings.train import TrainSettings
 from storage import StorageError
 from storage.stores.store import check_location
@@ -44,7 +45,7 @@ AnySection = TypeVar("AnySection", bound=Options)
 class Settings(Options):
     """Everything that a run depends on."""
 
-    dataset: DatasetSettings = SampleSettings()
+    dataset: AnyDataset = SampleOptions()
     backbone: BackboneSettings = BackboneSettings()
     train: TrainSettings = TrainSettings()
     segment: SegmentSettings = SegmentSettings()
@@ -61,10 +62,7 @@ class Settings(Options):
     @property
     def num_regions(self) -> int:
         """Columns of an assignment: the most regions of an image."""
-        segmenter = self.segment.segmenter
-        if isinstance(segmenter, DCNSegmenter):
-            return self.train.num_prototypes
-        return segmenter.num_clusters if isinstance(segmenter, PixelsSegmenter) else segmenter.num_regions
+        return self.segment.segmenter.columns(self.train.num_prototypes)
 
     @property
     def regions_are_classes(self) -> bool:

@@ -20,7 +20,7 @@ from flows.errors import EmptyDatasetError
 from flows.inputs.datasets import open_dataset
 from flows.inputs.image_index import digest_truth
 from flows.inputs.parallel import batched, in_threads
-from flows.settings import DatasetSettings, Settings
+from flows.settings import AnyDataset, Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn
 from storage import Manifest, content_key
 from storage.key import digest, digest_of_parts
@@ -28,7 +28,7 @@ from storage.key import digest, digest_of_parts
 _PART = 512
 # What an image is to the stages after this one, wherever its files lie.
 _CONTENT = ("id", "splits", "height", "width", "digest", "mask_digest")
-_listed: ContextVar[dict[DatasetSettings, str] | None] = ContextVar("_listed", default=None)
+_listed: ContextVar[dict[AnyDataset, str] | None] = ContextVar("_listed", default=None)
 
 
 @contextmanager

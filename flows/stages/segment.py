@@ -12,16 +12,15 @@ import torch
 
 from dcn.foreground import foreground_regions, reduce_heads, region_scores
 from dcn.regions import label_map, region_areas, region_boxes
-from dcn.segmenters.spectral import border_background
 from flows import progress
 from flows.errors import EmptyDatasetError
 from flows.inputs.datasets import open_dataset, read_squashed
 from flows.inputs.image_index import IndexedImage, open_index
 from flows.inputs.parallel import batched, in_threads
 from flows.inputs.region_table import region_counts
-from flows.settings import ModularitySegmenter, SegmentSettings, Settings, SpectralSegmenter
+from flows.settings import SegmentSettings, Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
-from flows.stages.segmenters import needs_colors, open_segmenter, prepare_segmenter
+from flows.stages.segmenters import fit_segmenter, open_segmenter
 from storage import ArraySpec, Manifest
 
 # Images that a segmenter is given at once. Enough for the network's matrix products; and 784 tokens of 384 in
@@ -44,7 +43,7 @@ class SegmentStage(Stage):
 
     def settings(self, settings: Settings) -> dict[str, Any]:
         chosen = settings.segment.model_dump(mode="json")
-        if isinstance(settings.segment.segmenter, ModularitySegmenter):
+        if settings.segment.segmenter.uses_resolution:
             chosen["resolution"] = settings.train.resolution
         return chosen
 
@@ -61,7 +60,7 @@ class SegmentStage(Stage):
         return Layout(extract.rows, extract.shard_rows, arrays)
 
     def prepare(self, job: Job) -> None:
-        prepare_segmenter(job)
+        fit_segmenter(job)
 
     def compute_shard(self, job: Job, manifest: Manifest, shard: int) -> ShardResult:
         segmenter = open_segmenter(job)
@@ -75,7 +74,7 @@ class SegmentStage(Stage):
         images = [image for image in open_index(job).images(start, stop) if present[image.row - start]]
         colors: npt.NDArray[np.float32] | None = None
         refused: list[dict[str, str]] = []
-        if needs_colors(job.settings):
+        if job.settings.segment.segmenter.needs_colors:
             images, colors, refused = _read_colors(job, images, tokens.shape[1])
         seconds = 0.0
         for few in batched(range(len(images)), SEGMENT_BATCH):
@@ -142,10 +141,11 @@ def _describe(
     area = region_areas(labels, k)
     pixels = reduce_heads(torch.from_numpy(attention[row]).float(), settings.attention_reduction)
     scores = region_scores(pixels, labels, k, settings.region_score)
-    if isinstance(settings.segmenter, SpectralSegmenter) and settings.segmenter.border_background:
-        foreground = (area > 0) & (np.arange(k) != border_background(labels))
-    else:
+    background = settings.segmenter.background_region(labels)
+    if background is None:
         foreground = foreground_regions(scores, area)
+    else:
+        foreground = (area > 0) & (np.arange(k) != background)
     return row, {
         "area": area,
         "box": region_boxes(labels, k),

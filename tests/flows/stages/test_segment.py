@@ -131,7 +131,7 @@ def test_kmeans_is_that_of_scikit_learn_on_the_cached_tokens(runs: Runs) -> None
 
 def test_clusters_of_all_pixels_are_the_nearest_centers_and_classes(runs: Runs, tmp_path: Path) -> None:
     settings = runs["pixels"][0]
-    centers = np.load(Path(find_job(settings).checkpoint("segment").location, "files") / "centers.npy")
+    centers = np.load(Path(find_job(settings).checkpoint("segment").location, "files") / "fitted.npy")
     nearest = pairwise_distances(normalize(tokens(settings).reshape(-1, 192)), centers).argmin(axis=1)
     np.testing.assert_array_equal(assignments(settings).argmax(axis=2).ravel(), nearest)
 
