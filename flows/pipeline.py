@@ -25,6 +25,7 @@ from flows.execution.run import run_stage
 from flows.execution.runners import open_runner
 from flows.prefect_ui.artifacts import publish, publish_comparison, publish_failure, publish_pipeline
 from flows.prefect_ui.progress import PageProgress
+from flows.prefect_ui.settings import NOT_KEPT
 from flows.settings import (
     AnyDataset,
     BackboneSettings,
@@ -52,10 +53,7 @@ _DEFAULTS = Settings()
 _TASKS_PER_WORKER = 4
 
 
-_NOT_KEPT: dict[str, Any] = {"persist_result": False, "result_serializer": "json"}
-
-
-@task(cache_policy=NO_CACHE, **_NOT_KEPT, **RETRIES)
+@task(cache_policy=NO_CACHE, **NOT_KEPT, **RETRIES)
 def step(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What of a stage is no shard. It begins anew, or where it was, so running it twice does no harm."""
     return work()
@@ -77,7 +75,7 @@ def _run_shards(job: Job, stage: str, shards: list[int]) -> None:
     with open_runner(job.settings.runner, _warn) as runner:
         size = math.ceil(len(shards) / (_TASKS_PER_WORKER * runner.workers))
         parts = [shards[start : start + size] for start in range(0, len(shards), size)]
-        as_task = task(name=f"{stage} shards", cache_policy=NO_CACHE, **_NOT_KEPT, **RETRIES)
+        as_task = task(name=f"{stage} shards", cache_policy=NO_CACHE, **NOT_KEPT, **RETRIES)
         shard_range = as_task(runner.compute)
 
         def submit_all() -> None:
@@ -99,7 +97,7 @@ def _run_shards(job: Job, stage: str, shards: list[int]) -> None:
                 raise
 
         threads: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=min(len(parts), runner.waiting))
-        flow(name=f"{stage} shards", task_runner=threads, **_NOT_KEPT)(submit_all)()
+        flow(name=f"{stage} shards", task_runner=threads, **NOT_KEPT)(submit_all)()
 
 
 def _warn(message: str) -> None:
@@ -178,7 +176,7 @@ def _make_flow(name: str, run: Callable[[Settings], list[StageRecord]], descript
             _show_failure(error)
             raise
 
-    return flow(name=name, description=description, **_NOT_KEPT)(from_sections)
+    return flow(name=name, description=description, **NOT_KEPT)(from_sections)
 
 
 def _show_failure(error: Exception) -> None:
@@ -207,15 +205,9 @@ def sections(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in Settings.model_fields}
 
 
-index = _stage_flow("index")
-extract = _stage_flow("extract")
-train = _stage_flow("train")
-segment = _stage_flow("segment")
-embed = _stage_flow("embed")
-language = _stage_flow("language")
-evaluate = _stage_flow("evaluate")
-report = _stage_flow("report")
-FLOWS = {found.name: found for found in (index, extract, train, segment, embed, language, evaluate, report)}
+FLOWS = {stage: _stage_flow(stage) for stage in STAGES}
+# An entry point of prefect.yaml, as flows/pipeline.py:extract, names a variable of this module.
+globals().update(FLOWS)
 
 
 def _run_pipeline(settings: Settings) -> list[StageRecord]:

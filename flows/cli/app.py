@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import os
-import signal
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 
 from flows.cli.options import (
-    TABLE_WIDTH,
     Config,
     SetOption,
     WorkspaceOption,
@@ -29,6 +21,7 @@ from flows.cli.options import (
     safe,
     shown_bytes,
 )
+from flows.cli.running import print_metrics, run_comparison, run_flow
 from flows.cli.workspace import app as workspace_app
 
 app = typer.Typer(
@@ -50,14 +43,14 @@ def demo(workspace: WorkspaceOption = None, overrides: SetOption = None) -> None
 def run(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
     """Run the whole pipeline; what is there already is reused."""
     with readable_errors():
-        _execute("pipeline", config, workspace, overrides)
+        run_flow("pipeline", config, workspace, overrides)
 
 
 def _add_stage_command(stage: str, summary: str) -> None:
     @app.command(name=stage, help=f"{summary} Runs what it needs and is missing.")
     def command(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
         with readable_errors():
-            _execute(stage, config, workspace, overrides)
+            run_flow(stage, config, workspace, overrides)
 
 
 for _stage, _summary in (
@@ -77,7 +70,7 @@ for _stage, _summary in (
 def compare(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
     """Run the DCN and its rivals on one feature cache: one table, and a page with all of them."""
     with readable_errors():
-        _compare("compare", load(config, workspace, overrides))
+        run_comparison("compare", load(config, workspace, overrides))
 
 
 @app.command()
@@ -97,7 +90,7 @@ def sweep(
         settings = load(config, workspace, overrides)
         settings = settings.model_copy(update={"sweep": SweepSettings(over=read_values(over))})
         sweep_variants(settings)  # a mistake is said before anything starts
-        _compare("sweep", settings)
+        run_comparison("sweep", settings)
 
 
 @app.command()
@@ -141,7 +134,7 @@ def results(
         if as_json:
             sys.stdout.write(json.dumps(found, indent=1, allow_nan=False) + "\n")
         else:
-            _print_figures(headline_figures(found["evaluate"]["figures"]))
+            print_metrics(headline_figures(found["evaluate"]["figures"]))
 
 
 @app.command()
@@ -184,117 +177,3 @@ def export(
 
         count = export_labels(load(config, workspace, overrides), what, output)
         out.print(f"{count} label maps in {safe(output)}", soft_wrap=True)
-
-
-def _execute(name: str, config: str, workspace: str | None, overrides: list[str] | None) -> None:
-    settings = load(config, workspace, overrides)
-    with _watched_flows() as flows:
-        flow = flows.FLOWS.get(name, flows.pipeline)
-        records = flow(**flows.sections(settings))
-    table = Table("stage", "", "seconds", "checkpoint", box=None)
-    for record in records:
-        how = "[dim]reused[/]" if record["reused"] else "[green]computed[/]"
-        table.add_row(record["stage"], how, f"{record['seconds']:.1f}", record["key"])
-    out.print(table)
-    last = records[-1]
-    if last["stage"] == "report":
-        from flows.report.headline import headline_figures
-
-        _print_figures(headline_figures(records[-2]["summary"]))
-        _print_page(settings, last, "report.html")
-
-
-def _compare(name: str, settings: Any) -> None:
-    """Run the flow ``compare`` or ``sweep``, print its table, and say where its page is."""
-    from flows.compare.variants import comparison_table
-
-    with _watched_flows() as flows:
-        (record,) = getattr(flows, name)(**flows.sections(settings))
-    titles, cells = comparison_table(record["rows"])
-    headers = [Column(title.replace(" ", "\n"), justify="right", no_wrap=True) for title in titles[1:]]
-    table = Table(Column(no_wrap=True), *headers, box=None)
-    for row in cells:
-        table.add_row(*(safe(cell) for cell in row))
-    # Whole figures on lines that a narrow terminal breaks, rather than figures that are cut off.
-    Console(width=TABLE_WIDTH, emoji=False).print(table, soft_wrap=True)
-    _print_page(settings, record, "comparison.html")
-
-
-@contextmanager
-def _watched_flows() -> Iterator[Any]:
-    """The module of the flows; what runs inside shows its progress in the terminal."""
-    _configure_prefect()
-    signal.signal(signal.SIGTERM, _end)
-    with err.status("starting Prefect"), _uncollected(), ThreadPoolExecutor(1) as pool:
-        from prefect.client.orchestration import get_client
-        from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-        # Without a server of the user's, Prefect starts one for this process, in a process of its own, while
-        # this one imports PyTorch and the rest; what starts it is imported first, for threads that import
-        # wait for each other. And a flow waits up to a second for the end of its heartbeat, by which a server
-        # that stays learns that it died; one that ends with the flow needs none.
-        temporary = PREFECT_API_URL.value() is None
-        if temporary:
-            import prefect.server.api.server  # noqa: F401
-        quiet = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if temporary else {}
-        starting = pool.submit(get_client, sync_client=True)
-        from flows import pipeline, progress
-        from flows.cli.terminal import TerminalProgress
-
-        starting.result()
-    with temporary_settings(quiet), TerminalProgress(err) as watcher, progress.watched(watcher):
-        yield pipeline
-
-
-def _print_page(settings: Any, record: dict[str, Any], name: str) -> None:
-    from storage import Workspace
-
-    checkpoint = Workspace(settings.workspace).checkpoint(record["stage"], record["key"])
-    out.print("Open", end=" ")
-    out.print(safe(checkpoint.file_location(name)), style="bold", soft_wrap=True)
-
-
-def _end(signal_number: int, _: object) -> None:
-    """An end like any other, at which the temporary server is stopped; else it would stay behind."""
-    err.print("terminated; the same command continues")
-    sys.exit(128 + signal_number)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Imports, whose objects stay: a third of their time, and most of the exit's, is a search for garbage."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
-def _configure_prefect() -> None:
-    """Defaults for a run without a server of its own. What the user has set stays."""
-    defaults = {
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        # The default of 20 seconds is tight on a busy machine.
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        # A temporary server writes each change of a task in a transaction of its own, and SQLite refuses what
-        # would write beside it: Prefect tries that again after two seconds. So they are written together:
-        # every five seconds, and at the end. Events, which nobody can watch there, would be written at the
-        # same moments; on a busy machine a run ended without some of them, so none are kept.
-        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "1000",
-        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
-        # The command line shows progress and errors itself.
-        "PREFECT_LOGGING_LEVEL": "CRITICAL",
-        "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
-    }
-    for name, value in defaults.items():
-        os.environ.setdefault(name, value)
-
-
-def _print_figures(figures: list[dict[str, str]]) -> None:
-    table = Table("figure", "value", "", box=None)
-    for figure in figures:
-        name, value, meaning = (safe(figure[part]) for part in ("name", "value", "meaning"))
-        table.add_row(name, f"[bold]{value}[/]", f"[dim]{meaning}[/]")
-    out.print(table)

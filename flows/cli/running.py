@@ -1,0 +1,112 @@
+"""Running flows from the command line: start Prefect, show progress, print the results."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.table import Column, Table
+
+from flows.cli.options import TABLE_WIDTH, err, load, out, safe
+
+
+def run_flow(name: str, config: str, workspace: str | None, overrides: list[str] | None) -> None:
+    """Run the flow of one stage, or the pipeline, and print a table of its stages."""
+    settings = load(config, workspace, overrides)
+    with _watched_flows() as flows:
+        flow = flows.FLOWS.get(name, flows.pipeline)
+        records = flow(**flows.sections(settings))
+    table = Table("stage", "", "seconds", "checkpoint", box=None)
+    for record in records:
+        how = "[dim]reused[/]" if record["reused"] else "[green]computed[/]"
+        table.add_row(record["stage"], how, f"{record['seconds']:.1f}", record["key"])
+    out.print(table)
+    last = records[-1]
+    if last["stage"] == "report":
+        from flows.report.headline import headline_figures
+
+        print_metrics(headline_figures(records[-2]["summary"]))
+        _print_page(settings, last, "report.html")
+
+
+def run_comparison(name: str, settings: Any) -> None:
+    """Run the flow ``compare`` or ``sweep``, print its table, and say where its page is."""
+    from flows.compare.variants import comparison_table
+
+    with _watched_flows() as flows:
+        (record,) = getattr(flows, name)(**flows.sections(settings))
+    titles, cells = comparison_table(record["rows"])
+    headers = [Column(title.replace(" ", "\n"), justify="right", no_wrap=True) for title in titles[1:]]
+    table = Table(Column(no_wrap=True), *headers, box=None)
+    for row in cells:
+        table.add_row(*(safe(cell) for cell in row))
+    # A narrow terminal breaks the lines of a wide table; cut numbers would be worse.
+    Console(width=TABLE_WIDTH, emoji=False).print(table, soft_wrap=True)
+    _print_page(settings, record, "comparison.html")
+
+
+def print_metrics(metrics: list[dict[str, str]]) -> None:
+    """Print name, value and meaning of metrics as a table."""
+    table = Table("figure", "value", "", box=None)
+    for metric in metrics:
+        name, value, meaning = (safe(metric[part]) for part in ("name", "value", "meaning"))
+        table.add_row(name, f"[bold]{value}[/]", f"[dim]{meaning}[/]")
+    out.print(table)
+
+
+@contextmanager
+def _watched_flows() -> Iterator[Any]:
+    """Import the module of the flows. Flows that run inside of the context show progress in the terminal."""
+    from flows.prefect_ui.settings import (
+        quiet_temporary_server,
+        set_command_line_defaults,
+        uses_temporary_server,
+    )
+
+    set_command_line_defaults()
+    signal.signal(signal.SIGTERM, _exit_on_sigterm)
+    with err.status("starting Prefect"), _without_garbage_collection(), ThreadPoolExecutor(1) as pool:
+        from prefect.client.orchestration import get_client
+
+        if uses_temporary_server():
+            # The server starts in a process of its own while this process imports PyTorch. Import its starter
+            # first, because threads that import wait for each other.
+            import prefect.server.api.server  # noqa: F401
+        starting = pool.submit(get_client, sync_client=True)
+        from flows import pipeline, progress
+        from flows.cli.terminal import TerminalProgress
+
+        starting.result()
+    with quiet_temporary_server(), TerminalProgress(err) as watcher, progress.watched(watcher):
+        yield pipeline
+
+
+def _print_page(settings: Any, record: dict[str, Any], name: str) -> None:
+    from storage import Workspace
+
+    checkpoint = Workspace(settings.workspace).checkpoint(record["stage"], record["key"])
+    out.print("Open", end=" ")
+    out.print(safe(checkpoint.file_location(name)), style="bold", soft_wrap=True)
+
+
+def _exit_on_sigterm(signal_number: int, _: object) -> None:
+    """Turn SIGTERM into SystemExit, so that the temporary server is stopped."""
+    err.print("terminated; the same command continues")
+    sys.exit(128 + signal_number)
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Import without garbage collection, which takes a third of the time of the imports and finds nothing."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
