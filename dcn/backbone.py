@@ -100,7 +100,8 @@ class Backbone:
         if input_size % self.patch_size:
             near = max(1, round(input_size / self.patch_size)) * self.patch_size
             raise InvalidOptionError(
-                f"input size {input_size} is not a multiple of the patch size {self.patch_size}; try {near}"
+                f"input size {input_size} is not a multiple of the patch size {self.patch_size}; try {near}",
+                parameter="input_size",
             )
         return input_size // self.patch_size
 

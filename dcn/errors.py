@@ -1,8 +1,27 @@
-"""Errors that a person can act on."""
+"""Errors that a person can act on.
+
+A message says what is wrong, with the value, in the words of this package. It names neither settings nor
+commands, because this package knows neither; ``flows`` adds them (:mod:`flows.errors`).
+"""
+
+from __future__ import annotations
 
 
 class DCNError(Exception):
-    """Base of every error of this package whose message is written for the user."""
+    """Base of every error of this package whose message is written for the user.
+
+    Args:
+        message: what is wrong.
+        parameter: name of the parameter that the user should change, if one is to blame: ``weights``.
+
+    Example:
+        >>> raise InvalidDatasetError(f"there is no folder {root}", parameter="root")
+
+    """
+
+    def __init__(self, message: str, *, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.parameter = parameter
 
 
 class InvalidPhotographError(DCNError):
@@ -14,7 +33,7 @@ class InvalidMaskError(DCNError):
 
 
 class InvalidDatasetError(DCNError):
-    """A data set is not where it should be, or not what it should be."""
+    """A data set is missing, or its files are not those of this data set."""
 
 
 class WeightsUnavailableError(DCNError):
@@ -22,7 +41,7 @@ class WeightsUnavailableError(DCNError):
 
 
 class InvalidOptionError(DCNError, ValueError):
-    """A number or a name that the chosen backbone or machine cannot do."""
+    """The chosen backbone or machine does not support a number or a name."""
 
 
 class UnknownModelError(DCNError):
@@ -30,7 +49,7 @@ class UnknownModelError(DCNError):
 
 
 class NonFiniteTrainingError(DCNError):
-    """Training met NaN or Inf."""
+    """Training met NaN or infinity."""
 
 
 class InvalidModelFileError(DCNError):

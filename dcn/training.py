@@ -154,7 +154,8 @@ class Trainer:
         if not np.isfinite(norm):
             raise NonFiniteTrainingError(
                 f"iteration {self.iteration}: the gradient is not finite; its images are "
-                f"{', '.join(islice(names, 5))}. A smaller train.learning_rate may help"
+                f"{', '.join(islice(names, 5))}. A smaller learning rate may help",
+                parameter="learning_rate",
             )
 
 

@@ -119,9 +119,7 @@ class Checkpoint:
         manifest = self.read_manifest()
         if manifest is None or not manifest.complete:
             state = "does not exist" if manifest is None else "is not complete"
-            raise CheckpointMissingError(
-                f"the checkpoint {self.location} {state}; run the stage {self.stage}"
-            )
+            raise CheckpointMissingError(f"the checkpoint {self.location} {state}", self.stage)
         return manifest
 
     def require_begun(self) -> Manifest:
@@ -133,7 +131,7 @@ class Checkpoint:
         """
         manifest = self.read_manifest()
         if manifest is None:
-            raise CheckpointMissingError(f"the checkpoint {self.location} was never begun")
+            raise CheckpointMissingError(f"the checkpoint {self.location} was never begun", self.stage)
         return manifest
 
     def begin(self, manifest: Manifest, extra_bytes: int = 0) -> Manifest:

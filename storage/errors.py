@@ -1,4 +1,4 @@
-"""What can be wrong with a checkpoint, said so that a person can act."""
+"""Errors of the storage. Messages name places and values; ``flows`` adds the command that helps."""
 
 
 class StorageError(Exception):
@@ -6,21 +6,25 @@ class StorageError(Exception):
 
 
 class CheckpointMissingError(StorageError):
-    """A checkpoint that is to be read does not exist or is not complete."""
+    """A checkpoint that is to be read does not exist or is not complete.
+
+    Args:
+        message: what is missing.
+        stage: the stage that writes it, if a run of this stage is the remedy.
+
+    """
+
+    def __init__(self, message: str, stage: str | None = None) -> None:
+        super().__init__(message)
+        self.stage = stage
 
 
 class CheckpointDamagedError(StorageError):
-    """The bytes of a checkpoint are not what was written."""
-
-    def __str__(self) -> str:
-        return (
-            f"{super().__str__()}. `dcn workspace verify --repair` forgets what is damaged, and the next run "
-            f"computes it again"
-        )
+    """The bytes of a checkpoint are not those that were written."""
 
 
 class FileSystemError(StorageError, OSError):
-    """The file system or the network failed; ``errno`` says how, where it is known."""
+    """The file system or the network failed; ``errno`` is None if the number of the error is unknown."""
 
     def __init__(self, message: str, number: int | None = None) -> None:
         super().__init__(message)

@@ -2,11 +2,18 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
+
+from dcn.datasets import DATASETS
+from dcn.options import Options
+from flows.cli.app import app
+from flows.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("dcn", "storage", "flows")
@@ -53,3 +60,41 @@ def test_openmp_is_told_how_to_wait_before_pytorch_is_imported(package: str) -> 
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     assert run.stdout == "10000 False\n"
+
+
+# Names of settings in :mod:`dcn.datasets` are still to be replaced by parameters; docstrings of options show in
+# the forms of deployments.
+MAY_NAME_SETTINGS = {
+    "dcn/datasets/bsds500.py",
+    "dcn/datasets/folder.py",
+    "dcn/datasets/voc2012.py",
+    "dcn/segmenters/network.py",
+}
+
+
+def setting_names() -> set[str]:
+    """``section.option`` of every setting."""
+    sections = {name: [type(getattr(Settings(), name))] for name in Settings.model_fields}
+    sections["dataset"] = list(DATASETS)
+    return {
+        f"{section}.{option}"
+        for section, kinds in sections.items()
+        for kind in kinds
+        if issubclass(kind, Options)
+        for option in kind.model_fields
+    }
+
+
+@pytest.mark.parametrize("room", ["dcn", "storage"])
+def test_lower_rooms_do_not_speak_of_the_command_line(room: str) -> None:
+    """Their errors name parameters; :mod:`flows.errors` adds the setting and the command."""
+    commands = {command.name for command in get_command(app).commands.values()}
+    options = "|".join(sorted(map(re.escape, setting_names())))
+    spoken = re.compile(rf"--set\b|\bdcn ({'|'.join(commands)})\b|(?<![\w./])({options})(?![\w.])")
+    for path in (ROOT / room).rglob("*.py"):
+        if path.relative_to(ROOT).as_posix() in MAY_NAME_SETTINGS:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found = spoken.search(node.value)
+                assert found is None, f"{path}:{node.lineno} says {found[0] if found else ''!r}"

@@ -116,7 +116,7 @@ class Dataset(ABC):
         except OSError as error:
             if not is_lasting(error):
                 raise
-            raise InvalidMaskError(error.strerror) from error
+            raise InvalidMaskError(error.strerror or str(error)) from error
         mask = decode_mask(content)
         check_mask(mask, height, width, len(self.class_names), self.ignore_label)
         return mask

@@ -81,5 +81,8 @@ def _why(path: Path, error: OSError) -> str:
 def _not_a_file(path: Path, mode: int) -> str:
     kind = _KINDS.get(stat.S_IFMT(mode), "a device")
     if stat.S_ISDIR(mode) and path.is_symlink():
-        return "it is a link to a folder; such links are not followed, so name that folder as dataset.root"
+        return (
+            "it is a link to a folder; such links are not followed, so give that folder as the root of the "
+            "data set"
+        )
     return f"it is {kind}, not a file"

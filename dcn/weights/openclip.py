@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from dcn.errors import UnknownModelError, WeightsUnavailableError
-from dcn.weights.pretrained import read_state_dict
+from dcn.weights.pretrained import check_weights_file, read_state_dict
 
 Tokenizer = Callable[[list[str]], Tensor]
 
@@ -20,7 +20,7 @@ _INSTALL = "pip install 'dynamic-clustering-network[language]'"
 
 
 def create_clip(name: str, weights: Path | None) -> tuple[nn.Module, Tokenizer]:
-    """A CLIP whose image tower is a plain ViT, with pretrained weights, and its tokenizer.
+    """Create a pretrained CLIP whose image tower is a plain ViT, and its tokenizer.
 
     Args:
         name: architecture and training as in ``ViT-B-16:openai``; ``open_clip.list_pretrained(as_str=True)``
@@ -42,13 +42,15 @@ def create_clip(name: str, weights: Path | None) -> tuple[nn.Module, Tokenizer]:
     config = open_clip.get_model_config(architecture)
     if config is None:
         raise UnknownModelError(
-            f"language.model {architecture!r} is no model of open_clip {open_clip.__version__}; "
-            f"open_clip.list_models() lists those"
+            f"{architecture!r} is no model of open_clip {open_clip.__version__}; "
+            f"open_clip.list_models() lists those",
+            parameter="model",
         )
     if not _has_plain_towers(config):
         raise UnknownModelError(
-            f"language.model {architecture!r} has no plain ViT beside a plain text tower; MaskCLIP reads the "
-            f"values of the last block of one, as in ViT-B-16"
+            f"{architecture!r} has no plain ViT beside a plain text tower; MaskCLIP reads the values of the "
+            f"last block of such a ViT. ViT-B-16 has one",
+            parameter="model",
         )
     training = _find_training(architecture, tag)
     path = _find_file(architecture, training, weights)
@@ -63,12 +65,14 @@ def create_clip(name: str, weights: Path | None) -> tuple[nn.Module, Tokenizer]:
 
 
 def _find_training(architecture: str, tag: str) -> dict[str, Any]:
-    """What open_clip knows of a training; empty without a tag."""
+    """Look up the configuration of a training in open_clip; empty without a tag."""
     import open_clip
 
     training: dict[str, Any] = open_clip.get_pretrained_cfg(architecture, tag)
     if tag and not training:
-        raise UnknownModelError(f"open_clip has no training {tag!r}: {_trainings(architecture)}")
+        raise UnknownModelError(
+            f"open_clip has no training {tag!r}; {_trainings(architecture)}", parameter="model"
+        )
     return training
 
 
@@ -76,11 +80,11 @@ def _trainings(architecture: str) -> str:
     import open_clip
 
     names = [f"{architecture}:{tag}" for tag in open_clip.list_pretrained_tags_by_model(architecture)]
-    return f"set language.model to {' or '.join(names)}" if names else "open_clip has no training of it"
+    return f"its models are {' and '.join(names)}" if names else "it has no training of this architecture"
 
 
 def _has_plain_towers(config: dict[str, Any]) -> bool:
-    """Two towers of open_clip's own, the image tower with CLS token and without attentional pooling."""
+    """Whether both towers are open_clip's own, and the image tower has a CLS token and no pooling."""
     vision, text = config["vision_cfg"], config["text_cfg"]
     return (
         isinstance(vision.get("layers"), int)
@@ -94,19 +98,20 @@ def _find_file(architecture: str, training: dict[str, Any], weights: Path | None
     import open_clip
 
     if weights is not None:
-        if not weights.is_file():
-            raise WeightsUnavailableError(f"there is no weights file {weights}; check language.weights")
+        check_weights_file(weights)
         return weights
     if not training:
         raise WeightsUnavailableError(
-            f"{architecture} is an architecture without weights: {_trainings(architecture)}, or name a file: "
-            f"--set language.weights=FILE"
+            f"{architecture} is an architecture without weights. Give a file of weights, or a model of "
+            f"open_clip: {_trainings(architecture)}",
+            parameter="weights",
         )
     try:
         return Path(open_clip.download_pretrained(training))
-    except Exception as error:  # every hub client has errors of its own; each means the same to the user
+    except Exception as error:  # every hub client has its own errors; all mean the same to the user
         raise WeightsUnavailableError(
-            f"the weights of {architecture} could not be fetched: {_reason(error)}\n{_where(training)}"
+            f"the weights of {architecture} could not be fetched: {_reason(error)}\n{_where(training)}",
+            parameter="weights",
         ) from error
 
 
@@ -116,23 +121,25 @@ def _load(model: nn.Module, name: str, path: Path, training: dict[str, Any]) -> 
     except WeightsUnavailableError as error:
         # OpenAI's own files are TorchScript, which is a program; what PyTorch advises then is unsafe.
         reason = str(error).partition(". ")[0]
-        raise WeightsUnavailableError(f"{reason}\n{_where(training)}") from error
+        raise WeightsUnavailableError(f"{reason}\n{_where(training)}", parameter="weights") from error
     # The temperature scales all cosines alike, so it is not read; files hold it in two shapes.
     state["logit_scale"] = model.state_dict()["logit_scale"]
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise WeightsUnavailableError(f"{path} does not fit {name}: {_reason(error)}") from error
+        raise WeightsUnavailableError(
+            f"{path} does not fit {name}: {_reason(error)}", parameter="weights"
+        ) from error
 
 
 def _where(training: dict[str, Any]) -> str:
-    """What to get, and how to say where it is."""
+    """Say which file to fetch."""
     repository, _, file = training.get("hf_hub", "").rpartition("/")
     file = file or "open_clip_model.safetensors (or open_clip_pytorch_model.bin)"
     wanted = f"{file} of {repository}" if repository else training.get("url")
     return (
         f"Without network, fetch {wanted or 'a state dict of this model in .safetensors'} on another machine "
-        f"and name the file: --set language.weights=FILE"
+        f"and give the file as weights"
     )
 
 

@@ -1,4 +1,4 @@
-"""The backbones that have a short name, with the defaults that were chosen for them by measurement.
+"""Backbones with a short name, and the defaults that measurements chose for them.
 
 A new backbone is one entry in :data:`PRESETS`. Layers count from the end: -1 is the last block.
 """
@@ -72,7 +72,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def find_preset(name: str) -> Preset:
-    """The preset called ``name``, or one with the paper's defaults for any other ViT of timm.
+    """Find the preset called ``name``; any other ViT of timm gets a preset with the paper's defaults.
 
     Raises:
         UnknownModelError: neither this table nor timm knows the name.
@@ -86,12 +86,16 @@ def find_preset(name: str) -> Preset:
     if timm.is_model(name):
         if tag and name not in (known := timm.list_models(f"{architecture}.*", pretrained=True)):
             raise UnknownModelError(
-                f"backbone {name!r}: timm has no weights {tag!r} of it, only {', '.join(known) or 'none'}"
+                f"backbone {name!r}: timm has no weights {tag!r} of it, only {', '.join(known) or 'none'}",
+                parameter="name",
             )
         if timm.model_entrypoint(name).__module__ not in _VIT_MODULES:
-            raise UnknownModelError(f"backbone {name!r} is a model of timm, but not a ViT with a CLS token")
+            raise UnknownModelError(
+                f"backbone {name!r} is a model of timm, but not a ViT with a CLS token", parameter="name"
+            )
         return Preset(name)
     raise UnknownModelError(
         f"backbone {name!r} is neither a preset ({', '.join(PRESETS)}) nor a model of timm "
-        f"{timm.__version__}; timm.list_models('vit*') lists those"
+        f"{timm.__version__}; timm.list_models('vit*') lists those",
+        parameter="name",
     )

@@ -16,7 +16,7 @@ from dcn.errors import UnknownModelError, WeightsUnavailableError
 from dcn.weights.focus import focus_state_dict
 from dcn.weights.presets import Preset
 
-# What PyTorch and safetensors raise for files that are broken in one way or another.
+# Errors that PyTorch and safetensors raise when a file is broken.
 _UNREADABLE = (
     pickle.UnpicklingError,
     SafetensorError,
@@ -29,7 +29,7 @@ _UNREADABLE = (
 
 
 def create_pretrained(name: str, preset: Preset, weights: Path | None, **kwargs: Any) -> nn.Module:
-    """A timm ViT without head, with pretrained weights.
+    """Create a timm ViT without head, with pretrained weights.
 
     Args:
         name: the name the user gave, for messages.
@@ -51,20 +51,21 @@ def create_pretrained(name: str, preset: Preset, weights: Path | None, **kwargs:
         result = model.load_state_dict(convert(state, model), strict=False)
     except (RuntimeError, KeyError, ValueError) as error:
         raise WeightsUnavailableError(
-            f"{weights or name} does not fit {preset.timm_name}: {error}"
+            f"{weights or name} does not fit {preset.timm_name}: {error}", parameter="weights"
         ) from error
     if result.missing_keys:
         raise WeightsUnavailableError(
             f"{weights or name} is not a checkpoint of {preset.timm_name}: it lacks "
-            f"{', '.join(result.missing_keys[:3])} and {max(0, len(result.missing_keys) - 3)} more"
+            f"{', '.join(result.missing_keys[:3])} and {max(0, len(result.missing_keys) - 3)} more",
+            parameter="weights",
         )
     return model
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Tensors of a ``.safetensors`` or PyTorch file. Never unpickles anything but tensors.
+    """Read the tensors of a ``.safetensors`` or PyTorch file. Unpickles nothing but tensors.
 
-    A training checkpoint of the DINO authors (``teacher`` beside ``student``) gives its teacher's backbone.
+    From a training checkpoint of the DINO authors (``teacher`` beside ``student``) this takes the teacher.
 
     Raises:
         WeightsUnavailableError: there is no such file, or it is not one of the two formats.
@@ -76,22 +77,29 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
-        raise WeightsUnavailableError(f"{path} cannot be read as weights: {_reason(error)}") from error
+        raise WeightsUnavailableError(
+            f"{path} cannot be read as weights: {_reason(error)}", parameter="weights"
+        ) from error
     for key in ("teacher", "state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsUnavailableError(f"{path} holds no state dict (names and tensors)")
-    for prefix in ("module.", "backbone."):  # what distributed training and the authors' wrapper prepend
+        raise WeightsUnavailableError(f"{path} holds no state dict (names and tensors)", parameter="weights")
+    for prefix in ("module.", "backbone."):  # distributed training and the authors' wrapper prepend these
         if any(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
     return {key: value for key, value in state.items() if not key.startswith("head.")}
 
 
-def check_weights_file(path: Path, section: str = "backbone") -> None:
-    """Raise WeightsUnavailableError where there is no such file, which ``<section>.weights`` names."""
+def check_weights_file(path: Path) -> None:
+    """Check that a file of weights exists.
+
+    Raises:
+        WeightsUnavailableError: there is no such file.
+
+    """
     if not path.is_file():
-        raise WeightsUnavailableError(f"there is no weights file {path}; check {section}.weights")
+        raise WeightsUnavailableError(f"there is no weights file {path}", parameter="weights")
 
 
 def _create(name: str, preset: Preset, kwargs: dict[str, Any], *, pretrained: bool) -> nn.Module:
@@ -100,7 +108,9 @@ def _create(name: str, preset: Preset, kwargs: dict[str, Any], *, pretrained: bo
     try:
         model: nn.Module = timm.create_model(preset.timm_name, pretrained=pretrained, num_classes=0, **kwargs)
     except AssertionError as error:  # timm's, where a model without CLS token is to pool by it
-        raise UnknownModelError(f"{name} has no CLS token; its attention finds the foreground") from error
+        raise UnknownModelError(
+            f"{name} has no CLS token, whose attention finds the foreground", parameter="name"
+        ) from error
     return model
 
 
@@ -109,7 +119,7 @@ def _from_hub(name: str, preset: Preset, kwargs: dict[str, Any]) -> nn.Module:
         return _create(name, preset, kwargs, pretrained=True)
     except UnknownModelError:
         raise
-    except Exception as error:  # every hub client has errors of its own; each means the same to the user
+    except Exception as error:  # every hub client has its own errors; all mean the same to the user
         import timm
 
         hub_id = getattr(timm.get_pretrained_cfg(preset.timm_name), "hf_hub_id", None)
@@ -119,7 +129,8 @@ def _from_hub(name: str, preset: Preset, kwargs: dict[str, Any]) -> nn.Module:
         raise WeightsUnavailableError(
             f"the weights of {name} ({preset.timm_name}) could not be fetched: {_reason(error)}\n"
             f"Without network, fetch {' or '.join(files) or 'a checkpoint of this model'} on another machine "
-            f"and name the file: --set backbone.weights=FILE"
+            f"and give the file as weights",
+            parameter="weights",
         ) from error
 
 

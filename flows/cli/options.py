@@ -57,7 +57,7 @@ def shown_bytes(size: int) -> str:
 def readable_errors() -> Iterator[None]:
     """A mistake of the user, or of the world, is a sentence; a traceback is a bug of ours."""
     from dcn.errors import DCNError
-    from flows.errors import FlowError
+    from flows.errors import FlowError, describe_error
     from storage.errors import StorageError
 
     def fail(message: str) -> typer.Exit:
@@ -67,7 +67,7 @@ def readable_errors() -> Iterator[None]:
     try:
         yield
     except (DCNError, FlowError, StorageError) as error:
-        raise fail(str(error)) from None
+        raise fail(describe_error(error)) from None
     except OSError as error:
         raise fail(f"{error.filename or 'the system'}: {error.strerror or error}") from None
     except RuntimeError as error:

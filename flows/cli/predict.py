@@ -23,7 +23,7 @@ from dcn.modularity import cosine_assignment
 from dcn.network import DynamicClusteringNetwork, image_centers
 from dcn.regions import label_map
 from flows.cli.output_files import output_path
-from flows.errors import FlowError
+from flows.errors import FlowError, name_parameters
 from flows.inputs.models import choose_device
 from storage import Workspace
 from storage.stores.files import write_atomically
@@ -82,7 +82,8 @@ def predict(
     precision = trained.get("precision", "float32")
     network = network.to(device, getattr(torch, precision))
     local = weights or (Path(trained["weights"]) if trained["weights"] else None)
-    backbone, _ = Backbone.from_preset(trained["name"], local, device, precision)
+    with name_parameters("option --{}"):
+        backbone, _ = Backbone.from_preset(trained["name"], local, device, precision)
     for image in images:
         try:
             photograph = decode_photograph(read_file(image))

@@ -12,6 +12,7 @@ from dcn.datasets import Dataset
 from dcn.errors import InvalidMaskError, InvalidPhotographError
 from dcn.images.files import is_lasting, read_file
 from dcn.images.photograph import decode_photograph, squash
+from flows.errors import name_parameters
 from flows.inputs.image_index import IndexedImage, digest_truth
 from flows.settings import AnyDataset
 from storage.key import digest
@@ -19,7 +20,8 @@ from storage.key import digest
 
 def open_dataset(settings: AnyDataset) -> Dataset:
     """Open the data set that the settings name."""
-    return settings.open()
+    with name_parameters("setting dataset.{}"):
+        return settings.open()
 
 
 def read_photograph(dataset: Dataset, image: IndexedImage) -> npt.NDArray[np.uint8]:

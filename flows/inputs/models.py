@@ -13,6 +13,7 @@ from dcn.errors import InvalidOptionError
 from dcn.model_file import read_model
 from dcn.network import DynamicClusteringNetwork
 from dcn.weights.presets import Precision
+from flows.errors import name_parameters
 from flows.settings import Settings
 from flows.stage import Job
 from storage import Workspace
@@ -50,7 +51,7 @@ def load_backbone(settings: Settings) -> Backbone:
     """The backbone of a run, loaded once per process, whichever of its threads asks first."""
     backbone = settings.backbone
     device = choose_device(backbone.device)
-    with _loading:
+    with _loading, name_parameters("setting backbone.{}"):
         return _load_backbone(backbone.name, backbone.weights, device, backbone.precision)
 
 
@@ -66,7 +67,7 @@ def load_language_model(settings: Settings) -> LanguageModel:
     language = settings.language
     assert language.model is not None
     device = choose_device(settings.backbone.device)
-    with _loading:
+    with _loading, name_parameters("setting language.{}"):
         return _load_language_model(language.model, language.weights, device)
 
 
@@ -78,7 +79,7 @@ def _load_language_model(name: str, weights: Path | None, device: str) -> Langua
 
 
 def weights_digest(path: Path | None, section: str) -> str | None:
-    """Digest of the file that ``<section>.weights`` names; None where it names none.
+    """Compute the digest of the file that the setting ``<section>.weights`` names; None without a file.
 
     Raises:
         WeightsUnavailableError: there is no such file.
@@ -88,7 +89,8 @@ def weights_digest(path: Path | None, section: str) -> str | None:
         return None
     from dcn.weights.pretrained import check_weights_file
 
-    check_weights_file(path, section)
+    with name_parameters(f"setting {section}.{{}}"):
+        check_weights_file(path)
     return digest(path.read_bytes())
 
 

@@ -12,7 +12,7 @@ from prefect.runtime import deployment, flow_run
 
 from dcn.errors import DCNError
 from flows.compare.variants import comparison_table
-from flows.errors import FlowError
+from flows.errors import FlowError, describe_error
 from flows.execution.retries import is_transient
 from flows.execution.run import StageResult
 from flows.prefect_ui.markdown import block, cell
@@ -72,8 +72,9 @@ def publish_failure(error: Exception) -> None:
     else:
         advice = "Nobody foresaw this; the logs of this run have the traceback. To run it again"
     again = f"`prefect flow-run retry {flow_run.root_flow_run_id}`" if deployment.id else "the same command"
+    cause = block(f"{type(error).__name__}: {describe_error(error)}")
     text = (
-        f"# What went wrong\n\n{block(f'{type(error).__name__}: {error}')}\n\n# What to do\n\n"
+        f"# What went wrong\n\n{cause}\n\n# What to do\n\n"
         f"{advice}: {again}. What is finished is not computed again.\n"
     )
     create_markdown_artifact(text, key="failure", description="What went wrong, and what to do")

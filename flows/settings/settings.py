@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from dcn.datasets import SampleOptions
 from dcn.options import Options, PositiveInt
 from dcn.weights.presets import find_preset
+from flows.errors import name_parameters
 from flows.settings.backbone import BackboneSettings, EmbedSettings, LanguageSettings
 from flows.settings.choices import AnyDataset
 from flows.settings.evaluate import CompareSettings, EvaluateSettings, ReportSettings, SweepSettings
@@ -78,7 +79,8 @@ class Settings(Options):
             UnknownModelError: there is no such backbone.
 
         """
-        preset = find_preset(self.backbone.name)
+        with name_parameters("setting backbone.{}"):
+            preset = find_preset(self.backbone.name)
         defaults: dict[str, dict[str, Any]] = {
             "backbone": {
                 "input_size": preset.input_size,

@@ -14,6 +14,7 @@ from dcn.datasets import Dataset
 from dcn.errors import InvalidPhotographError
 from dcn.regions import label_map
 from flows import progress
+from flows.errors import name_parameters
 from flows.inputs.datasets import open_dataset, read_photograph
 from flows.inputs.image_index import IndexedImage, open_index
 from flows.inputs.models import load_backbone
@@ -42,7 +43,8 @@ class EmbedStage(Stage):
         segment = job.checkpoint("segment").require()
         backbone = load_backbone(job.settings)
         assert job.settings.embed.size is not None
-        backbone.grid(job.settings.embed.size)
+        with name_parameters("setting embed.size"):
+            backbone.grid(job.settings.embed.size)
         arrays = (
             ArraySpec(
                 "embedding",

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dcn.errors import WeightsUnavailableError
 from flows import progress
+from flows.errors import name_parameters
 from flows.inputs.datasets import open_dataset, read_squashed
 from flows.inputs.image_index import open_index
 from flows.inputs.models import load_backbone, weights_digest
@@ -43,7 +44,8 @@ class ExtractStage(Stage):
         backbone = load_backbone(job.settings)
         size = job.settings.backbone.input_size
         assert size is not None
-        patches = backbone.grid(size) ** 2
+        with name_parameters("setting backbone.{}"):
+            patches = backbone.grid(size) ** 2
         arrays = (
             ArraySpec("tokens", (patches, backbone.dim), "float16", ("patch", "channel")),
             ArraySpec("attention", (backbone.heads, patches), "float16", ("head", "patch")),

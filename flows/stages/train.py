@@ -20,6 +20,7 @@ from dcn.prototypes import start_from_kmeans
 from dcn.training import StepRecord, Trainer, batch_rows, held_out_modularity
 from dcn.weights.tensor_file import read_tensors
 from flows import progress
+from flows.errors import name_parameters
 from flows.inputs.image_index import open_index
 from flows.inputs.models import choose_device
 from flows.inputs.parallel import batched
@@ -116,7 +117,8 @@ class _TrainingRun:
         settings, trainer = self._settings, self._trainer
         progress.start("train", settings.iterations, trainer.iteration)
         for batch, tokens in self._batches():
-            record = trainer.step(tokens, map(self._image_name, batch))
+            with name_parameters("setting train.{}"):
+                record = trainer.step(tokens, map(self._image_name, batch))
             self._curve.append(record)
             self._report(record)
             last = trainer.iteration == settings.iterations

@@ -144,8 +144,8 @@ class ObjectStore:
     def _failure(self, done: str, name: str, error: Exception) -> StorageError:
         reason = str(error).partition("\n")[0].partition(": <?xml")[0]  # the server's page
         message = (
-            f"{self._url}/{name} cannot be {done}: {reason}. Check the bucket, the credentials and the "
-            f"endpoint in the environment (docs/storage.md)"
+            f"{self._url}/{name} cannot be {done}: {reason}. Check the bucket, and the credentials and the "
+            f"endpoint in the environment variables"
         )
         # What the server refuses it refuses again. Everything else may be gone a minute later.
         refused = isinstance(error, FileNotFoundError | PermissionError) or _REFUSED.search(reason)

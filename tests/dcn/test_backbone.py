@@ -233,7 +233,8 @@ class TestWeights:
         message = str(caught.value)
         assert "dino_deitsmall8_pretrain.pth" in message
         assert "timm/vit_small_patch8_224.dino" in message
-        assert "--set backbone.weights=FILE" in message
+        assert "give the file as weights" in message
+        assert caught.value.parameter == "weights"
 
     def test_the_authors_file_and_a_training_checkpoint_give_the_same(self, tmp_path: Path) -> None:
         torch.manual_seed(0)

@@ -178,14 +178,14 @@ def test_damage_behind_damaged_metadata_is_forgotten_too(complete: Checkpoint) -
     assert complete.missing_shards(complete.require_begun()) == [2]
 
 
-def test_an_error_names_all_damaged_shards_and_what_to_do(complete: Checkpoint) -> None:
+def test_an_error_names_all_damaged_shards(complete: Checkpoint) -> None:
     for shard in (0, 2):
         (folder(complete) / "arrays" / "tokens" / "c" / str(shard) / "0" / "0").unlink()
     reader = complete.array("tokens")
     assert reader.rows(4, 8).shape == (4, 6, 4)
     for read in (lambda: reader.rows(0, 10), lambda: reader.read_ahead([9, 4, 0, 9]).result()):
         with pytest.raises(
-            CheckpointDamagedError, match=rf"{KEY}/arrays/tokens is .* in shards 0, 2: .*verify --repair"
+            CheckpointDamagedError, match=rf"{KEY}/arrays/tokens is .* in shards 0, 2: "
         ) as caught:
             read()
     # As it comes back from a worker in another process.

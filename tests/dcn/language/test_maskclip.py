@@ -221,7 +221,8 @@ class TestWeights:
         assert "the weights of ViT-B-16 could not be fetched" in message
         assert "open_clip_model.safetensors" in message
         assert "of timm/vit_base_patch16_clip_224.openai" in message
-        assert "--set language.weights=FILE" in message
+        assert "give the file as weights" in message
+        assert caught.value.parameter == "weights"
 
     def test_a_pickle_that_would_run_code_is_refused(self, tmp_path: Path) -> None:
         marker = tmp_path / "was-run"
@@ -244,9 +245,7 @@ class TestWeights:
         assert "False" not in str(caught.value)
 
     def test_files_that_do_not_fit(self, tmp_path: Path) -> None:
-        with pytest.raises(
-            WeightsUnavailableError, match=r"no weights file .*gone.pt; check language.weights"
-        ):
+        with pytest.raises(WeightsUnavailableError, match=r"no weights file .*gone.pt"):
             LanguageModel.from_name(NAME, tmp_path / "gone.pt")
         save_file({"something": torch.zeros(1)}, tmp_path / "other.safetensors")
         with pytest.raises(
@@ -261,9 +260,17 @@ class TestWeights:
             ("RN50:openai", UnknownModelError, "'RN50' has no plain ViT"),
             ("coca_ViT-B-32", UnknownModelError, "'coca_ViT-B-32' has no plain ViT"),
             ("ViT-B-16-SigLIP:webli", UnknownModelError, "'ViT-B-16-SigLIP' has no plain ViT"),
-            (f"{NAME}:none", UnknownModelError, f"no training 'none': set language.model to {NAME}:some"),
-            (NAME, WeightsUnavailableError, f"set language.model to {NAME}:some, or name a file"),
-            ("ViT-S-16", WeightsUnavailableError, "open_clip has no training of it, or name a file"),
+            (f"{NAME}:none", UnknownModelError, f"no training 'none'; its models are {NAME}:some"),
+            (
+                NAME,
+                WeightsUnavailableError,
+                f"without weights. Give a file .*, or a model .*: its models are {NAME}:some",
+            ),
+            (
+                "ViT-S-16",
+                WeightsUnavailableError,
+                "Give a file of weights, .*it has no training of this architecture",
+            ),
         ],
     )
     def test_names_that_cannot_be(self, name: str, error: type[Exception], message: str) -> None:

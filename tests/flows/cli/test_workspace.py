@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from flows.cli.app import app
 from flows.cli.predict import predict
+from flows.errors import describe_error
 from flows.execution.plan import find_job
 from flows.execution.run import compute_shards, run_stage
 from flows.settings import Settings
@@ -121,9 +122,10 @@ def test_a_run_stops_at_damage_and_after_repair_is_what_it_was(
     before = times(copy)
     damage(folder(checkpoint) / file)
     shard = re.search(r"shard \d+", place)
-    with pytest.raises(CheckpointDamagedError, match=rf"{damaged}/{checkpoint.key}.*{REPAIR}") as caught:
+    with pytest.raises(CheckpointDamagedError, match=f"{damaged}/{checkpoint.key}") as caught:
         run_stages(copy, reader)
     assert shard is None or shard[0] in str(caught.value)
+    assert REPAIR in describe_error(caught.value)
 
     found = dcn("verify", "--workspace", copy.workspace)
     assert found.exit_code == 1
@@ -192,15 +194,13 @@ def test_files_that_a_stage_prepares_are_checked_by_its_shards(finished: Setting
     """Centers, and whose modularity is searched: read for each range of shards, maybe on another machine."""
     pixels = changed(copy, segment={"segmenter": {"name": "pixels", "num_clusters": 3}})
     run_stages(pixels, "segment")
-    for settings, stage, file in ((pixels, "segment", "centers.npy"), (copy, "evaluate", "attainable.npy")):
+    for settings, stage, file in ((pixels, "segment", "fitted.npy"), (copy, "evaluate", "attainable.npy")):
         job = find_job(settings)
         checkpoint = job.checkpoint(stage)
         expected = checkpoint.require().content
         checkpoint.forget(checkpoint.require(), [0], [])
         flip(folder(checkpoint) / "files" / file)
-        with pytest.raises(
-            CheckpointDamagedError, match=rf"{checkpoint.key}/files/{file} has digest .*{REPAIR}"
-        ):
+        with pytest.raises(CheckpointDamagedError, match=rf"{checkpoint.key}/files/{file} has digest "):
             compute_shards(job, stage, [0])
         assert f"file {file}: " in dcn("verify", "--workspace", copy.workspace).stdout
         assert dcn("verify", "--workspace", copy.workspace, "--repair").exit_code == 0
@@ -228,7 +228,7 @@ def test_a_damaged_training_state_is_not_continued(
         with pytest.raises(RuntimeError, match="power"):
             run_stages(copy, "train")
     flip(folder(checkpoint) / "files" / "state.safetensors")
-    with pytest.raises(CheckpointDamagedError, match=rf"state.safetensors has digest .*{REPAIR}"):
+    with pytest.raises(CheckpointDamagedError, match=r"state.safetensors has digest "):
         run_stages(copy, "train")
     assert dcn("verify", "--workspace", copy.workspace, "--repair").exit_code == 0
     run_stages(copy)
@@ -242,7 +242,7 @@ def test_a_damaged_model_predicts_nothing(copy: Settings, tmp_path: Path) -> Non
     shutil.copytree(folder(checkpoint), tmp_path / "copied")
     assert len(list(predict([photograph], tmp_path / "copied", tmp_path / "out"))) == 1
     flip(folder(checkpoint) / "files" / "dcn.safetensors")
-    with pytest.raises(CheckpointDamagedError, match=rf"dcn.safetensors has digest .*{REPAIR}"):
+    with pytest.raises(CheckpointDamagedError, match=r"dcn.safetensors has digest "):
         list(predict([photograph], folder(checkpoint), tmp_path / "out"))
 
 

@@ -254,7 +254,7 @@ CASES: dict[str, Case] = {
     "link to a file outside": Case(linked_outside, used=1),
     "link to a folder": Case(
         linked_folder,
-        (r"more was refused: it is a link to a folder; such links are not followed, so name that folder .*",),
+        (r"more was refused: it is a link to a folder; such links are not followed, so give that folder .*",),
     ),
     "link to nothing": Case(
         lambda folder: (folder / "x.jpg").symlink_to("nowhere.jpg"),

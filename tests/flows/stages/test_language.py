@@ -1,6 +1,7 @@
 """The stage ``language`` to the figures of MaskCLIP alone and with regions, on a tiny CLIP with random weights."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from torch import nn
 
 from dcn.errors import InvalidOptionError, WeightsUnavailableError
 from flows.cli.export import export_labels
-from flows.errors import InvalidSettingsError
+from flows.errors import InvalidSettingsError, describe_error
 from flows.execution.plan import find_job, stages_up_to
 from flows.execution.run import StageResult, compute_shards, run_stage
 from flows.settings import Settings
@@ -211,13 +212,13 @@ def test_what_costs_the_language_stage(settings: Settings, ran, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("language", "error", "message"),
     [
-        ({"weights": "gone.pt"}, WeightsUnavailableError, "there is no weights file .*gone.pt; check language.weights"),
+        ({"weights": "gone.pt"}, WeightsUnavailableError, r"there is no weights file .*gone.pt \(setting language.weights\)"),
         (
             {"weights": None},
             WeightsUnavailableError,
-            r"(?s)could not be fetched.*fetch .* of nobody/tiny-clip .*--set language.weights=FILE",
+            r"(?s)could not be fetched.*fetch .* of nobody/tiny-clip .*give the file as weights \(setting language.weights\)",
         ),
-        ({"weights": None, "model": NAME}, WeightsUnavailableError, f"set language.model to {NAME}:some, or name a file"),
+        ({"weights": None, "model": NAME}, WeightsUnavailableError, rf"its models are {NAME}:some \(setting language.weights\)"),
         ({"input_size": 50}, InvalidOptionError, "language input size 50 is not a multiple of the patch size 8; try 48"),
     ],
 )  # fmt: skip
@@ -229,8 +230,9 @@ def test_what_cannot_be_used_is_a_sentence(
     message: str,
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(error, match=message):
+    with pytest.raises(error) as caught:
         run_stages(changed(settings, language=language), "language")
+    assert re.search(message, describe_error(caught.value))
 
 
 def test_without_a_model_or_without_classes_there_is_no_language(settings: Settings) -> None:

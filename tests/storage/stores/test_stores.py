@@ -133,7 +133,7 @@ def test_a_shard_without_a_record_is_missing(location: str) -> None:
     manifest = checkpoint.begin(Manifest("extract", KEY, {}, {}, 8, 4, (SPEC,)))
     checkpoint.write_shard(manifest, 1, {"tokens": values(1)}, {}, 0.5)
     assert Workspace(location).checkpoint("extract", KEY).missing_shards(manifest) == [0]
-    with pytest.raises(CheckpointMissingError, match="is not complete; run the stage extract"):
+    with pytest.raises(CheckpointMissingError, match="/extract/.* is not complete$"):
         checkpoint.require()
     with pytest.raises(CheckpointDamagedError, match="is damaged or incomplete"):
         checkpoint.array("tokens").rows(0, 4)
