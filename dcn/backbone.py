@@ -115,10 +115,7 @@ class Backbone:
         return cls(model, device, precision), preset
 
     def grid(self, input_size: int) -> int:
-        """Count the patches along one side of a square input.
-
-        Args:
-            input_size: side of the input in pixels.
+        """Count the patches along one side of a square input of ``input_size`` pixels.
 
         Raises:
             InvalidOptionError: the side is not a multiple of the patch size.

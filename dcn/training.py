@@ -58,10 +58,8 @@ class Trainer:
         schedule: ``"constant"`` as in the paper, or ``"cosine"``: decays to 0 over ``iterations``.
         iterations: length of the schedule.
         weight_decay: weight decay of AdamW.
-        max_gradient_norm: largest norm of the gradient of all parameters together; a larger gradient is
-            clipped. None does not clip.
-        resolution: resolution of the modularity, see :func:`dcn.modularity.modularity`.
-        temperature: temperature of the assignment in the loss, see :func:`dcn.modularity.modularity`.
+        max_gradient_norm: clips the gradient of all parameters together to this norm; None does not clip.
+        resolution, temperature: of the loss, see :func:`dcn.modularity.modularity`.
 
     Example:
         >>> trainer = Trainer(DynamicClusteringNetwork(dim=16), iterations=100)
@@ -147,13 +145,7 @@ class Trainer:
         return tensors
 
     def restore(self, tensors: dict[str, Tensor], iteration: int) -> None:
-        """Restore a training state, to continue with the given iteration.
-
-        Args:
-            tensors: from :meth:`state`.
-            iteration: number of iterations that led to this state.
-
-        """
+        """Restore the tensors of :meth:`state`, taken after ``iteration`` iterations."""
         self.iteration = iteration
         with torch.no_grad():
             for name, parameter in self._parameters.items():
@@ -188,8 +180,7 @@ def held_out_modularity(
     Args:
         network: network in training; its mode changes to evaluation.
         tokens: ``[B, n, d]`` float32 tokens of ``B`` images.
-        resolution: see :func:`dcn.modularity.modularity`.
-        temperature: see :func:`dcn.modularity.modularity`.
+        resolution, temperature: of the loss, see :func:`dcn.modularity.modularity`.
 
     Returns:
         ``[B]``.
@@ -208,15 +199,7 @@ def _centers(network: DynamicClusteringNetwork, tokens: Tensor) -> Tensor:
 
 
 def used_clusters(assignment: Tensor) -> Tensor:
-    """Find the clusters that own at least one token (equation 6).
-
-    Args:
-        assignment: ``[B, n, k]`` soft assignment.
-
-    Returns:
-        ``[B, k]`` bool.
-
-    """
+    """Find the clusters that own a token (equation 6): ``[B, k]`` bool of an assignment ``[B, n, k]``."""
     owners = torch.zeros(assignment.shape[0], assignment.shape[2], dtype=torch.bool, device=assignment.device)
     return owners.scatter_(1, assignment.argmax(dim=-1), True)
 
