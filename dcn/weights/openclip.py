@@ -1,6 +1,6 @@
-"""A pretrained CLIP of open_clip: weights from its hub or from a local file, which is never unpickled.
+"""Pretrained CLIP models of open_clip, with weights from its hub or from a local file. No pickle is loaded.
 
-open_clip is an extra, so it is imported where it is used.
+open_clip is an optional dependency, so the functions import it.
 """
 
 from __future__ import annotations
@@ -20,39 +20,43 @@ _INSTALL = "pip install 'dynamic-clustering-network[language]'"
 
 
 def create_clip(name: str, weights: Path | None) -> tuple[nn.Module, Tokenizer]:
-    """A CLIP whose image tower is a plain ViT, with pretrained weights, and its tokenizer.
+    """Create a CLIP whose image tower is a plain ViT, load its pretrained weights, and get its tokenizer.
 
     Args:
-        name: architecture and training as in ``ViT-B-16:openai``; ``open_clip.list_pretrained(as_str=True)``
-            lists them. The training also says which activation and which normalization of photographs go
-            with the weights, in a local file as well. An architecture alone needs ``weights``.
-        weights: a ``.safetensors`` file or a PyTorch file with open_clip's key names, instead of the hub.
+        name: architecture and pretraining tag, such as ``ViT-B-16:openai``;
+            ``open_clip.list_pretrained(as_str=True)`` lists them. The tag determines the activation and the
+            normalization of photographs, for a local file as well. An architecture without a tag needs
+            ``weights``.
+        weights: local ``.safetensors`` or PyTorch file with open_clip's key names; None takes the hub.
+
+    Returns:
+        The model and its tokenizer.
 
     Raises:
-        UnknownModelError: open_clip has no such model, or its image tower is no plain ViT.
-        WeightsUnavailableError: there are no such weights, or they do not fit the model.
+        UnknownModelError: open_clip has no such model, or its image tower is not a plain ViT.
+        WeightsUnavailableError: open_clip is not installed, or the weights are missing or do not fit.
 
     """
     try:
         import open_clip
     except ImportError as error:
-        raise WeightsUnavailableError(f"language models come with open_clip: {_INSTALL}") from error
+        raise WeightsUnavailableError(f"a language model needs open_clip; install it: {_INSTALL}") from error
 
     architecture, _, tag = name.partition(":")
     config = open_clip.get_model_config(architecture)
     if config is None:
         raise UnknownModelError(
-            f"language.model {architecture!r} is no model of open_clip {open_clip.__version__}; "
-            f"open_clip.list_models() lists those"
+            f"language.model {architecture!r} is not a model of open_clip {open_clip.__version__}; "
+            f"open_clip.list_models() lists its models"
         )
     if not _has_plain_towers(config):
         raise UnknownModelError(
-            f"language.model {architecture!r} has no plain ViT beside a plain text tower; MaskCLIP reads the "
-            f"values of the last block of one, as in ViT-B-16"
+            f"language.model {architecture!r} has no plain ViT with a plain text tower; MaskCLIP needs "
+            f"both, as in ViT-B-16"
         )
     training = _find_training(architecture, tag)
     path = _find_file(architecture, training, weights)
-    # open_clip only warns where a tag was trained with another GELU than the architecture names.
+    # open_clip only warns if a tag was trained with another GELU than that of the architecture.
     config["quick_gelu"] = config.get("quick_gelu", False) or training.get("quick_gelu", False)
     model: nn.Module = open_clip.CLIP(**config)
     _load(model, name, path, training)
@@ -63,12 +67,14 @@ def create_clip(name: str, weights: Path | None) -> tuple[nn.Module, Tokenizer]:
 
 
 def _find_training(architecture: str, tag: str) -> dict[str, Any]:
-    """What open_clip knows of a training; empty without a tag."""
+    """Return open_clip's description of a pretraining tag; empty without a tag."""
     import open_clip
 
     training: dict[str, Any] = open_clip.get_pretrained_cfg(architecture, tag)
     if tag and not training:
-        raise UnknownModelError(f"open_clip has no training {tag!r}: {_trainings(architecture)}")
+        raise UnknownModelError(
+            f"open_clip has no training {tag!r} of {architecture}: {_trainings(architecture)}"
+        )
     return training
 
 
@@ -80,7 +86,7 @@ def _trainings(architecture: str) -> str:
 
 
 def _has_plain_towers(config: dict[str, Any]) -> bool:
-    """Two towers of open_clip's own, the image tower with CLS token and without attentional pooling."""
+    """Whether both towers are open_clip's own, and the image tower pools by its CLS token."""
     vision, text = config["vision_cfg"], config["text_cfg"]
     return (
         isinstance(vision.get("layers"), int)
@@ -104,9 +110,9 @@ def _find_file(architecture: str, training: dict[str, Any], weights: Path | None
         )
     try:
         return Path(open_clip.download_pretrained(training))
-    except Exception as error:  # every hub client has errors of its own; each means the same to the user
+    except Exception as error:  # every hub client has its own errors; they mean the same to the user
         raise WeightsUnavailableError(
-            f"the weights of {architecture} could not be fetched: {_reason(error)}\n{_where(training)}"
+            f"the weights of {architecture} could not be downloaded: {_reason(error)}\n{_where(training)}"
         ) from error
 
 
@@ -114,10 +120,11 @@ def _load(model: nn.Module, name: str, path: Path, training: dict[str, Any]) -> 
     try:
         state = read_state_dict(path)
     except WeightsUnavailableError as error:
-        # OpenAI's own files are TorchScript, which is a program; what PyTorch advises then is unsafe.
+        # OpenAI's own files are TorchScript, which is a program. PyTorch's advice to allow it is unsafe, so
+        # the message leaves it out.
         reason = str(error).partition(". ")[0]
         raise WeightsUnavailableError(f"{reason}\n{_where(training)}") from error
-    # The temperature scales all cosines alike, so it is not read; files hold it in two shapes.
+    # The temperature scales all cosines alike, so the file's is ignored; files hold it in two shapes.
     state["logit_scale"] = model.state_dict()["logit_scale"]
     try:
         model.load_state_dict(state)
@@ -126,13 +133,13 @@ def _load(model: nn.Module, name: str, path: Path, training: dict[str, Any]) -> 
 
 
 def _where(training: dict[str, Any]) -> str:
-    """What to get, and how to say where it is."""
+    """Tell the user which file to download by hand, and how to name it in the settings."""
     repository, _, file = training.get("hf_hub", "").rpartition("/")
     file = file or "open_clip_model.safetensors (or open_clip_pytorch_model.bin)"
     wanted = f"{file} of {repository}" if repository else training.get("url")
     return (
-        f"Without network, fetch {wanted or 'a state dict of this model in .safetensors'} on another machine "
-        f"and name the file: --set language.weights=FILE"
+        f"Without network, download {wanted or 'a state dict of this model in .safetensors'} on another "
+        f"machine and name the file: --set language.weights=FILE"
     )
 
 
@@ -142,7 +149,7 @@ def _tokenizer(architecture: str) -> Tokenizer:
     tokenizer: Tokenizer
     try:
         tokenizer = open_clip.get_tokenizer(architecture)
-    except Exception as error:  # some come from a hub and need a package of their own
+    except Exception as error:  # some tokenizers come from a hub and need their own package
         raise WeightsUnavailableError(
             f"the tokenizer of {architecture} could not be loaded: {_reason(error)}"
         ) from error
