@@ -11,11 +11,13 @@ import pytest
 MODULES = (
     "dcn.crops",
     "dcn.foreground",
+    "dcn.language.prompts",
     "dcn.model_file",
     "dcn.modularity",
     "dcn.network",
     "dcn.regions",
     "dcn.training",
+    "dcn.weights.presets",
     pytest.param("dcn.backbone", marks=pytest.mark.real),
 )
 

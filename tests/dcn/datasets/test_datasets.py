@@ -106,7 +106,7 @@ def test_folder_with_masks_inside(tmp_path: Path) -> None:
     assert dataset.class_names == ("ground", "thing")
     assert (dataset.read_mask(items["x/a"], 3, 4) == 1).all()
     assert dataset.read_mask(items["b"], 3, 4) is None
-    with pytest.raises(InvalidMaskError, match="it is 4 x 3 pixels, its image 4 x 4"):
+    with pytest.raises(InvalidMaskError, match="it has 4 x 3 pixels, its photograph 4 x 4"):
         dataset.read_mask(items["x/a"], 4, 4)
 
 

@@ -218,7 +218,7 @@ class TestWeights:
         with pytest.raises(WeightsUnavailableError) as caught:
             LanguageModel.from_name("ViT-B-16:openai")
         message = str(caught.value)
-        assert "the weights of ViT-B-16 could not be fetched" in message
+        assert "the weights of ViT-B-16 could not be downloaded" in message
         assert "open_clip_model.safetensors" in message
         assert "of timm/vit_base_patch16_clip_224.openai" in message
         assert "--set language.weights=FILE" in message
@@ -257,11 +257,15 @@ class TestWeights:
     @pytest.mark.parametrize(
         ("name", "error", "message"),
         [
-            ("ViT-B-15", UnknownModelError, "'ViT-B-15' is no model of open_clip .*list_models"),
+            ("ViT-B-15", UnknownModelError, "'ViT-B-15' is not a model of open_clip .*list_models"),
             ("RN50:openai", UnknownModelError, "'RN50' has no plain ViT"),
             ("coca_ViT-B-32", UnknownModelError, "'coca_ViT-B-32' has no plain ViT"),
             ("ViT-B-16-SigLIP:webli", UnknownModelError, "'ViT-B-16-SigLIP' has no plain ViT"),
-            (f"{NAME}:none", UnknownModelError, f"no training 'none': set language.model to {NAME}:some"),
+            (
+                f"{NAME}:none",
+                UnknownModelError,
+                f"no training 'none' of {NAME}: set language.model to {NAME}:some",
+            ),
             (NAME, WeightsUnavailableError, f"set language.model to {NAME}:some, or name a file"),
             ("ViT-S-16", WeightsUnavailableError, "open_clip has no training of it, or name a file"),
         ],

@@ -215,7 +215,7 @@ def test_what_costs_the_language_stage(settings: Settings, ran, tmp_path: Path) 
         (
             {"weights": None},
             WeightsUnavailableError,
-            r"(?s)could not be fetched.*fetch .* of nobody/tiny-clip .*--set language.weights=FILE",
+            r"(?s)could not be downloaded.*download .* of nobody/tiny-clip .*--set language.weights=FILE",
         ),
         ({"weights": None, "model": NAME}, WeightsUnavailableError, f"set language.model to {NAME}:some, or name a file"),
         ({"input_size": 50}, InvalidOptionError, "language input size 50 is not a multiple of the patch size 8; try 48"),
