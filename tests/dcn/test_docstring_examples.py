@@ -16,6 +16,7 @@ MODULES = (
     "dcn.modularity",
     "dcn.network",
     "dcn.regions",
+    "dcn.segmenters.assignment",
     "dcn.training",
     "dcn.weights.presets",
     pytest.param("dcn.backbone", marks=pytest.mark.real),
