@@ -119,7 +119,7 @@ def test_folder_with_masks_inside(tmp_path: Path) -> None:
         ({"root": ".", "classes": "gone.txt"}, "the class names .*gone.txt cannot be read"),
         (
             {"root": ".", "classes": "one.txt"},
-            "has 1 class names; it needs the background and 1 to 254 others",
+            "has 1 class names; it needs the background and 1 to 254 other classes",
         ),
     ],
 )
