@@ -185,9 +185,7 @@ def film(folder: Path) -> None:
 
 COPY = r"the file is damaged or incomplete \({}\); copy it again"
 NO_IMAGE = "the file is not an image of a known format; convert it to JPEG or PNG, or remove it"
-UNLABELLED = (
-    "there is no ground truth that can be used for 1 of 3 photographs; figures that need it leave them out"
-)
+UNLABELLED = "1 of 3 photographs have no usable ground truth; metrics that need it leave them out"
 BAD_MASK = r"/.*/masks/second\.png was refused: mask: {}; its photograph counts as one without ground truth"
 
 CASES: dict[str, Case] = {
