@@ -162,7 +162,7 @@ class Trainer:
             distinct = list(dict.fromkeys(compress(names, wrong.tolist())))
             raise NonFiniteTrainingError(
                 f"iteration {self.iteration}: the modularity of {', '.join(distinct[:5])} is not finite; "
-                f"look at the tokens of these images, or extract them anew"
+                f"check these photographs, or extract their tokens again"
             )
         if not np.isfinite(norm):
             raise NonFiniteTrainingError(
