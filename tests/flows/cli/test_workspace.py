@@ -192,7 +192,7 @@ def test_files_that_a_stage_prepares_are_checked_by_its_shards(finished: Setting
     """Centers, and whose modularity is searched: read for each range of shards, maybe on another machine."""
     pixels = changed(copy, segment={"segmenter": {"name": "pixels", "num_clusters": 3}})
     run_stages(pixels, "segment")
-    for settings, stage, file in ((pixels, "segment", "centers.npy"), (copy, "evaluate", "attainable.npy")):
+    for settings, stage, file in ((pixels, "segment", "fitted.npy"), (copy, "evaluate", "attainable.npy")):
         job = find_job(settings)
         checkpoint = job.checkpoint(stage)
         expected = checkpoint.require().content
