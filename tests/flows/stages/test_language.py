@@ -236,7 +236,7 @@ def test_what_cannot_be_used_is_a_sentence(
 def test_without_a_model_or_without_classes_there_is_no_language(settings: Settings) -> None:
     with pytest.raises(InvalidSettingsError, match="language.model is empty: set it to"):
         run_stages(changed(settings, language={"model": None, "weights": None}), "language")
-    with pytest.raises(InvalidSettingsError, match="language needs the names of the classes"):
+    with pytest.raises(InvalidSettingsError, match="the stage language needs class names"):
         run_stages(changed(settings, dataset={"masks": None, "classes": None}), "language")
 
 
