@@ -1,4 +1,4 @@
-"""The graph of an image: how alike its tokens are (equation 8)."""
+"""The affinity graph of an image: cosine similarities of its tokens, cut at zero (equation 8)."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from torch import Tensor
 
 from dcn.kernels.products import product
 
-# Rows of the affinity that are computed together.
+# Rows of the affinity matrix that one product computes.
 _STRIP = 112
 
 
 def affinity_graph(tokens: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """The affinity graph of the tokens ``[b, n, d]`` of a few images (equation 8).
+    """Build the affinity graphs of the tokens of a few images (equation 8).
 
     Args:
-        tokens: floating point.
-        out: ``[b, n, n]`` for the affinities.
+        tokens: ``[b, n, d]`` floating point.
+        out: memory ``[b, n, n]`` for the affinities; None allocates it.
 
     Returns:
-        Affinities ``[b, n, n]``; share of each token in the sum of all degrees ``k_i / 2m``, ``[b, n]``; and
-        that sum ``2m``, ``[b]``. An image whose tokens are all zero has affinities and shares of 0 and a
-        sum of 1.
+        ``A``, ``[b, n, n]``: affinity of each pair of tokens, in [0, 1].
+        ``k_i / 2m``, ``[b, n]``: share of each token in the sum of all degrees.
+        ``2m``, ``[b]``: sum of all degrees.
+        An image whose tokens are all zero has affinities and shares of 0 and a sum of 1.
 
     """
     unit = F.normalize(tokens, dim=-1)
     n = tokens.shape[1]
     affinity = tokens.new_empty(len(tokens), n, n) if out is None else out
     for directions, square in zip(unit, affinity, strict=True):  # [n, d], [n, n]
-        # The matrix is symmetric: each strip of rows is computed from the diagonal on, and mirrored.
+        # The matrix is symmetric: compute each strip of rows from the diagonal on, and mirror it.
         for start in range(0, n, _STRIP):
             stop = min(start + _STRIP, n)
             cosines = product(directions[start:stop], directions[start:])

@@ -1,4 +1,4 @@
-"""A frozen self-supervised ViT: photographs in, tokens, attention and region embeddings out."""
+"""A frozen self-supervised ViT that computes tokens, CLS attention and region embeddings (section 4.1)."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from dcn.weights.pretrained import create_pretrained
 
 @dataclass(frozen=True)
 class Features:
-    """What the frozen ViT says of a batch.
+    """Tokens and CLS attention of a batch of photographs.
 
     Attributes:
         tokens: ``[B, n, d]`` float32, patches in row-major order.
-        attention: ``[B, h, n]`` float32, attention of the CLS token to each patch; a row sums to at most 1
-            (the rest goes to the prefix tokens).
+        attention: ``[B, h, n]`` float32, attention weight of each patch for the CLS token, per head. A row
+            sums to at most 1; the prefix tokens have the rest.
 
     """
 
@@ -37,15 +37,30 @@ class Features:
 
 
 class Backbone:
-    """A ViT of timm, its preprocessing, and the three things that this project reads from it.
+    """A frozen ViT of timm: preprocesses photographs, computes tokens, CLS attention and CLS embeddings.
 
-    Number of prefix tokens, patch size, mean and standard deviation come from the model.
+    The number of prefix tokens, the patch size, and the mean and standard deviation of the pixels come from
+    the model.
 
     Args:
         model: an instance of timm's ``VisionTransformer`` or ``Eva`` with ``dynamic_img_size=True``.
-        device: where it computes.
-        precision: of its weights and its arithmetic. bfloat16 is several times as fast where the processor
-            has units for it; docs/performance.md has its effect.
+        device: device of the model.
+        precision: data type of weights and arithmetic. bfloat16 is several times as fast on a processor
+            with units for it; ``docs/performance.md`` shows its effect on the results.
+
+    Attributes:
+        patch_size: side of a patch in pixels.
+        depth: number of blocks.
+        dim: width ``d`` of a token.
+        heads: number of attention heads ``h``.
+
+    Example:
+        >>> backbone, preset = Backbone.from_preset("focus-s14")
+        >>> inputs = backbone.preprocess(np.zeros((1, 224, 224, 3), dtype=np.uint8))
+        >>> backbone.features(inputs).tokens.shape  # 16 x 16 patches
+        torch.Size([1, 256, 384])
+        >>> backbone.embed(inputs).shape
+        torch.Size([1, 384])
 
     """
 
@@ -62,8 +77,8 @@ class Backbone:
         self._mean = torch.tensor(config["mean"], device=self.device).view(3, 1, 1)
         self._std = torch.tensor(config["std"], device=self.device).view(3, 1, 1)
         for block in model.blocks:
-            cast(Any, block).attn.fused_attn = True  # what is listened to, whatever the environment says
-        # A forward pass uses all cores; two at once would wait for each other.
+            cast(Any, block).attn.fused_attn = True  # _ClsAttention reads it, whatever TIMM_FUSED_ATTN says
+        # One forward pass uses all cores. Two at once would wait for each other.
         self._one_at_a_time = Lock()
         self.patch_size: int = model.patch_embed.patch_size[0]
         self.depth = len(model.blocks)
@@ -78,10 +93,19 @@ class Backbone:
         device: str | torch.device = "cpu",
         precision: Precision = "float32",
     ) -> tuple[Backbone, Preset]:
-        """The pretrained backbone called ``name`` (a preset, or a ViT of timm), and its preset.
+        """Load a pretrained backbone by its name.
+
+        Args:
+            name: a preset (:data:`dcn.weights.presets.PRESETS`) or any ViT of timm.
+            weights: local file of the weights; None takes timm's hub or the preset's package.
+            device: device of the model.
+            precision: data type of weights and arithmetic.
+
+        Returns:
+            The backbone, and its preset with the default settings for it.
 
         Raises:
-            UnknownModelError: nobody knows the name, or the model has no CLS token.
+            UnknownModelError: neither the presets nor timm know the name, or the model has no CLS token.
             WeightsUnavailableError: see :func:`dcn.weights.pretrained.create_pretrained`.
 
         """
@@ -91,7 +115,7 @@ class Backbone:
         return cls(model, device, precision), preset
 
     def grid(self, input_size: int) -> int:
-        """Patches along one side of a square input of ``input_size`` pixels.
+        """Count the patches along one side of a square input of ``input_size`` pixels.
 
         Raises:
             InvalidOptionError: the side is not a multiple of the patch size.
@@ -106,24 +130,35 @@ class Backbone:
         return input_size // self.patch_size
 
     def preprocess(self, photographs: npt.NDArray[np.uint8] | Tensor) -> Tensor:
-        """Normalize ``[B, H, W, 3]`` uint8 to ``[B, 3, H, W]`` in the model's precision, on the device."""
+        """Normalize photographs for the model.
+
+        Args:
+            photographs: ``[B, H, W, 3]`` uint8 RGB.
+
+        Returns:
+            ``[B, 3, H, W]`` in the model's precision, on its device.
+
+        """
         pixels = torch.as_tensor(photographs).to(self.device, non_blocking=True)
-        scaled = pixels.permute(0, 3, 1, 2).float().div_(255)  # a copy of its own, changed in place
+        scaled = pixels.permute(0, 3, 1, 2).float().div_(255)  # float() copies, so in place is safe
         return scaled.sub_(self._mean).div_(self._std).to(self._dtype)
 
     @torch.inference_mode()
     def features(self, inputs: Tensor, token_layer: int = -1, attention_block: int = -1) -> Features:
-        """Tokens and CLS attention of preprocessed photographs ``[B, 3, H, W]`` (section 4.1.2).
+        """Compute tokens and CLS attention of preprocessed photographs (section 4.1.2).
 
         Args:
-            inputs: from :meth:`preprocess`; H and W multiples of the patch size.
-            token_layer: block whose output, after the model's final norm, gives the tokens; -1 is the last.
-            attention_block: block whose self-attention is read; -1 is the last.
+            inputs: ``[B, 3, H, W]`` from :meth:`preprocess`; H and W are multiples of the patch size.
+            token_layer: block whose output gives the tokens, after the model's final norm; -1 is the last.
+            attention_block: block whose self-attention gives the CLS attention; -1 is the last.
+
+        Raises:
+            InvalidOptionError: the model has no such block.
 
         """
         listener = _ClsAttention(self._index(attention_block))
         with self._one_at_a_time, listener:
-            # Every block up to the deeper of the two runs; the first of the outputs is the tokens'.
+            # Every block up to the deeper of the two has to run. The first output is that of token_layer.
             deeper = max(self._index(token_layer), self._index(attention_block))
             outputs = self.model.forward_intermediates(
                 inputs,
@@ -139,7 +174,20 @@ class Backbone:
 
     @torch.inference_mode()
     def embed(self, inputs: Tensor, layer: int = -1) -> Tensor:
-        """CLS token of a block's normalized output, ``[B, d]`` float32 (section 4.1.1)."""
+        """Compute embeddings: the CLS token of a block's output, after the final norm (section 4.1.1).
+
+        Args:
+            inputs: ``[B, 3, H, W]``, photographs from :meth:`preprocess` or crops from
+                :func:`dcn.crops.masked_inputs`.
+            layer: block whose output is read; -1 is the last.
+
+        Returns:
+            ``[B, d]`` float32.
+
+        Raises:
+            InvalidOptionError: the model has no such block.
+
+        """
         with self._one_at_a_time:
             outputs = self.model.forward_intermediates(
                 inputs,
@@ -156,22 +204,25 @@ class Backbone:
     def _index(self, layer: int) -> int:
         if not -self.depth <= layer < self.depth:
             raise InvalidOptionError(
-                f"layer {layer} does not exist; the model has {self.depth} blocks, -1 is the last"
+                f"layer {layer} does not exist; the model has {self.depth} blocks: choose from "
+                f"-{self.depth} (the first) to -1 (the last)"
             )
         return layer % self.depth
 
 
 class _ClsAttention(TorchFunctionMode):
-    """Hears queries and keys of one block on their way into the fused attention of a forward pass.
+    """Computes the CLS attention of one block from the queries and keys that enter its fused kernel.
 
-    The fused kernel never forms the attention map, and only the row of the CLS token is wanted. What comes to
-    the kernel is normalized and rotated already, where the model does that. Another thread is not heard.
+    The fused kernel never forms the attention map, and only the row of the CLS token is needed. Queries and
+    keys enter the kernel after the normalization and the rotation of the models that have them. The mode is
+    active in the current thread only.
 
     Args:
-        block: number of the block; each calls the kernel once.
+        block: index of the block, from 0. Each block calls the kernel once.
 
     Attributes:
-        attention: ``[B, h, prefix + n]`` float32, of the CLS token to all tokens, after the forward pass.
+        attention: ``[B, h, prefix + n]`` float32 attention of the CLS token to all tokens; set by the
+            forward pass.
 
     """
 

@@ -1,4 +1,4 @@
-"""k-means on the directions of vectors: what starts prototypes, segments images and classifies regions."""
+"""k-means on the directions of vectors. It initializes prototypes, segments images and classifies regions."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import numpy.typing as npt
 from sklearn.cluster import KMeans
 from sklearn.preprocessing import normalize
 
-# Rows that are looked at together for whether they differ.
+# Rows that are compared at a time when distinct rows are counted.
 _COUNTED = 64
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """``k`` clusters of ``m`` vectors.
+    """The result of k-means: ``k`` clusters of ``m`` vectors.
 
     Attributes:
         labels: ``[m]`` cluster of each vector, 0 to k - 1.
         centers: ``[k, d]`` float32 mean of the unit vectors of each cluster.
-        inertia: sum of squared distances to the centers; compares seeds without labels.
+        inertia: sum of the squared distances of the unit vectors to their centers. It compares seeds
+            without labels.
 
     """
 
@@ -30,12 +31,14 @@ class Clusters:
 
 
 def cluster_directions(vectors: npt.NDArray[np.float32], num_clusters: int, seed: int) -> Clusters:
-    """k-means on unit vectors: their distances are a matter of their cosines alone.
+    """Cluster vectors by their directions with k-means.
+
+    The vectors are scaled to unit length, so that their distances depend on their cosines alone.
 
     Args:
-        vectors: ``[m, d]``, finite; an all-zero one stays zero. None at all are no clusters.
-        num_clusters: with fewer distinct directions than this, each distinct one is a cluster.
-        seed: of the initialization (k-means++, once).
+        vectors: ``[m, d]``, finite. An all-zero vector stays zero. ``m = 0`` gives ``k = 0`` clusters.
+        num_clusters: number of clusters ``k``. With fewer distinct directions, each direction is a cluster.
+        seed: random seed of the initialization (k-means++, one run).
 
     """
     if not len(vectors):
@@ -48,7 +51,7 @@ def cluster_directions(vectors: npt.NDArray[np.float32], num_clusters: int, seed
 
 
 def _count_distinct(rows: npt.NDArray[np.float32], enough: int) -> int:
-    """Distinct rows of ``[m, d]``, counted up to ``enough``: mostly the first few show as many."""
+    """Count the distinct rows of ``[m, d]``, up to ``enough``. The first few rows mostly suffice."""
     found = rows[:0]
     for start in range(0, len(rows), _COUNTED):
         found = np.unique(np.concatenate([found, rows[start : start + _COUNTED]]), axis=0)

@@ -1,4 +1,4 @@
-"""Masked crops: a region alone, as an input of the ViT (section 4.1.1 and 4.1.2)."""
+"""Masked crops: each region alone, as an input of the ViT (sections 4.1.1 and 4.1.2)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Crop:
-    """One region, cut out by its box and resized.
+    """One region, cut out of its photograph by its bounding box and resized.
 
     Attributes:
-        pixels: ``[size, size, 3]``.
-        inside: ``[size, size]``, where the region is.
+        pixels: ``[size, size, 3]`` uint8 RGB.
+        inside: ``[size, size]`` bool, True inside the region.
 
     """
 
@@ -38,16 +38,23 @@ def crop_regions(
     boxes: npt.NDArray[np.int32],
     size: int,
 ) -> dict[int, Crop]:
-    """Crop the regions of one photograph.
+    """Crop every region of a photograph by its bounding box (section 4.1.2).
 
     Args:
-        photograph: ``[H, W, 3]``.
-        labels: label map ``[H, W]``.
-        boxes: ``[k, 4]`` of :func:`dcn.regions.region_boxes`.
-        size: side of the square crop in pixels.
+        photograph: ``[H, W, 3]`` uint8 RGB.
+        labels: label map ``[H, W]``, the region of each pixel.
+        boxes: ``[k, 4]`` bounding boxes from :func:`dcn.regions.region_boxes`.
+        size: side of the square crops in pixels.
 
     Returns:
-        The crop of every region that occurs, in their order.
+        The crop of each region that occurs, by region in ascending order.
+
+    Example:
+        >>> from dcn.regions import region_boxes
+        >>> labels = np.array([[0, 0, 2], [0, 0, 2]], dtype=np.uint8)
+        >>> crops = crop_regions(np.zeros((2, 3, 3), np.uint8), labels, region_boxes(labels, 3), size=224)
+        >>> [(region, crop.pixels.shape) for region, crop in crops.items()]
+        [(0, (224, 224, 3)), (2, (224, 224, 3))]
 
     """
     crops = {}
@@ -62,7 +69,16 @@ def crop_regions(
 
 
 def masked_inputs(backbone: Backbone, crops: Sequence[Crop]) -> Tensor:
-    """Normalize crops, and only then set to zero what is outside the region: ``[B, 3, size, size]``."""
+    """Normalize crops, then set the pixels outside each region to zero (section 4.1.2).
+
+    Args:
+        backbone: the backbone that will embed the crops.
+        crops: ``B`` crops of one size.
+
+    Returns:
+        ``[B, 3, size, size]``, an input of :meth:`dcn.backbone.Backbone.embed`.
+
+    """
     inputs = backbone.preprocess(np.stack([crop.pixels for crop in crops]))
     inside = torch.from_numpy(np.stack([crop.inside for crop in crops])).to(inputs.device)  # [B, size, size]
     return inputs * inside[:, None]

@@ -1,4 +1,4 @@
-"""Which regions of an image are foreground, by the attention of the CLS token (section 4.1.2)."""
+"""Foreground detection: the CLS attention decides which regions are foreground (section 4.1.2)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,17 @@ from dcn.weights.presets import AttentionReduction, RegionScore
 
 
 def reduce_heads(attention: Tensor, reduction: AttentionReduction) -> Tensor:
-    """One attention value per patch: ``[h, n]`` to ``[n]``.
+    """Reduce the attention heads to one attention value per patch (section 4.1.2).
 
-    The paper's text says minimum, its reason ("appears in at least one attention head") says maximum.
+    The paper's text says minimum; its reason ("appears in at least one attention head") says maximum.
+
+    Args:
+        attention: ``[h, n]`` of one image.
+        reduction: ``"max"``, ``"mean"`` or ``"min"`` over the heads.
+
+    Returns:
+        ``[n]``.
+
     """
     if reduction == "max":
         return attention.amax(dim=0)
@@ -23,16 +31,18 @@ def reduce_heads(attention: Tensor, reduction: AttentionReduction) -> Tensor:
 def region_scores(
     attention: Tensor, labels: npt.NDArray[np.uint8], num_regions: int, score: RegionScore
 ) -> npt.NDArray[np.float32]:
-    """Foreground score of each region: attention of its pixels, upsampled like the assignment.
+    """Compute the foreground score of each region from the attention of its pixels (section 4.1.2).
+
+    The attention is upsampled like the assignment.
 
     Args:
-        attention: ``[n]`` of one image.
-        labels: label map ``[H, W]`` of its regions.
-        num_regions: ``k``.
-        score: ``"sum"`` over the pixels as in the paper, or their ``"mean"``.
+        attention: ``[n]`` of one image, from :func:`reduce_heads`.
+        labels: label map ``[H, W]``, the region of each pixel.
+        num_regions: number of regions ``k``.
+        score: ``"sum"`` over the pixels, as in the paper, or their ``"mean"``.
 
     Returns:
-        ``[num_regions]``; 0 where a region does not occur.
+        ``[k]`` float32; 0 for a region that does not occur.
 
     """
     height, width = labels.shape
@@ -50,15 +60,22 @@ def region_scores(
 def foreground_regions(
     scores: npt.NDArray[np.float32], areas: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
-    """The group of regions with the larger scores, of the two that 2-means finds.
+    """Choose the foreground regions of an image: of two groups, the one with larger scores (section 4.1.2).
 
-    In one dimension 2-means is solved exactly: the best split of the sorted scores. An image with one
-    region has it as foreground; regions with equal scores fall into one group, and if all are equal, all
-    are foreground.
+    2-means on the scores finds the groups. In one dimension its exact solution is the best split of the
+    sorted scores. A single region is foreground. Regions with equal scores belong to one group; if all
+    scores are equal, all regions are foreground.
 
     Args:
-        scores: ``[k]``.
-        areas: ``[k]``; a region of area 0 does not occur and is never foreground.
+        scores: ``[k]`` from :func:`region_scores`.
+        areas: ``[k]`` in pixels. A region of area 0 does not occur and is never foreground.
+
+    Returns:
+        ``[k]`` bool.
+
+    Example:
+        >>> foreground_regions(np.array([1, 9, 8, 0], np.float32), np.array([50, 20, 30, 0]))
+        array([False,  True,  True, False])
 
     """
     present = np.flatnonzero(areas > 0)

@@ -1,4 +1,4 @@
-"""A trained DCN as one safetensors file: the weights, and in its metadata all that it takes to use them."""
+"""A trained DCN as one safetensors file: the weights, and metadata that say how to use them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from dcn.network import DynamicClusteringNetwork
 from dcn.weights.presets import Precision
 from dcn.weights.tensor_file import read_tensors
 
-# One entry only: safetensors writes several in any order, and equal models shall be equal files.
+# The metadata have a single entry: safetensors writes several in any order, and equal models must be equal
+# files.
 _KEY = "dynamic-clustering-network"
 _VERSION = 1
 
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """How to build the network, and the tokens that it was trained on.
+    """How to build a trained network, and how to compute the tokens that it was trained on.
 
     Attributes:
         network: arguments of :class:`dcn.network.DynamicClusteringNetwork`.
-        backbone: name of the backbone, its weights file or None, input size, token layer, attention block
-            and precision.
+        backbone: ``name`` of the backbone, ``weights`` (path of a file, or None), ``input_size`` in pixels,
+            ``token_layer``, ``attention_block`` and ``precision``.
 
     """
 
@@ -37,21 +38,46 @@ class ModelDescription:
 
 
 def model_bytes(weights: dict[str, Tensor], description: ModelDescription) -> bytes:
-    """The content of a model file."""
+    """Serialize a trained network as the content of a model file.
+
+    Args:
+        weights: state dict of a :class:`dcn.network.DynamicClusteringNetwork`.
+        description: how to build the network, and its backbone.
+
+    Returns:
+        Content of a safetensors file. Equal arguments give equal bytes.
+
+    """
     content = {"version": _VERSION, "network": description.network, "backbone": description.backbone}
     tensors = {name: value.cpu().contiguous() for name, value in weights.items()}
     return save(tensors, {_KEY: json.dumps(content, sort_keys=True)})
 
 
 def load_model(path: Path) -> tuple[DynamicClusteringNetwork, ModelDescription]:
-    """The network of a model file, in evaluation mode on the CPU.
+    """Load a trained network from a model file.
+
+    Args:
+        path: the file, ``dcn.safetensors`` of a training.
+
+    Returns:
+        The network, in evaluation mode on the CPU, and its description.
 
     Raises:
-        InvalidModelFileError: the file does not exist or is something else.
+        InvalidModelFileError: the file does not exist, cannot be read, or is not a trained DCN.
+
+    Example:
+        >>> backbone = {"name": "dino-s8", "weights": None, "input_size": 224}
+        >>> backbone |= {"token_layer": -1, "attention_block": -1}
+        >>> weights = DynamicClusteringNetwork(dim=384).state_dict()
+        >>> content = model_bytes(weights, ModelDescription({"dim": 384}, backbone))
+        >>> _ = Path("dcn.safetensors").write_bytes(content)
+        >>> network, description = load_model(Path("dcn.safetensors"))
+        >>> description.backbone["name"]
+        'dino-s8'
 
     """
     if not path.is_file():
-        raise InvalidModelFileError(f"there is no model file {path}")
+        raise InvalidModelFileError(f"there is no model file {path}; name a dcn.safetensors")
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -60,21 +86,26 @@ def load_model(path: Path) -> tuple[DynamicClusteringNetwork, ModelDescription]:
 
 
 def read_model(content: bytes, source: str) -> tuple[DynamicClusteringNetwork, ModelDescription]:
-    """The network in the content of a model file, in evaluation mode on the CPU.
+    """Build a trained network from the content of a model file.
 
     Args:
-        content: see :func:`model_bytes`.
-        source: where it came from, for the error.
+        content: bytes from :func:`model_bytes`.
+        source: name of the file, for error messages.
+
+    Returns:
+        The network, in evaluation mode on the CPU, and its description.
 
     Raises:
-        InvalidModelFileError: it is something else.
+        InvalidModelFileError: the content is not a trained DCN.
 
     """
     try:
         tensors, metadata = read_tensors(content)
         described = json.loads(metadata.get(_KEY, "null"))
         if described is None:
-            raise InvalidModelFileError(f"{source} is not a trained DCN: it does not say how it was trained")
+            raise InvalidModelFileError(
+                f"{source} is not a trained DCN: it does not say how it was trained; name a dcn.safetensors"
+            )
         if described["version"] != _VERSION:
             raise InvalidModelFileError(
                 f"{source} has version {described['version']}; this software reads version {_VERSION}"
@@ -89,7 +120,7 @@ def read_model(content: bytes, source: str) -> tuple[DynamicClusteringNetwork, M
 
 
 def _check_backbone(backbone: dict[str, Any]) -> None:
-    """Raise ValueError where the description names something else than a backbone: it may be a stranger's."""
+    """Raise ValueError if a description is not that of a backbone. The file may come from anybody."""
     numbers = ("input_size", "token_layer", "attention_block")
     kinds: dict[str, tuple[type, ...]] = {"name": (str,), "weights": (str, type(None))}
     kinds |= dict.fromkeys(numbers, (int,))

@@ -1,17 +1,17 @@
-"""The modularity loss (section 3.3), without ever holding an ``[n, n, k]`` tensor.
+"""The modularity loss (section 3.3) and its gradient, computed without an ``[n, n, k]`` tensor.
 
-With the affinity ``A`` (equation 8) constant, so is ``W = A / 2m - resolution * k k^T / (2m)^2``, and
-the modularity of a soft assignment ``S`` is
+The affinity ``A`` (equation 8) is constant, and so is ``W = A / 2m - resolution * k k^T / (2m)^2``. The
+modularity of a soft assignment ``S`` is
 
     q = sum_ij W_ij max_c S_ic S_jc                                      (equations 7, 9 and 10)
 
-Each pair belongs to the cluster ``c(i, j)`` that attains its maximum. With ``W_c`` the matrix ``W``
-where ``c(i, j) = c`` and zero elsewhere, and ``G_c = W_c S_c``,
+Each pair of tokens belongs to the cluster ``c(i, j)`` that attains its maximum. Let ``W_c`` be the matrix
+``W`` where ``c(i, j) = c`` and zero elsewhere, and ``G_c = W_c S_c``. Then
 
     q = sum_c S_c . G_c        and        dq / dS_c = 2 G_c
 
-so one pass over the pairs gives value and gradient. On a CPU it is compiled
-(:mod:`dcn.kernels.modularity_cpu`), on CUDA it writes nothing ``[n, n]`` to memory where Triton is there
+so one pass over the pairs gives value and gradient. On a CPU the pass is compiled
+(:mod:`dcn.kernels.modularity_cpu`). On CUDA with Triton it writes no ``[n, n]`` matrix to memory
 (:mod:`dcn.kernels.modularity_triton`).
 """
 
@@ -27,14 +27,14 @@ from torch import Tensor
 from dcn.affinity import affinity_graph
 from dcn.kernels.modularity_cpu import cluster_sums_cpu
 
-# Pairs of tokens that are held at once: 8 MiB in float32, which stay in the cache.
+# Pairs of tokens held in memory at once: 8 MiB in float32, which stay in the processor's cache.
 _BLOCK = 1 << 21
-# Clusters for which the CUDA kernel is compiled, once for each number of them.
+# Largest number of clusters for the CUDA kernel, which is compiled anew for each number of clusters.
 _MAX_UNROLLED = 16
 
 
 def cosine_assignment(tokens: Tensor, centers: Tensor) -> Tensor:
-    """Soft assignment of tokens to cluster centers (equation 5).
+    """Assign tokens softly to cluster centers by cosine similarity (equation 5).
 
     Args:
         tokens: ``[B, n, d]`` floating point.
@@ -43,9 +43,16 @@ def cosine_assignment(tokens: Tensor, centers: Tensor) -> Tensor:
     Returns:
         ``[B, n, k]`` cosines in [-1, 1]. The cosine with an all-zero vector is 0.
 
+    Example:
+        >>> tokens = torch.tensor([[[2.0, 0.0], [0.0, 3.0]]])
+        >>> centers = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]])
+        >>> cosine_assignment(tokens, centers)
+        tensor([[[ 1.,  0.,  0.],
+                 [ 0.,  1., -1.]]])
+
     """
-    # Dividing the [B, k, n] products costs less than normalizing the [B, n, d] tokens first. Were the centers
-    # on the right, their gradient would be a product with the tokens transposed, six times as slow.
+    # Dividing the [B, k, n] products costs less than normalizing the [B, n, d] tokens first. With the centers
+    # on the right, their gradient would be a product with transposed tokens, six times as slow.
     lengths = torch.linalg.vector_norm(tokens, dim=-1).clamp(min=torch.finfo(tokens.dtype).tiny)  # [B, n]
     assignment: Tensor = (F.normalize(centers, dim=-1) @ tokens.mT) / lengths[..., None, :]  # [B, k, n]
     return assignment.mT
@@ -54,20 +61,25 @@ def cosine_assignment(tokens: Tensor, centers: Tensor) -> Tensor:
 def modularity(
     tokens: Tensor, assignment: Tensor, resolution: float = 1.0, temperature: float | None = None
 ) -> Tensor:
-    """Modularity of soft assignments on the affinity graph of their tokens (equations 7 to 9).
+    """Compute the modularity of soft assignments on the affinity graph of their tokens (equations 7 to 9).
 
-    The loss of equation 10 is its negative. It is computed in float32 (or float64 if the tokens are),
-    also under autocast: the degrees overflow float16, and bfloat16 is 5 % off.
+    The modularity loss (equation 10) is its negative. The computation is in float32, or in float64 if the
+    tokens are, also under autocast: the degrees overflow float16, and bfloat16 is 5 % off.
 
     Args:
-        tokens: ``[B, n, d]``; no gradient flows into them.
-        assignment: ``[B, n, k]`` cosines of equation 5; negative ones count as zero.
-        resolution: factor in front of ``k_i k_j / 2m`` (1 in the paper). Larger finds smaller regions.
-        temperature: the cosines are divided by it and go through a softmax over the clusters first; None
-            takes them as they are (the paper). ``docs/training.md`` says what it is good for.
+        tokens: ``[B, n, d]``. No gradient flows into them.
+        assignment: ``[B, n, k]`` cosines of equation 5. Negative cosines count as zero.
+        resolution: factor in front of ``k_i k_j / 2m`` (1 in the paper). A larger one finds smaller regions.
+        temperature: divides the cosines before a softmax over the clusters. None uses the cosines
+            themselves, as the paper does; ``docs/training.md`` compares the two.
 
     Returns:
         ``[B]``, differentiable with respect to ``assignment``. 0 for an image whose tokens are all zero.
+
+    Example:
+        >>> tokens = torch.eye(2).repeat_interleave(2, dim=0)[None]  # two groups of two equal tokens
+        >>> modularity(tokens, cosine_assignment(tokens, torch.eye(2)[None]))
+        tensor([0.5000])
 
     """
     dtype = torch.promote_types(tokens.dtype, torch.float32)
@@ -79,6 +91,8 @@ def modularity(
 
 
 class _Modularity(torch.autograd.Function):
+    """``q`` and its gradient, as in the docstring of this module."""
+
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, assignment: Tensor, resolution: float) -> Tensor:
         positive = assignment.clamp(min=0)
@@ -93,7 +107,7 @@ class _Modularity(torch.autograd.Function):
 
 
 def _all_cluster_sums(tokens: Tensor, positive: Tensor, resolution: float) -> Tensor:
-    """``G`` of the module's docstring, ``[B, n, k]``, by what the device has."""
+    """Compute ``G`` (see the docstring of this module), ``[B, n, k]``, by the fastest way on the device."""
     unrolled = tokens.dtype == torch.float32 and positive.shape[-1] <= _MAX_UNROLLED
     if tokens.is_cuda and unrolled and find_spec("triton"):
         from dcn.kernels.modularity_triton import cluster_sums_triton
@@ -105,11 +119,11 @@ def _all_cluster_sums(tokens: Tensor, positive: Tensor, resolution: float) -> Te
 
 
 def cluster_sums(tokens: Tensor, positive: Tensor, resolution: float) -> Tensor:
-    """``G`` of the module's docstring with PyTorch's own operations, a few images at a time.
+    """Compute ``G`` (see the docstring of this module) with PyTorch's operations, a few images at a time.
 
     Args:
         tokens: ``[B, n, d]``.
-        positive: ``[B, n, k]`` the assignment, clamped at 0.
+        positive: ``[B, n, k]`` soft assignment, with negative values set to 0.
         resolution: as in :func:`modularity`.
 
     Returns:
@@ -119,7 +133,7 @@ def cluster_sums(tokens: Tensor, positive: Tensor, resolution: float) -> Tensor:
     n = tokens.shape[1]
     result = torch.empty_like(positive)
     images = min(len(tokens), max(1, _BLOCK // (n * n)))
-    # The same memory for every chunk: fresh pages would cost as much as the product that fills them.
+    # Every chunk uses the same memory: fresh pages would cost as much as the product that fills them.
     buffer = tokens.new_empty(images, n, n)
     for start in range(0, len(tokens), images):
         chunk = slice(start, start + images)
@@ -131,7 +145,7 @@ def cluster_sums(tokens: Tensor, positive: Tensor, resolution: float) -> Tensor:
 def _sums_of_graph(
     affinity: Tensor, share: Tensor, total: Tensor, positive: Tensor, resolution: float
 ) -> Tensor:
-    """``[b, k, n]`` of a graph and of ``positive [b, k, n]``. Uses up ``affinity``."""
+    """Compute ``G`` as ``[b, k, n]`` from a graph and ``positive [b, k, n]``. Overwrites ``affinity``."""
     b, k, n = positive.shape
     weights = affinity.div_(total[:, None, None])
     weights.baddbmm_(share[:, :, None], share[:, None, :], alpha=-resolution)
@@ -143,7 +157,7 @@ def _sums_of_graph(
         best = part[:, 0] * positive[:, 0, None]
         for c in range(1, k):
             best = torch.maximum(best, part[:, c] * positive[:, c, None])
-        # A pair goes to the first cluster that attains its maximum, and then leaves the block.
+        # Each pair counts for the first cluster that attains its maximum, and for no other.
         for c in range(k):
             won = remaining * (part[:, c] * positive[:, c, None] == best)
             remaining -= won

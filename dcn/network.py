@@ -1,4 +1,4 @@
-"""The Dynamic Clustering Network: prototypes in, cluster centers of one image out (section 3.1)."""
+"""The Dynamic Clustering Network: turns prototypes into the cluster centers of an image (section 3.1)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,22 @@ from dcn.kernels.products import Linear, product
 
 
 def attend(queries: Tensor, context: Tensor) -> Tensor:
-    """``softmax(Q X^T) X`` of ``Q [B, q, d]`` and ``X [B, n, d]``: ``[B, q, d]``."""
+    """Average context vectors with softmax attention: ``softmax(Q X^T) X``.
+
+    Args:
+        queries: ``Q``, ``[B, q, d]``, already scaled.
+        context: ``X``, ``[B, n, d]``.
+
+    Returns:
+        ``[B, q, d]``.
+
+    """
     if (
         queries.requires_grad
         and not context.requires_grad
         and context.device.type == "cpu"
         and context.dtype in {torch.float32, torch.float64}
-    ):  # training, where compiling it pays
+    ):  # training on a CPU, where the compiled kernel is faster
         result: Tensor = TokenAttention.apply(queries, context)
         return result
     return (queries @ context.mT).softmax(dim=-1) @ context
@@ -31,13 +40,24 @@ class PrototypeAttention(nn.Module):
 
     As ``k`` is much smaller than ``n``, the projections of the ``n`` vectors are folded onto the side of
     the prototypes, head by head: ``(C Wq)(X Wk)^T = (C Wq Wk^T) X^T`` and
-    ``softmax(.)(X Wv) = (softmax(.) X) Wv``. Exact, and ``k n d`` instead of ``n d^2`` operations.
+    ``softmax(.)(X Wv) = (softmax(.) X) Wv``. This is exact, and needs ``k n d`` instead of ``n d^2``
+    operations.
+
+    Args:
+        dim: width ``d`` of prototypes and tokens.
+        heads: number of attention heads.
+
+    Raises:
+        InvalidOptionError: ``dim`` is not a multiple of ``heads``.
+
     """
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         if dim % heads:
-            raise InvalidOptionError(f"token width {dim} is not a multiple of {heads} heads")
+            raise InvalidOptionError(
+                f"token width {dim} is not a multiple of {heads} heads; set heads to a divisor of the width"
+            )
         self.heads = heads
         self.query = Linear(dim, dim, bias=False)
         self.key = Linear(dim, dim, bias=False)
@@ -45,14 +65,14 @@ class PrototypeAttention(nn.Module):
         self.output = Linear(dim, dim, bias=False)
 
     def forward(self, prototypes: Tensor, context: Tensor) -> Tensor:
-        """Attend from ``prototypes [B, k, d]`` to ``context [B, n, d]``; returns ``[B, k, d]``."""
+        """Attend from the prototypes ``[B, k, d]`` to the context ``[B, n, d]``. Returns ``[B, k, d]``."""
         batch, k, dim = prototypes.shape
-        if self.heads == 1:  # nothing is copied to take the heads apart and to join them again
+        if self.heads == 1:  # without the copies that split and join the heads
             folded = product(self.query(prototypes).flatten(0, 1), self.key.weight.mT).view(batch, k, dim)
             gathered = attend(folded * dim**-0.5, context)
             return self.output(self.value(gathered))  # type: ignore[no-any-return]
         heads, width = self.heads, dim // self.heads
-        # The head stands first and the images are rows, so that no weight is repeated for every image.
+        # Heads come first and images are rows, so that no weight is repeated for every image.
         queries = self.query(prototypes).view(batch * k, heads, width).unbind(1)  # h times [B*k, d/h]
         keys, values = (layer.weight.view(heads, width, dim) for layer in (self.key, self.value))
         folded = torch.stack([product(query, key.mT) for query, key in zip(queries, keys, strict=True)])
@@ -65,7 +85,15 @@ class PrototypeAttention(nn.Module):
 
 
 class UpdateBlock(nn.Module):
-    """One update of the prototypes and its feed-forward network, with layer normalization."""
+    """One update of the prototypes: attention, feed-forward network, layer normalization (section 3.1).
+
+    Args:
+        dim: width ``d`` of prototypes and tokens.
+        heads: number of attention heads.
+        norm: ``"post"`` normalizes after each residual sum, ``"pre"`` before attention and feed-forward
+            network.
+
+    """
 
     def __init__(self, dim: int, heads: int, norm: Literal["post", "pre"]) -> None:
         super().__init__()
@@ -76,7 +104,14 @@ class UpdateBlock(nn.Module):
         self.ffn_norm = nn.LayerNorm(dim)
 
     def forward(self, prototypes: Tensor, tokens: Tensor | None) -> Tensor:
-        """Update ``[B, k, d]`` by the tokens ``[B, n, d]``, or by each other where ``tokens`` is None."""
+        """Update the prototypes ``[B, k, d]`` by attention. Returns ``[B, k, d]``.
+
+        Args:
+            prototypes: ``[B, k, d]``.
+            tokens: ``[B, n, d]`` for a dynamic update (equations 1 and 2); None for a self-update, where
+                the prototypes attend to each other (equations 3 and 4).
+
+        """
         updated: Tensor
         if self.norm == "post":
             context = prototypes if tokens is None else tokens
@@ -90,19 +125,30 @@ class UpdateBlock(nn.Module):
 
 
 class DynamicClusteringNetwork(nn.Module):
-    """Maps learnable prototypes to the cluster centers of an image (figure 3).
+    """The DCN: maps learnable prototypes to the cluster centers of each image (figure 3, section 3.1).
 
     Args:
         dim: width ``d`` of the tokens.
-        num_prototypes: the most regions that an image can have (``k``; 5 in section 4.1.2).
-        num_stages: stages, each a dynamic update and then a self-update (6 in section 4.1.2).
-        heads: attention heads of the updates (1: equation 1 divides by the root of ``d``).
+        num_prototypes: number of prototypes ``k``, the largest number of regions in an image (5 in
+            section 4.1.2).
+        num_stages: number of stages, each a dynamic update and then a self-update (6 in section 4.1.2).
+        heads: number of attention heads in each update. Equation 1 divides by ``sqrt(d)``, so the paper
+            has 1.
         self_update: False leaves the self-updates out (an ablation).
-        norm: ``"post"`` as in section 3.1, or ``"pre"``.
-        start: ``"identity"`` lets every dynamic update begin as one step of soft k-means (its
-            projections are identities) and every self-update and feed-forward network begin as the
-            identity (their output weights are zero). ``"random"`` is PyTorch's usual initialization.
-            The same function class with the same number of parameters; see ``docs/training.md``.
+        norm: position of the layer normalization, ``"post"`` as in section 3.1, or ``"pre"``.
+        start: initial weights. With ``"identity"`` every dynamic update begins as one step of soft k-means
+            (its projections are identities), and every self-update and feed-forward network begins as the
+            identity (their output weights are zero). ``"random"`` is PyTorch's usual initialization. Both
+            have the same parameters; ``docs/training.md`` compares them.
+
+    Raises:
+        InvalidOptionError: ``dim`` is not a multiple of ``heads``.
+
+    Example:
+        >>> network = DynamicClusteringNetwork(dim=384, num_prototypes=5)
+        >>> tokens = torch.randn(2, 784, 384)  # two images of 28 x 28 patches
+        >>> network(tokens).shape
+        torch.Size([2, 5, 384])
 
     """
 
@@ -127,7 +173,7 @@ class DynamicClusteringNetwork(nn.Module):
             self._start_as_soft_kmeans()
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Cluster centers ``[B, k, d]`` of the tokens ``[B, n, d]`` of ``B`` images."""
+        """Compute the cluster centers ``[B, k, d]`` of ``B`` images from their tokens ``[B, n, d]``."""
         centers = self.prototypes.expand(len(tokens), -1, -1)  # [B, k, d]
         for dynamic_update, self_update in zip_longest(self.dynamic_updates, self.self_updates):
             centers = dynamic_update(centers, tokens)
@@ -156,6 +202,15 @@ class DynamicClusteringNetwork(nn.Module):
 
 @torch.inference_mode()
 def image_centers(network: DynamicClusteringNetwork, tokens: Tensor) -> Tensor:
-    """Cluster centers ``[B, k, d]`` float32 of tokens ``[B, n, d]``, in the precision of the network."""
+    """Compute cluster centers without gradients, in the precision of the network.
+
+    Args:
+        network: a trained network in evaluation mode.
+        tokens: ``[B, n, d]`` of ``B`` images, on the network's device.
+
+    Returns:
+        ``[B, k, d]`` float32.
+
+    """
     centers: Tensor = network(tokens.to(network.prototypes.dtype))
     return centers.float()

@@ -1,4 +1,4 @@
-"""The base of every group of options, and the kinds of values that several of them have."""
+"""The base class of all options, and the types of values that several options share."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 PositiveInt = Annotated[int, Field(ge=1)]
-RegionCount = Annotated[int, Field(ge=1, le=255, description="the most regions of an image")]
-Layer = Annotated[int, Field(description="counted from the end: -1 is the last block", lt=0)]
+RegionCount = Annotated[int, Field(ge=1, le=255, description="Largest number of regions in an image.")]
+Layer = Annotated[int, Field(description="Block, counted from the end: -1 is the last block.", lt=0)]
 
 
 class Options(BaseModel):
-    """Validated options: immutable, and an unknown name is an error."""
+    """Base class of validated options. They are immutable; an unknown name is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())

@@ -1,4 +1,4 @@
-"""A start for the prototypes that knows the data: k-means on tokens of the training images."""
+"""Initialization of the prototypes by k-means on tokens of the training images."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from dcn.network import DynamicClusteringNetwork
 
 @torch.no_grad()
 def start_from_kmeans(network: DynamicClusteringNetwork, tokens: Tensor, seed: int) -> None:
-    """Set the prototypes to the directions of k-means centers, as long as N(0, 1) vectors are on average.
+    """Set the prototypes of a network to the directions of k-means centers.
+
+    Each prototype gets the length ``sqrt(d)``, as a vector from N(0, 1) has on average. With fewer distinct
+    tokens than prototypes, the last prototypes keep their values.
 
     Args:
-        network: is changed in place.
-        tokens: ``[m, d]`` float32 of many training images; k-means runs on their directions.
-        seed: of k-means.
+        network: changed in place.
+        tokens: ``[m, d]`` float32 from many training images. k-means runs on their directions.
+        seed: random seed of k-means.
 
     """
     k, d = network.prototypes.shape

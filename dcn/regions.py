@@ -1,4 +1,4 @@
-"""From a soft assignment of tokens to the regions of a photograph at its own resolution (section 4.1.2)."""
+"""Regions of a photograph at its own resolution, from the soft assignment of its tokens (section 4.1.2)."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Pixels of one band of rows: a few values a pixel stay in the processor's cache.
+# Pixels in one band of rows. A few values for each of them stay in the processor's cache.
 _BAND_PIXELS = 1 << 16
 
 
 def upsampled_bands(values: Tensor, height: int, width: int) -> Iterator[tuple[int, Tensor]]:
-    """Bilinear upsampling of patch values, in bands of rows from top to bottom.
+    """Upsample patch values bilinearly, in bands of rows from top to bottom.
 
-    Equal to ``torch.nn.functional.interpolate(mode="bilinear", align_corners=False)`` on the whole, which
-    is separable: rows first, while the image is still narrow, then columns band by band.
+    The result equals ``torch.nn.functional.interpolate(mode="bilinear", align_corners=False)`` of the whole
+    grid. The interpolation is separable: first the rows, while the image is still narrow, then the columns,
+    band by band.
 
     Args:
         values: ``[n, c]`` floating point, ``n`` a square number of patches in row-major order.
-        height: of the result.
-        width: of the result.
+        height: height of the result in pixels.
+        width: width of the result in pixels.
 
     Yields:
         First row of the band, and its values ``[c, rows, width]`` float32.
@@ -40,13 +41,22 @@ def upsampled_bands(values: Tensor, height: int, width: int) -> Iterator[tuple[i
 
 
 def label_map(assignment: npt.NDArray[np.float16], height: int, width: int) -> npt.NDArray[np.uint8]:
-    """Cluster of every pixel: bilinear upsampling, then argmax (section 4.1.2, equation 6).
+    """Compute the region of every pixel: upsample bilinearly, then argmax (section 4.1.2, equation 6).
 
     Args:
-        assignment: ``[n, k]`` cosines of one image.
+        assignment: ``[n, k]`` soft assignment of one image, ``n`` a square number of patches in row-major
+            order.
+        height: height of the photograph in pixels.
+        width: width of the photograph in pixels.
 
     Returns:
-        ``[height, width]`` in 0 to k - 1.
+        ``[height, width]`` in 0 to k - 1; the first of equal values wins.
+
+    Example:
+        >>> assignment = np.eye(4, dtype=np.float16)  # 2 x 2 patches, each of its own region
+        >>> label_map(assignment, height=2, width=4)
+        array([[0, 0, 1, 1],
+               [2, 2, 3, 3]], dtype=uint8)
 
     """
     labels = np.empty((height, width), dtype=np.uint8)
@@ -56,10 +66,10 @@ def label_map(assignment: npt.NDArray[np.float16], height: int, width: int) -> n
 
 
 def _argmax(values: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8]) -> None:
-    """``values.argmax(axis=0)`` of ``[k, rows, width]`` into ``[rows, width]``, the first of equal values.
+    """Write ``values.argmax(axis=0)`` of ``[k, rows, width]`` into ``labels [rows, width]``.
 
-    One channel after the other, each in vector registers: PyTorch's and NumPy's own go pixel by pixel, and
-    take ten times as long.
+    One channel after the other, each in vector registers: argmax of PyTorch and of NumPy goes pixel by
+    pixel and takes ten times as long.
     """
     labels.fill(0)
     largest = values[0].copy()
@@ -69,15 +79,31 @@ def _argmax(values: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8]) -> N
 
 
 def region_areas(labels: npt.NDArray[np.uint8], num_regions: int) -> npt.NDArray[np.int64]:
-    """Pixels of each region of a label map, ``[num_regions]``."""
-    # A comparison goes by vector registers; to count all regions at once goes pixel by pixel.
+    """Count the pixels of each region in a label map.
+
+    Args:
+        labels: label map ``[H, W]``.
+        num_regions: number of regions ``k``.
+
+    Returns:
+        ``[k]`` area in pixels; 0 for a region that does not occur.
+
+    """
+    # A comparison uses vector registers; counting all regions at once goes pixel by pixel.
     return np.array([np.count_nonzero(labels == region) for region in range(num_regions)], dtype=np.int64)
 
 
 def region_boxes(labels: npt.NDArray[np.uint8], num_regions: int) -> npt.NDArray[np.int32]:
-    """Bounding boxes ``[num_regions, 4]``: top, left, bottom, right; the last two are exclusive.
+    """Find the bounding box of each region in a label map.
 
-    A region that does not occur has 0, 0, 0, 0.
+    Args:
+        labels: label map ``[H, W]``.
+        num_regions: number of regions ``k``.
+
+    Returns:
+        ``[k, 4]`` top, left, bottom, right in pixels; bottom and right are exclusive. A region that does
+        not occur has 0, 0, 0, 0.
+
     """
     boxes = np.zeros((num_regions, 4), dtype=np.int32)
     for region in range(num_regions):

@@ -1,4 +1,4 @@
-"""Training of the DCN on cached tokens (sections 3.3 and 4.1.2), resumable to the bit."""
+"""Training of the DCN on cached tokens (sections 3.3 and 4.1.2), resumable with bit-identical results."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from dcn.errors import NonFiniteTrainingError
 from dcn.modularity import cosine_assignment, modularity
 from dcn.network import DynamicClusteringNetwork
 
-# Below this variance of the unit centers between images the centers say nothing of the image any more:
-# a living network has 0.2 and more, the dead state under 0.01 (docs/training.md).
+# Below this variance between images the unit centers do not depend on the image any more: a network that
+# learns has 0.2 and more, a collapsed one less than 0.01 (docs/training.md).
 COLLAPSED_VARIANCE = 0.02
 
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What one iteration says of the state of training.
+    """Measurements of one training iteration.
 
     Attributes:
-        iteration: counted from 0.
-        modularity: mean over the batch; the loss is its negative (equation 10).
-        gradient_norm: of all parameters, before clipping.
-        regions: clusters that own at least one token, mean over the batch.
-        prototypes_in_use: prototypes that own at least one token of at least one image of the batch.
+        iteration: number of the iteration, counted from 0.
+        modularity: mean modularity of the batch. The loss is its negative (equation 10).
+        gradient_norm: norm of the gradient of all parameters together, before clipping.
+        regions: number of clusters that own at least one token, mean over the batch.
+        prototypes_in_use: number of prototypes that own at least one token of at least one image.
         center_variance: variance of the unit centers between the images of the batch, see
             :func:`center_variance`.
 
@@ -45,22 +45,27 @@ class StepRecord:
 
     @property
     def collapsed(self) -> bool:
-        """The centers hardly depend on the image (section 3.1 wants them dynamic)."""
+        """Whether the centers hardly depend on the image. Section 3.1 wants them dynamic."""
         return self.center_variance < COLLAPSED_VARIANCE
 
 
 class Trainer:
-    """One network, its optimizer, and the state that a resumed run needs.
+    """Trains a DCN with the modularity loss and AdamW, and can be stopped and resumed (section 3.3).
 
     Args:
-        network: is changed in place.
-        learning_rate: of AdamW.
-        schedule: ``"constant"`` as in the paper, or ``"cosine"``: down to 0 over ``iterations``.
+        network: network to train, changed in place.
+        learning_rate: learning rate of AdamW, at its highest.
+        schedule: ``"constant"`` as in the paper, or ``"cosine"``: decays to 0 over ``iterations``.
         iterations: length of the schedule.
-        weight_decay: of AdamW.
-        max_gradient_norm: clips the gradient of all parameters together; None does not clip.
-        resolution: see :func:`dcn.modularity.modularity`.
-        temperature: likewise.
+        weight_decay: weight decay of AdamW.
+        max_gradient_norm: clips the gradient of all parameters together to this norm; None does not clip.
+        resolution, temperature: of the loss, see :func:`dcn.modularity.modularity`.
+
+    Example:
+        >>> trainer = Trainer(DynamicClusteringNetwork(dim=16), iterations=100)
+        >>> record = trainer.step(torch.randn(4, 49, 16), names=["a", "b", "c", "d"])
+        >>> record.iteration, trainer.iteration
+        (0, 1)
 
     """
 
@@ -89,10 +94,17 @@ class Trainer:
         )
 
     def step(self, tokens: Tensor, names: Iterable[str]) -> StepRecord:
-        """One iteration on the tokens ``[B, n, d]`` of images; only an error asks for their ``names``.
+        """Train for one iteration.
+
+        Args:
+            tokens: ``[B, n, d]`` float32 tokens of ``B`` images, on the network's device.
+            names: names of the images. Only error messages use them.
+
+        Returns:
+            The measurements of this iteration.
 
         Raises:
-            NonFiniteTrainingError: tokens, loss or gradient are NaN or infinite; nothing was updated.
+            NonFiniteTrainingError: the modularity or the gradient is NaN or infinite. No weight changed.
 
         """
         self.network.train()
@@ -125,7 +137,7 @@ class Trainer:
         return self._learning_rate * 0.5 * (1 + math.cos(math.pi * self.iteration / self._iterations))
 
     def state(self) -> dict[str, Tensor]:
-        """Weights and optimizer state by name. With the iteration, all that the next step depends on."""
+        """Return weights and optimizer state by name. With the iteration they determine the next step."""
         tensors = {f"network.{name}": value.detach() for name, value in self._parameters.items()}
         for name, parameter in self._parameters.items():
             for key, value in self._optimizer.state[parameter].items():
@@ -133,7 +145,7 @@ class Trainer:
         return tensors
 
     def restore(self, tensors: dict[str, Tensor], iteration: int) -> None:
-        """Continue from :meth:`state` as it was before ``iteration``."""
+        """Restore the tensors of :meth:`state`, taken after ``iteration`` iterations."""
         self.iteration = iteration
         with torch.no_grad():
             for name, parameter in self._parameters.items():
@@ -146,10 +158,11 @@ class Trainer:
     def _check_finite(self, values: Tensor, norm: float, names: Iterable[str]) -> None:
         wrong = ~values.isfinite()  # [B]
         if wrong.any():
-            distinct = list(dict.fromkeys(compress(names, wrong.tolist())))  # a batch may span two epochs
+            # A batch may span two epochs, so an image may be in it twice.
+            distinct = list(dict.fromkeys(compress(names, wrong.tolist())))
             raise NonFiniteTrainingError(
                 f"iteration {self.iteration}: the modularity of {', '.join(distinct[:5])} is not finite; "
-                f"look at the tokens of these images, or extract them anew"
+                f"check these photographs, or extract their tokens again"
             )
         if not np.isfinite(norm):
             raise NonFiniteTrainingError(
@@ -163,29 +176,44 @@ class Trainer:
 def held_out_modularity(
     network: DynamicClusteringNetwork, tokens: Tensor, resolution: float, temperature: float | None
 ) -> Tensor:
-    """Modularity ``[B]`` of images that are not trained on, from their tokens ``[B, n, d]``."""
+    """Compute the modularity of held-out images, with the network in evaluation mode.
+
+    Args:
+        network: network in training; its mode changes to evaluation.
+        tokens: ``[B, n, d]`` float32 tokens of ``B`` images.
+        resolution, temperature: of the loss, see :func:`dcn.modularity.modularity`.
+
+    Returns:
+        ``[B]``.
+
+    """
     network.eval()
     centers = _centers(network, tokens)
     return modularity(tokens, cosine_assignment(tokens, centers), resolution, temperature)
 
 
 def _centers(network: DynamicClusteringNetwork, tokens: Tensor) -> Tensor:
-    """Centers ``[B, k, d]`` in the tokens' precision; on CUDA the network itself computes in bfloat16."""
+    """Compute centers ``[B, k, d]`` in the precision of the tokens. On CUDA the network uses bfloat16."""
     with torch.autocast("cuda", torch.bfloat16, enabled=tokens.is_cuda):
         centers: Tensor = network(tokens)
     return centers.to(tokens.dtype)
 
 
 def used_clusters(assignment: Tensor) -> Tensor:
-    """``[B, k]`` bool: clusters of ``[B, n, k]`` that own at least one token (equation 6)."""
+    """Find the clusters that own a token (equation 6): ``[B, k]`` bool of an assignment ``[B, n, k]``."""
     owners = torch.zeros(assignment.shape[0], assignment.shape[2], dtype=torch.bool, device=assignment.device)
     return owners.scatter_(1, assignment.argmax(dim=-1), True)
 
 
 def center_variance(centers: Tensor) -> float:
-    """Variance of the unit vectors of ``[B, k, d]`` between images, mean over clusters, in [0, 1].
+    """Compute the variance of the unit centers between images, mean over the clusters.
 
-    0: the same centers for every image. NaN for a batch of one.
+    Args:
+        centers: ``[B, k, d]`` of ``B`` images.
+
+    Returns:
+        A number in [0, 1]. 0 means the same directions for every image. NaN for a batch of one image.
+
     """
     if len(centers) < 2:
         return float("nan")
@@ -196,9 +224,19 @@ def center_variance(centers: Tensor) -> float:
 def batch_rows(
     rows: np.ndarray[Any, np.dtype[np.int64]], batch_size: int, seed: int, iteration: int
 ) -> list[int]:
-    """Rows of one batch: a function of seed and iteration alone, so that a resumed run draws the same.
+    """Draw the rows of one batch. Seed and iteration determine it, so that a resumed run draws the same.
 
-    The training images are gone through in a new random order in each epoch; a batch may span two.
+    Each epoch visits all training images in a new random order. A batch may span two epochs.
+
+    Args:
+        rows: ``[N]`` rows of the training images.
+        batch_size: images in a batch.
+        seed: random seed of the order.
+        iteration: number of the iteration, counted from 0.
+
+    Returns:
+        ``batch_size`` rows.
+
     """
     batch: list[int] = []
     position = iteration * batch_size

@@ -62,14 +62,8 @@ def test_openmp_is_told_how_to_wait_before_pytorch_is_imported(package: str) -> 
     assert run.stdout == "10000 False\n"
 
 
-# Names of settings in :mod:`dcn.datasets` are still to be replaced by parameters; docstrings of options show in
-# the forms of deployments.
-MAY_NAME_SETTINGS = {
-    "dcn/datasets/bsds500.py",
-    "dcn/datasets/folder.py",
-    "dcn/datasets/voc2012.py",
-    "dcn/segmenters/network.py",
-}
+# The docstrings of options show in the forms of deployments.
+MAY_NAME_SETTINGS = {"dcn/segmenters/network.py"}
 
 
 def setting_names() -> set[str]:

@@ -1,4 +1,4 @@
-"""Data sets: photographs with ids, splits, masks and class names. :data:`DATASETS` lists all of them."""
+"""Data sets: photographs with ids, splits, ground truth and class names. :data:`DATASETS` lists all."""
 
 from dcn.datasets.bsds500 import BSDS500Dataset, BSDS500Options
 from dcn.datasets.dataset import Dataset, DatasetOptions, Item

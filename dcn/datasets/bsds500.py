@@ -1,4 +1,4 @@
-"""BSDS500: photographs whose regions several people drew, without classes."""
+"""BSDS500: photographs with regions that several annotators drew, without classes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FOLDER = Path("BSR") / "BSDS500" / "data"
 
 
 class BSDS500Options(DatasetOptions):
-    """The Berkeley Segmentation Data Set: regions that several people drew, without classes."""
+    """The Berkeley Segmentation Data Set: regions that several annotators drew, without classes."""
 
     name: Literal["bsds500"] = "bsds500"
     root: Path = Field(description="Folder that holds ``BSR/BSDS500/data``.")
@@ -29,14 +29,18 @@ class BSDS500Options(DatasetOptions):
 
 
 class BSDS500Dataset(Dataset):
-    """The Berkeley Segmentation Data Set of 200, 100 and 200 photographs; ids are ``split/name``.
+    """The Berkeley Segmentation Data Set. ``train``, ``val`` and ``test`` have 200, 100 and 200 photographs.
 
-    There are no classes: its ground truth are the regions of :meth:`read_segmentations`.
+    There are no classes: the true regions of :meth:`read_segmentations` are the ground truth. An id is
+    ``split/name``.
 
     Args:
-        root: where ``BSR_bsds500.tgz`` was unpacked: the folder that holds ``BSR/BSDS500/data``.
+        root: folder that holds ``BSR/BSDS500/data``, where ``BSR_bsds500.tgz`` was unpacked.
         train_split: ``train``, ``val`` or ``test``.
-        evaluate_split: likewise; the benchmark's figures are those of ``test``.
+        evaluate_split: ``train``, ``val`` or ``test``. Published metrics are those of ``test``.
+
+    Raises:
+        InvalidDatasetError: the folder is not there.
 
     """
 
@@ -47,8 +51,9 @@ class BSDS500Dataset(Dataset):
         folder = root / _FOLDER
         if not folder.is_dir():
             raise InvalidDatasetError(
-                f"there is no {folder}; set dataset.root to the folder that holds {_FOLDER.as_posix()}, "
-                f"where BSR_bsds500.tgz was unpacked"
+                f"there is no {folder}; give the folder that holds {_FOLDER.as_posix()} as root, where "
+                f"BSR_bsds500.tgz was unpacked",
+                parameter="root",
             )
         self.root = folder
         self.train_split = train_split
@@ -71,30 +76,35 @@ class BSDS500Dataset(Dataset):
     def read_segmentations(self, item: Item, height: int, width: int) -> list[npt.NDArray[np.uint16]]:
         path = self.root / self.truth_file(item)
         if not path.is_file():
-            raise InvalidMaskError(f"there is no {path}")
+            raise InvalidMaskError(f"there is no {path}; copy it from BSR_bsds500.tgz")
         try:
             from scipy.io import loadmat
 
             cells = loadmat(path, variable_names=["groundTruth"]).get("groundTruth")
-        except Exception as error:  # scipy has some ten kinds for a broken file; each means the same
+        except Exception as error:  # scipy has some ten errors for a broken file; they mean the same
             reason = str(error).partition("\n")[0]
             raise InvalidMaskError(f"{path} cannot be read as a MAT file: {reason}") from error
         if cells is None or not cells.size:
-            raise InvalidMaskError(f"{path} has no groundTruth; that is not a file of BSDS500")
+            raise InvalidMaskError(f"{path} has no groundTruth; copy the file of BSDS500 again")
         return [_segmentation(path, cell, height, width) for cell in cells.ravel()]
 
 
 def _segmentation(path: Path, cell: object, height: int, width: int) -> npt.NDArray[np.uint16]:
-    """The regions in one cell of ``groundTruth``, a 1 x 1 struct with a field ``Segmentation``."""
+    """Read the regions in one cell of ``groundTruth``, a 1 x 1 struct with a field ``Segmentation``."""
     if not isinstance(cell, np.ndarray) or "Segmentation" not in (cell.dtype.names or ()) or cell.size != 1:
-        raise InvalidMaskError(f"{path} has an annotation without Segmentation")
+        raise InvalidMaskError(f"{path} has an annotation without Segmentation; copy the file again")
     regions = cell["Segmentation"].item()
     if not isinstance(regions, np.ndarray) or not np.can_cast(regions.dtype, np.uint16):
-        raise InvalidMaskError(f"{path} has a Segmentation that is not of 16-bit numbers")
+        raise InvalidMaskError(
+            f"{path} has a Segmentation that is not an array of 16-bit integers; copy the file again"
+        )
     if regions.shape != (height, width):
         raise InvalidMaskError(
-            f"{path} has a Segmentation of shape {regions.shape}; its image is of {(height, width)}"
+            f"{path} has a Segmentation of shape {regions.shape}, its photograph {(height, width)}; "
+            f"copy both files again"
         )
     if not regions.any():
-        raise InvalidMaskError(f"{path} has a Segmentation in which every pixel is 0, unlabelled")
+        raise InvalidMaskError(
+            f"{path} has a Segmentation in which every pixel is 0, unlabeled; copy the file again"
+        )
     return regions.astype(np.uint16)

@@ -21,13 +21,13 @@ class Item:
     """One photograph of a data set.
 
     Attributes:
-        id: unique in the data set; a relative path without ``..``.
-        image: file of the photograph, relative to the data set's root, with ``/``.
-        mask: file of its ground truth, likewise; None where there is none.
-        splits: names of the splits it belongs to.
+        id: name of the photograph, unique in the data set; a relative path without ``..``.
+        image: file of the photograph, relative to the root of the data set, with ``/``.
+        mask: file of its mask, relative to the root of the data set, with ``/``; None without a mask.
+        splits: names of the splits that the photograph belongs to.
 
     Raises:
-        InvalidDatasetError: the id or the image would lie outside of the data set.
+        InvalidDatasetError: the id or the image would lie outside the data set.
 
     """
 
@@ -40,8 +40,8 @@ class Item:
         for path in (self.id, self.image):
             if path.startswith("/") or ".." in path.split("/") or "\0" in path:
                 raise InvalidDatasetError(
-                    f"the data set names a photograph {self.id!r}, which would lie outside of its folder; an "
-                    f"id is a name, or a relative path without '..'"
+                    f"the data set names a photograph {self.id!r}, which would lie outside its folder; use a "
+                    f"name, or a relative path without '..'"
                 )
 
 
@@ -69,15 +69,15 @@ class DatasetOptions(Options, ABC):
 
 
 class Dataset(ABC):
-    """A data set.
+    """Base class of all data sets: lists the photographs of two splits and reads their ground truth.
 
     Attributes:
-        root: folder that the files of its items are relative to.
-        class_names: name of each class; the first is the background. Empty without ground truth.
-        ignore_label: label of pixels that count nowhere.
-        has_segmentations: its ground truth are regions without classes, see :meth:`read_segmentations`.
-        train_split: split that the DCN is trained on.
-        evaluate_split: split that the evaluations look at.
+        root: folder of the files. The paths of items are relative to it.
+        class_names: name of each class; the first is the background. Empty without classes.
+        ignore_label: label of pixels that no metric counts.
+        has_segmentations: the ground truth is regions without classes, see :meth:`read_segmentations`.
+        train_split: split to train on.
+        evaluate_split: split to evaluate on.
 
     """
 
@@ -90,7 +90,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def items(self) -> Iterator[Item]:
-        """The photographs of both splits, in the order of their ids.
+        """List the photographs of both splits, sorted by id.
 
         Raises:
             InvalidDatasetError: the data set is not there.
@@ -98,15 +98,23 @@ class Dataset(ABC):
         """
 
     def truth_file(self, item: Item) -> str | None:
-        """File of the ground truth of a photograph, relative to the root; it need not be there."""
+        """Return the ground-truth file of a photograph, relative to the root. The file may not exist."""
         return item.mask
 
     def read_mask(self, item: Item, height: int, width: int) -> npt.NDArray[np.uint8] | None:
-        """Ground truth ``[height, width]`` of a photograph of this size, None where there is none.
+        """Read the mask of a photograph, and check its size and its labels.
+
+        Args:
+            item: the photograph.
+            height: its height in pixels.
+            width: its width in pixels.
+
+        Returns:
+            ``[height, width]`` class of each pixel; None for a photograph without a mask.
 
         Raises:
-            InvalidMaskError: with what is wrong with it.
-            OSError: it cannot be read just now.
+            InvalidMaskError: the mask cannot be used; the message has the reason.
+            OSError: the file cannot be read now, but a retry may succeed.
 
         """
         if item.mask is None:
@@ -122,12 +130,18 @@ class Dataset(ABC):
         return mask
 
     def read_segmentations(self, item: Item, height: int, width: int) -> list[npt.NDArray[np.uint16]]:
-        """Regions without classes ``[height, width]``, one of each annotator; none in most data sets.
+        """Read the true regions of a photograph, without classes. Most data sets have none.
 
-        Regions count from 1; 0 is unlabelled.
+        Args:
+            item: the photograph.
+            height: its height in pixels.
+            width: its width in pixels.
+
+        Returns:
+            For each annotator ``[height, width]``: the region of each pixel, from 1; 0 is unlabeled.
 
         Raises:
-            InvalidMaskError: with the file and what is wrong with it.
+            InvalidMaskError: the regions cannot be used; the message names the file and the reason.
 
         """
         return []

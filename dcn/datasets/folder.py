@@ -1,4 +1,4 @@
-"""Any folder of photographs, optionally with a folder of masks and a file of class names."""
+"""Any folder of photographs, optionally with a folder of masks and a text file of class names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dcn.images.files import is_lasting
 
 _SPLIT = "all"
 _MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif")
-# Photographs that Pillow does not decode. They are listed, so that the index says so.
+# Photographs that Pillow does not decode. They are listed, so that the index reports them.
 _UNKNOWN_SUFFIXES = {".heic", ".heif", ".jxl"}
 
 
@@ -38,16 +38,20 @@ class FolderOptions(DatasetOptions):
 
 
 class FolderDataset(Dataset):
-    """The image files of a folder and its subfolders; there is one split, ``all``.
+    """The image files of a folder and its subfolders, with one split, ``all``.
 
-    An id is the path below the folder without its suffix, or with it where another file would have the
-    same. What has the suffix of an image and is none is listed too, and so are folders that may not be
-    read and links to folders, so that the index can refuse them: nothing is passed over in silence.
+    The id of a photograph is its path below the folder without the suffix, or with the suffix if two files
+    would have the same id. Folders without read permission, links to folders, and files that only have the
+    suffix of an image are listed as well: the index refuses them with a reason instead of skipping them
+    silently.
 
     Args:
-        root: the folder. Links to files in it are followed, wherever they lead.
-        masks: a folder in which the mask of ``a/b.jpg`` is ``a/b.png``; may be inside ``root``.
-        classes: a text file with one class name a line; the first is the background. Needed with masks.
+        root: folder of the photographs. Links to files are followed, wherever they lead.
+        masks: folder in which the mask of ``a/b.jpg`` is ``a/b.png``; may be inside ``root``.
+        classes: text file with one class name per line; the first is the background. Masks need it.
+
+    Raises:
+        InvalidDatasetError: a folder is not there, or the class names are missing or cannot be read.
 
     """
 
@@ -57,9 +61,11 @@ class FolderDataset(Dataset):
     def __init__(self, root: Path, masks: Path | None = None, classes: Path | None = None) -> None:
         for name, folder in (("root", root), ("masks", masks)):
             if folder is not None and not folder.is_dir():
-                raise InvalidDatasetError(f"there is no folder {folder}; check dataset.{name}")
+                raise InvalidDatasetError(f"there is no folder {folder}", parameter=name)
         if masks is not None and classes is None:
-            raise InvalidDatasetError("masks need class names: set dataset.classes to a text file of them")
+            raise InvalidDatasetError(
+                "masks need class names; give a text file with one name per line", parameter="classes"
+            )
         self.root = root.absolute()
         self._masks = None if masks is None else masks.absolute()
         self.class_names = _read_classes(classes) if classes else ()
@@ -68,14 +74,17 @@ class FolderDataset(Dataset):
         items = self._items("")
         first = next(items, None)
         if first is None:
-            raise InvalidDatasetError(f"there is no image in {self.root} or its subfolders")
+            raise InvalidDatasetError(
+                f"there is no image in {self.root} or its subfolders; name the folder of the photographs",
+                parameter="root",
+            )
         yield first
         yield from items
 
     def _items(self, folder: str) -> Iterator[Item]:
-        """Of a folder and its subfolders, in the order of their paths.
+        """List the photographs of a folder and its subfolders, sorted by path.
 
-        Only the names of one folder, and of those that it is in, are in memory at once.
+        The memory holds only the names of the folder at hand and of its parent folders.
         """
         try:
             with os.scandir(self.root / folder) as entries:
@@ -102,9 +111,9 @@ class FolderDataset(Dataset):
             yield Item(stem if unique else file, file, self._mask_file(stem), (_SPLIT,))
 
     def _listed(self, entry: os.DirEntry[str]) -> str | None:
-        """Name of what may be a photograph; of a folder to search, with a slash; None where it is neither.
+        """Return the name of a possible photograph, or of a folder with a slash; None for other entries.
 
-        Sorted, these names are in the order of the paths of all that they lead to.
+        With the slash, the sorted names have the order of the sorted paths below them.
         """
         try:
             folder = entry.is_dir()
@@ -123,13 +132,13 @@ class FolderDataset(Dataset):
             return None
         for suffix in _MASK_SUFFIXES:
             mask = self._masks / f"{stem}{suffix}"
-            if _exists(mask):  # whatever it is: what is no mask is refused with its reason
-                return str(mask)  # absolute: root / mask is mask
+            if _exists(mask):  # of any kind: the index refuses it with a reason if it is not a mask
+                return str(mask)  # absolute, so root / mask is this path
         return None
 
 
 def _exists(path: Path) -> bool:
-    """Whether there is something with this name; ``os.path.lexists`` takes any failure for a no."""
+    """Whether the path exists. ``os.path.lexists`` also returns False for errors that a retry may fix."""
     try:
         path.lstat()
     except OSError as error:
@@ -146,7 +155,7 @@ def _listed_suffixes() -> set[str]:
 
 
 def _stem(file: str) -> str:
-    """The file without its suffix; with it where nothing but dots would be left."""
+    """Remove the suffix of a file's path, unless only dots would be left of its name."""
     stem = file.removesuffix(Path(file).suffix)
     return file if stem.rpartition("/")[2].strip(".") == "" else stem
 
@@ -158,9 +167,9 @@ def _read_classes(path: Path) -> tuple[str, ...]:
         raise InvalidDatasetError(f"the class names {path} cannot be read: {error}") from error
     if not 2 <= len(names) <= 255:
         raise InvalidDatasetError(
-            f"{path} has {len(names)} class names; it needs the background and 1 to 254 others"
+            f"{path} has {len(names)} class names; it needs the background and 1 to 254 other classes"
         )
     for name in names:
         if any(unicodedata.category(character) == "Cc" for character in name):
-            raise InvalidDatasetError(f"{path} has the class name {name!r}, with a control character in it")
+            raise InvalidDatasetError(f"{path} has the class name {name!r}; remove its control character")
     return names

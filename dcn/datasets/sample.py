@@ -1,4 +1,4 @@
-"""Eight photographs that scikit-image and scikit-learn carry in their wheels, with hand-drawn polygons."""
+"""The sample: eight photographs from scikit-image and scikit-learn, with hand-drawn polygons."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class SampleOptions(DatasetOptions):
 
 
 class SampleDataset(Dataset):
-    """chelsea, astronaut, coffee, rocket, the two views of motorcycle, china and flower.
+    """The photographs chelsea, astronaut, coffee, rocket, motorcycle (two views), china and flower.
 
-    There is one split, ``all``. Polygons were drawn to a few pixels; what is neither object nor plain
-    background (the astronaut's helmet) is ignored.
+    There is one split, ``all``. The polygons are exact to a few pixels. Pixels that are neither an object of
+    a class nor clearly background, such as the astronaut's helmet, have the ignore label.
     """
 
     train_split = _SPLIT
@@ -66,6 +66,6 @@ def _site_packages() -> Path:
     spec = importlib.util.find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
         raise InvalidDatasetError(
-            "the sample photographs are those of scikit-image: pip install scikit-image"
+            "the sample photographs come with scikit-image, which is missing: pip install scikit-image"
         )
     return Path(spec.submodule_search_locations[0]).parent

@@ -18,7 +18,7 @@ CLASS_NAMES = (
     "tv monitor",
 )  # fmt: skip
 _FOLDER = Path("VOCdevkit") / "VOC2012"
-# train_aug is VOC's train with the masks of SBD; both spellings of its list are in circulation.
+# train_aug is VOC's train with the masks of SBD. Two names of its list are in use.
 _LISTS = {"train_aug": ("train_aug.txt", "trainaug.txt")}
 _MASK_FOLDERS = {"train_aug": "SegmentationClassAug"}
 
@@ -41,13 +41,17 @@ class VOC2012Options(DatasetOptions):
 
 
 class VOC2012Dataset(Dataset):
-    """PASCAL VOC 2012 with 20 classes and background; 255 is void.
+    """PASCAL VOC 2012 with 20 classes and background. Pixels with the label 255 (void) are ignored.
 
     Args:
-        root: what torchvision calls ``root``: the folder that holds ``VOCdevkit/VOC2012``.
-        train_split: ``train_aug``, ``train`` or ``trainval``; None takes ``train_aug`` where its list is.
-        evaluate_split: ``val``, or another.
-        download: fetch the data set with torchvision where it is missing.
+        root: folder that holds ``VOCdevkit/VOC2012``; torchvision calls it ``root`` as well.
+        train_split: ``train_aug``, ``train`` or ``trainval``; None takes ``train_aug`` if its list is there,
+            else ``train``.
+        evaluate_split: ``val``, ``train`` or ``trainval``.
+        download: download the data set with torchvision if it is missing.
+
+    Raises:
+        InvalidDatasetError: the data set or the masks of ``train_aug`` are not there, or the download failed.
 
     """
 
@@ -61,8 +65,9 @@ class VOC2012Dataset(Dataset):
             _download(root)
         if not folder.is_dir():
             raise InvalidDatasetError(
-                f"there is no {folder}; set dataset.root to the folder that holds {_FOLDER.as_posix()}, or "
-                f"dataset.download to true"
+                f"there is no {folder}; give the folder that holds {_FOLDER.as_posix()} as root, or set "
+                f"download to true",
+                parameter="root",
             )
         self.root = folder
         self._lists = folder / "ImageSets" / "Segmentation"
@@ -72,8 +77,9 @@ class VOC2012Dataset(Dataset):
         masks = folder / _MASK_FOLDERS["train_aug"]
         if self.train_split == "train_aug" and not masks.is_dir():
             raise InvalidDatasetError(
-                f"the split train_aug needs the masks of SBD in {masks}; put them there, or set "
-                f"dataset.train_split to train"
+                f"the split train_aug needs the masks of SBD in {masks}; put them there, or choose the split "
+                f"train",
+                parameter="train_split",
             )
 
     def items(self) -> Iterator[Item]:
@@ -99,16 +105,16 @@ class VOC2012Dataset(Dataset):
                     return (self._lists / name).read_text().split()
                 except UnicodeDecodeError as error:
                     raise InvalidDatasetError(
-                        f"{self._lists / name} is no list of ids, one a line: {error}"
+                        f"{self._lists / name} is not a text file with one id per line: {error}"
                     ) from error
         raise InvalidDatasetError(
             f"there is no list {self._lists / names[0]}; the split {split!r} needs it"
             + (
-                " (and its masks in SegmentationClassAug): they come with SBD, or set "
-                "dataset.train_split to train"
+                " (and its masks in SegmentationClassAug). They come with SBD; or choose the split train"
                 if split == "train_aug"
                 else ""
-            )
+            ),
+            parameter="train_split" if split == self.train_split else "evaluate_split",
         )
 
 
@@ -121,5 +127,6 @@ def _download(root: Path) -> None:
     except (OSError, RuntimeError) as error:
         raise InvalidDatasetError(
             f"PASCAL VOC 2012 could not be downloaded to {root}: {error}\nWithout network, unpack "
-            f"VOCtrainval_11-May-2012.tar there on your own"
+            f"VOCtrainval_11-May-2012.tar there yourself",
+            parameter="root",
         ) from error

@@ -1,1 +1,1 @@
-"""The figures of the paper, each a pure function of arrays."""
+"""The figures of the paper and of the report. Each is a pure function of arrays."""

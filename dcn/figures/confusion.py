@@ -1,4 +1,4 @@
-"""Confusion matrices: where the pixels of each class went."""
+"""Confusion matrices: which classes the pixels of each true class were given."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _INCHES = 4.6
 def confusion_figure(
     matrices: Mapping[str, npt.NDArray[np.int64]], class_names: Sequence[str], columns: int = 2
 ) -> Figure:
-    """A matrix for each protocol, each true class (row) as shares of its pixels.
+    """Draw the confusion matrix of each protocol. A row shows a true class as shares of its pixels.
 
     Args:
-        matrices: by title, ``[C, C]`` pixels of predicted (row) and true (column) class.
-        class_names: ``C`` names.
-        columns: matrices side by side.
+        matrices: for each title ``[C, C]`` counts of pixels by predicted (row) and true (column) class.
+        class_names: names of the ``C`` classes.
+        columns: number of matrices side by side.
 
     """
     rows = -(-len(matrices) // columns)

@@ -1,4 +1,4 @@
-"""Rows and columns of pictures: what the figures are made of."""
+"""Grids of pictures, which the figures consist of."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ RGB = npt.NDArray[np.uint8]
 
 _DPI = 150
 _TITLE_INCHES = 0.3
-# A panorama and a portrait have room to the sides of them, instead of a row that is a line or a page.
+# Smallest and largest height of a cell divided by its width. A panorama or a tall portrait leaves room free
+# in its cell; otherwise its row would be a line or a page.
 _FLATTEST, _TALLEST = 0.5, 1.0
-# More than the pixels of a cell; a figure keeps what it shows in memory until it is drawn.
+# Pixels of the longest side of a picture, more than a cell shows. A figure keeps its pictures in memory until
+# it is drawn.
 _LONGEST_SIDE = 600
 
 
 def picture_grid(
     aspects: Sequence[float], columns: int, cell_inches: float, text_inches: float = 0
 ) -> tuple[Figure, list[list[Axes]]]:
-    """A figure of cells without ticks and frames, packed tightly.
+    """Create a figure of tightly packed cells without ticks and frames.
 
-    It is a figure of its own and not one of ``pyplot``: nothing is registered, nothing global changes.
+    The figure does not belong to ``pyplot``, so no global state changes.
 
     Args:
-        aspects: height by width of the cells of each row.
-        columns: cells in a row.
-        cell_inches: width of a cell.
-        text_inches: height of what is written between and below the rows.
+        aspects: for each row the height of its cells divided by their width.
+        columns: number of cells in a row.
+        cell_inches: width of a cell in inches.
+        text_inches: height in inches of the text between and below the rows.
 
     Returns:
         The figure, and the cells of each row.
@@ -51,28 +53,28 @@ def picture_grid(
 
 
 def cell_aspect(photographs: Sequence[RGB]) -> float:
-    """Height by width of cells for these photographs ``[H, W, 3]``: that of the tallest, within reason."""
+    """Choose height divided by width of the cells for photographs ``[H, W, 3]``: the tallest's, in limits."""
     tallest = max(photograph.shape[0] / photograph.shape[1] for photograph in photographs)
     return float(np.clip(tallest, _FLATTEST, _TALLEST))
 
 
 def reduced(picture: RGB) -> RGB:
-    """A picture ``[H, W, 3]``, averaged over squares of pixels where it has more than a cell can show."""
+    """Average a picture ``[H, W, 3]`` over squares of pixels, if it has more pixels than a cell shows."""
     factor = max(picture.shape[:2]) // _LONGEST_SIDE
     return np.asarray(Image.fromarray(picture).reduce(factor)) if factor > 1 else picture
 
 
 def show(cell: Axes, picture: RGB) -> None:
-    """Show a picture ``[H, W, 3]`` in the middle of a cell."""
+    """Draw a picture ``[H, W, 3]`` in the middle of a cell."""
     cell.imshow(reduced(picture))
     keep_box(cell)
 
 
 def keep_box(cell: Axes) -> None:
-    """Leave room around a picture, not around its cell, so that all cells of a row are alike."""
+    """Leave free room inside the cell and not around it, so that all cells of a row have equal size."""
     cell.set_aspect("equal", adjustable="datalim")
 
 
 def plain(text: str) -> str:
-    """Text of a user, of which matplotlib takes nothing for mathematics."""
+    """Escape the text of a user, so that matplotlib does not read dollar signs as mathematics."""
     return text.replace("$", r"\$")

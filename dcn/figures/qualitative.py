@@ -21,13 +21,13 @@ _LEGEND_ROW_INCHES = 0.25
 
 @dataclass(frozen=True)
 class SegmentedPhotograph:
-    """One photograph and its maps, all of its size.
+    """A photograph and its label maps, all of the same size.
 
     Attributes:
-        photograph: ``[H, W, 3]``.
-        regions: ``[H, W]`` cluster of every pixel.
-        semantic: ``[H, W]`` class of every pixel, None where it was not evaluated.
-        truth: ``[H, W]`` ground truth, None where there is none.
+        photograph: ``[H, W, 3]`` uint8 RGB.
+        regions: ``[H, W]`` region of every pixel.
+        semantic: ``[H, W]`` class of every pixel; None if the photograph was not evaluated.
+        truth: ``[H, W]`` true class of every pixel; None without ground truth.
 
     """
 
@@ -40,12 +40,14 @@ class SegmentedPhotograph:
 def qualitative_figure(
     photographs: Sequence[SegmentedPhotograph], class_names: Sequence[str], ignore_label: int
 ) -> Figure:
-    """A photograph in each row, its maps beside it, and below the names of the classes that occur.
+    """Draw figure 4: each row shows a photograph, its regions, its semantic segmentation and ground truth.
+
+    A legend below names the classes that occur.
 
     Args:
-        photographs: a column that would be empty for all of them is left out.
-        class_names: by label; empty where there is no ground truth, and classes are clusters.
-        ignore_label: of pixels of the ground truth that count for nothing.
+        photographs: one for each row. A column without any picture is left out.
+        class_names: name of each label; empty if there is no ground truth and classes are clusters.
+        ignore_label: label of pixels that no metric counts.
 
     """
     palette = class_palette(ignore_label)
@@ -89,7 +91,7 @@ def _colored(labels: npt.NDArray[np.uint8] | None, palette: npt.NDArray[np.uint8
 
 
 def _classes(photographs: Sequence[SegmentedPhotograph]) -> list[int]:
-    """Labels that occur in a semantic segmentation or in the ground truth, in order."""
+    """Return the labels that occur in a semantic segmentation or in the ground truth, sorted."""
     maps = [labels for p in photographs for labels in (p.semantic, p.truth) if labels is not None]
     return sorted({int(label) for labels in maps for label in np.unique(labels)})
 

@@ -1,4 +1,4 @@
-"""Figure 5: regions, and the regions of other photographs that are most like them."""
+"""Figure 5: k-NN region retrieval, query regions and their nearest regions in other photographs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dcn.regions import region_boxes
 _CELL_INCHES = 1.6
 _NAME_INCHES, _LEGEND_INCHES = 0.2, 0.3
 _QUERY, _SAME, _OTHER, _UNKNOWN = "black", "limegreen", "red", "lightgray"
-# How much is left of what is outside a region.
+# Contrast of the pixels outside a region, relative to the photograph.
 _OUTSIDE = 0.25
 
 
@@ -28,9 +28,9 @@ class RegionView:
     """A region in its photograph.
 
     Attributes:
-        photograph: ``[H, W, 3]``.
-        mask: ``[H, W]`` bool, somewhere true.
-        class_name: of most of its pixels, None where it is not known.
+        photograph: ``[H, W, 3]`` uint8 RGB.
+        mask: ``[H, W]`` bool, True inside the region, which is not empty.
+        class_name: name of the class of most pixels in the region; None if it is unknown.
 
     """
 
@@ -41,11 +41,11 @@ class RegionView:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """A query region, and what was found for it.
+    """A query region and its nearest neighbors.
 
     Attributes:
-        query: the region that others are compared with.
-        neighbors: the regions most like it, the nearest first.
+        query: the query region.
+        neighbors: the ``m`` regions with the most similar embeddings, the nearest first.
         similarity: ``[m]`` cosine of the embeddings of the query and of each neighbor.
 
     """
@@ -58,12 +58,12 @@ class Retrieval:
 def nearest_regions(
     query: npt.NDArray[np.float32], bank: npt.NDArray[np.float32], count: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """The regions whose embeddings are nearest to that of a query.
+    """Find the regions whose embeddings have the largest cosines with that of a query (section 4.4).
 
     Args:
-        query: ``[d]``.
-        bank: ``[R, d]`` embeddings of regions of other images.
-        count: how many; all where there are fewer.
+        query: ``[d]`` embedding.
+        bank: ``[R, d]`` embeddings of regions in other images.
+        count: number of regions to find; a smaller bank gives all of its regions.
 
     Returns:
         Rows of the bank ``[m]``, the nearest first, and their cosines ``[m]``.
@@ -75,10 +75,10 @@ def nearest_regions(
 
 
 def retrieval_figure(retrievals: Sequence[Retrieval]) -> Figure:
-    """A query in each row, framed in black, and after it its neighbors with their cosines.
+    """Draw figure 5: each row shows a query, framed in black, and its neighbors with their cosines.
 
-    The frame of a neighbor is green where its class is the query's, red where it is another, and gray where
-    one of them is not known.
+    A green frame shows a neighbor of the query's class, a red one a neighbor of another class, and a gray
+    one that the class of either is unknown.
     """
     columns = 1 + max(len(retrieval.neighbors) for retrieval in retrievals)
     known = any(_frame(r.query, neighbor) != _UNKNOWN for r in retrievals for neighbor in r.neighbors)
@@ -88,7 +88,7 @@ def retrieval_figure(retrievals: Sequence[Retrieval]) -> Figure:
         cell.set_title(str(title))
     for retrieval, (first, *cells) in zip(retrievals, rows, strict=True):
         _show(first, retrieval.query, _QUERY)
-        # A bank with few regions leaves cells empty.
+        # A small bank leaves cells empty.
         for cell, neighbor, cosine in zip(cells, retrieval.neighbors, retrieval.similarity, strict=False):
             _show(cell, neighbor, _frame(retrieval.query, neighbor))
             _write_in_corner(cell, f"{cosine:.2f}")
@@ -100,7 +100,7 @@ def retrieval_figure(retrievals: Sequence[Retrieval]) -> Figure:
 
 
 def region_crop(region: RegionView) -> RGB:
-    """The photograph of a region, cut to its box ``[h, w, 3]``; gray and pale outside of it."""
+    """Cut a region out by its bounding box, ``[h, w, 3]``. Pixels outside the region are gray and pale."""
     top, left, bottom, right = region_boxes(region.mask.astype(np.uint8), 2)[1]
     crop, mask = region.photograph[top:bottom, left:right], region.mask[top:bottom, left:right]
     pale = 255 - (255 - crop.mean(axis=2, keepdims=True)) * _OUTSIDE

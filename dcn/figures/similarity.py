@@ -1,4 +1,4 @@
-"""Figure 2: tokens tell what belongs together within an image, and much less so across images."""
+"""Figure 2: cosine similarities of tokens, which reflect semantics within an image better than across."""
 
 from __future__ import annotations
 
@@ -25,7 +25,13 @@ _COLORS, _OPACITY = "turbo", 0.6
 
 @dataclass(frozen=True)
 class TokenImage:
-    """A photograph ``[H, W, 3]`` and its tokens ``[n, d]``, a square number of patches in row-major order."""
+    """A photograph and its tokens.
+
+    Attributes:
+        photograph: ``[H, W, 3]`` uint8 RGB.
+        tokens: ``[n, d]``, ``n`` a square number of patches in row-major order.
+
+    """
 
     photograph: RGB
     tokens: npt.NDArray[np.floating]
@@ -33,21 +39,27 @@ class TokenImage:
 
 @dataclass(frozen=True)
 class Query:
-    """The patch that all others are compared with: its image, and its row in the tokens of that image."""
+    """The patch whose token is compared with all others.
+
+    Attributes:
+        image: index of its image.
+        patch: its row in the tokens of that image.
+
+    """
 
     image: int
     patch: int
 
 
 def query_patch(assignment: npt.NDArray[np.float16], foreground: npt.NDArray[np.bool_]) -> int:
-    """A patch worth asking for: in the middle of the largest foreground region.
+    """Choose a query patch: the one nearest to the center of the largest foreground region.
 
     Args:
-        assignment: ``[n, k]`` cosines of one image.
-        foreground: ``[k]``; if no patch is in such a region, all regions count.
+        assignment: ``[n, k]`` soft assignment of one image.
+        foreground: ``[k]`` bool. If no patch is in a foreground region, all regions count.
 
     Returns:
-        The patch of that region that is nearest to its center, 0 to n - 1.
+        The patch, 0 to n - 1.
 
     """
     n, k = assignment.shape
@@ -62,9 +74,9 @@ def query_patch(assignment: npt.NDArray[np.float16], foreground: npt.NDArray[np.
 
 
 def similarity_figure(images: Sequence[TokenImage], queries: Sequence[Query]) -> Figure:
-    """A query in each row: its place, its cosines with its own image, and those with every other image.
+    """Draw figure 2: each row shows a query and its cosines with its own image and with every other image.
 
-    All cosines share one color scale.
+    All cosines have the same color scale.
     """
     cosines = [[_cosines(images, query, i) for i in range(len(images))] for query in queries]
     everything = torch.cat([values for row in cosines for values in row])
@@ -93,24 +105,24 @@ def similarity_figure(images: Sequence[TokenImage], queries: Sequence[Query]) ->
 
 
 def _cosines(images: Sequence[TokenImage], query: Query, image: int) -> Tensor:
-    """Cosines ``[n, 1]`` of the tokens of one image with the token of a query."""
+    """Compute the cosines ``[n, 1]`` of the tokens of one image with the token of a query."""
     tokens, asked = (torch.from_numpy(images[i].tokens).float() for i in (image, query.image))
     return cosine_assignment(tokens, asked[query.patch, None])
 
 
 def _mark(cell: Axes, image: TokenImage, patch: int) -> None:
-    """Show a photograph with a point in the middle of one of its patches."""
+    """Draw a photograph with a point in the middle of one of its patches."""
     show(cell, image.photograph)
     height, width = reduced(image.photograph).shape[:2]
     side = round(len(image.tokens) ** 0.5)
     row, column = divmod(patch, side)
-    # Whole numbers are the middles of pixels, so a photograph begins at -0.5.
+    # Integer coordinates are the centers of pixels, so a photograph begins at -0.5.
     x, y = (column + 0.5) * width / side - 0.5, (row + 0.5) * height / side - 0.5
     cell.plot(x, y, marker="o", markersize=9, color="red", markeredgecolor="white", markeredgewidth=1.5)
 
 
 def _heat_map(cell: Axes, photograph: RGB, cosines: Tensor, scale: Normalize) -> None:
-    """Show cosines ``[n, 1]``, upsampled like the assignment, over a photograph in gray."""
+    """Draw cosines ``[n, 1]``, upsampled like the assignment, over the photograph in gray."""
     gray = reduced(photograph).mean(axis=2)
     bands = [band.numpy() for _, band in upsampled_bands(cosines, *gray.shape)]
     cell.imshow(gray, cmap="gray", vmin=0, vmax=255)

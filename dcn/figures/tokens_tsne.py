@@ -1,4 +1,4 @@
-"""Figure 1: the tokens of an image fall into groups, and the DCN finds their centers."""
+"""Figure 1: t-SNE of the tokens of an image, and of the cluster centers that the DCN finds."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _PERPLEXITY = 30.0
 
 @dataclass(frozen=True)
 class ClusteredImage:
-    """One image, and the clusters that the DCN finds in it.
+    """An image and the clusters that the DCN finds in it.
 
     Attributes:
-        photograph: ``[H, W, 3]``.
+        photograph: ``[H, W, 3]`` uint8 RGB.
         tokens: ``[n, d]`` floating point.
-        centers: ``[k, d]`` floating point.
+        centers: ``[k, d]`` cluster centers, floating point.
         assignment: ``[n, k]`` cosines of tokens and centers (equation 5).
 
     """
@@ -38,10 +38,9 @@ class ClusteredImage:
 
 
 def tokens_tsne_figure(images: Sequence[ClusteredImage]) -> Figure:
-    """An image in each row: its photograph, its regions, and a map of its tokens and cluster centers.
+    """Draw figure 1: each row shows a photograph, its regions, and a map of its tokens and cluster centers.
 
-    A cluster has one color in both. A center without a region is not one of the groups of its image, and is
-    left out.
+    A cluster has the same color in the regions and in the map. Centers without a region are left out.
     """
     aspects = [cell_aspect([image.photograph]) for image in images]
     figure, rows = picture_grid(aspects, 3, _CELL_INCHES, _TITLE_INCHES * (len(images) - 1))
@@ -60,11 +59,20 @@ def tokens_tsne_figure(images: Sequence[ClusteredImage]) -> Figure:
 def token_map(
     tokens: npt.NDArray[np.floating], centers: npt.NDArray[np.floating]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """t-SNE by cosine of tokens ``[n, d]`` and centers ``[k, d]`` together: places ``[n, 2]``, ``[k, 2]``."""
+    """Map tokens and centers together to two dimensions by t-SNE with cosine distances.
+
+    Args:
+        tokens: ``[n, d]``.
+        centers: ``[k, d]``.
+
+    Returns:
+        Coordinates of the tokens ``[n, 2]`` and of the centers ``[k, 2]``.
+
+    """
     vectors = np.concatenate([tokens, centers]).astype(np.float32)
     alike = np.ptp(vectors, axis=0).max() == 0  # no principal component to start from
     places = TSNE(
-        perplexity=min(_PERPLEXITY, (len(vectors) - 1) / 3),  # t-SNE looks at three times as many neighbors
+        perplexity=min(_PERPLEXITY, (len(vectors) - 1) / 3),  # t-SNE needs three times as many neighbors
         metric="cosine",
         init="random" if alike else "pca",
         random_state=0,
@@ -73,15 +81,15 @@ def token_map(
 
 
 def _gray(photograph: RGB) -> RGB:
-    """A photograph without colors, so that those of the clusters are as in the map."""
+    """Convert a photograph to gray, so that the colors of the regions are those of the map."""
     gray = photograph.mean(axis=2, keepdims=True).astype(np.uint8)
     return np.broadcast_to(gray, photograph.shape)
 
 
 def _draw_map(cell: Axes, image: ClusteredImage, found: npt.NDArray[np.uint8]) -> None:
-    """Draw the map of the tokens, and of the centers ``found``."""
+    """Draw the map of the tokens and of the centers ``found``."""
     clusters = image.assignment.argmax(axis=1)  # [n]
-    # The smallest last: a star that hides another lies among fewer tokens of its color.
+    # Draw the star of the smallest cluster last, so that the star of a larger cluster does not hide it.
     stars = found[np.argsort(-np.bincount(clusters, minlength=256)[found], kind="stable")]
     tokens, centers = token_map(image.tokens, image.centers[stars])
     colors = region_palette() / 255

@@ -1,4 +1,4 @@
-"""Colors of regions and classes."""
+"""Color palettes of regions and classes, and pictures of label maps."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import numpy.typing as npt
 from PIL import Image
 
 _OVERLAY_OPACITY = 0.55
-# Pixels that are mixed at once: in floating point they take eight times the room.
+# Pixels that are mixed at once: in floating point they take eight times the memory.
 _BAND_PIXELS = 1 << 20
 
 
 def region_palette() -> npt.NDArray[np.uint8]:
-    """``[256, 3]`` colors that differ most for the first few: hues by the golden ratio."""
+    """Make the palette of regions: ``[256, 3]`` uint8. Golden-ratio hues keep the first few far apart."""
     colors = [colorsys.hsv_to_rgb((0.58 + i * 0.618034) % 1, 0.75, 0.95) for i in range(256)]
     return (np.array(colors) * 255).round().astype(np.uint8)
 
 
 def class_palette(ignore_label: int = 255) -> npt.NDArray[np.uint8]:
-    """``[256, 3]`` the colors of PASCAL VOC: the bits of a label, spread over the three channels.
+    """Make the palette of classes: the colors of PASCAL VOC, ``[256, 3]`` uint8.
 
-    The ignore label has VOC's cream, whatever its number.
+    VOC spreads the bits of a label over the three channels. The ignore label is always VOC's cream.
     """
     labels = np.arange(256, dtype=np.uint32)
     colors = np.zeros((256, 3), dtype=np.uint8)
@@ -36,14 +36,24 @@ def class_palette(ignore_label: int = 255) -> npt.NDArray[np.uint8]:
 
 
 def colorize(labels: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Labels ``[H, W]`` as colors ``[H, W, 3]``."""
+    """Color a label map ``[H, W]`` by a palette ``[256, 3]``. Returns ``[H, W, 3]`` uint8."""
     return palette[labels]
 
 
 def overlay(
     photograph: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.uint8]:
-    """A photograph ``[H, W, 3]`` under the colors of its labels, with white lines between them."""
+    """Blend a photograph with the colors of its label map, and draw white lines between the labels.
+
+    Args:
+        photograph: ``[H, W, 3]`` uint8 RGB.
+        labels: label map ``[H, W]``.
+        palette: ``[256, 3]`` uint8.
+
+    Returns:
+        ``[H, W, 3]`` uint8.
+
+    """
     mixed = np.empty_like(photograph)
     rows = max(1, _BAND_PIXELS // labels.shape[1])
     for top in range(0, len(labels), rows):
@@ -57,7 +67,16 @@ def overlay(
 
 
 def palette_png(labels: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8]) -> bytes:
-    """Labels ``[H, W]`` as a PNG whose pixels are the labels and whose palette shows them."""
+    """Encode a label map ``[H, W]`` as a palette PNG: its pixel values are the labels.
+
+    Args:
+        labels: label map ``[H, W]``.
+        palette: ``[256, 3]`` uint8, the color of each label.
+
+    Returns:
+        Bytes of the PNG file.
+
+    """
     image = Image.fromarray(labels).convert("P")
     image.putpalette(palette.tobytes())
     buffer = io.BytesIO()

@@ -1,1 +1,1 @@
-"""Classes from a language-image model (section 4.5)."""
+"""Classification of pixels and regions by a language-image model (section 4.5)."""

@@ -1,16 +1,18 @@
-"""MaskCLIP: classes of pixels from a language-image model, and of regions by their mode (section 4.5).
+"""MaskCLIP: classifies pixels with a language-image model, and regions by the mode of their pixels.
 
-MaskCLIP (Zhou et al., ECCV 2022) reads patch features from the last block of CLIP's image tower: its values
-in place of its attention. They are compared with the text embeddings of the class names.
+MaskCLIP (Zhou et al., ECCV 2022) computes patch features in the last block of CLIP's image tower: it takes
+the values in place of the attention's output. Their cosines with the text embeddings of the class names
+classify the patches (section 4.5).
 
-MaskCLIP's setting of PASCAL VOC has the 20 foreground classes and no background, so pixels get one of those;
-the paper does not say how its 50.9 in Table 3 treats the background. Three ways to a figure are defined here:
+MaskCLIP's setting of PASCAL VOC has the 20 foreground classes and no background, so every pixel gets one of
+those. The paper does not say how its 50.9 in table 3 treats the background. This module defines three ways
+to compute an mIoU:
 
 - regions: a foreground region of the DCN takes the mode of its pixels, the rest is background
   (:func:`region_modes`; the paper's DCN + MaskCLIP);
-- pixels inside the DCN's foreground, the rest background (:func:`foreground_pixels`): the same without modes;
-- pixels alone, where the ground truth is no background (:func:`without_background`), as MaskCLIP's data set
-  ignores it.
+- pixels inside the DCN's foreground keep their class, the rest is background (:func:`foreground_pixels`);
+- all pixels keep their class, and pixels whose true class is background do not count
+  (:func:`without_background`), as in MaskCLIP's data set.
 """
 
 from __future__ import annotations
@@ -32,13 +34,16 @@ from dcn.weights.openclip import Tokenizer, create_clip
 
 
 class LanguageModel:
-    """The two towers of a CLIP, read as MaskCLIP does.
+    """A CLIP that computes MaskCLIP's patch features and text embeddings.
 
     Args:
         model: an ``open_clip.CLIP`` whose image tower is open_clip's ``VisionTransformer``, with mean and
             standard deviation attached by ``open_clip.set_model_preprocess_cfg``.
-        tokenizer: of the text tower.
-        device: where it computes.
+        tokenizer: tokenizer of the text tower.
+        device: device of the model.
+
+    Attributes:
+        patch_size: side of a patch in pixels.
 
     """
 
@@ -55,11 +60,11 @@ class LanguageModel:
     def from_name(
         cls, name: str, weights: Path | None = None, device: str | torch.device = "cpu"
     ) -> LanguageModel:
-        """The pretrained model called ``name``; see :func:`dcn.weights.openclip.create_clip`."""
+        """Load a pretrained model by its name; see :func:`dcn.weights.openclip.create_clip`."""
         return cls(*create_clip(name, weights), device)
 
     def grid(self, input_size: int) -> int:
-        """Patches along one side of a square input of ``input_size`` pixels.
+        """Count the patches along one side of a square input of ``input_size`` pixels.
 
         Raises:
             InvalidOptionError: the side is not a multiple of the patch size.
@@ -74,16 +79,24 @@ class LanguageModel:
         return input_size // self.patch_size
 
     def preprocess(self, photographs: npt.NDArray[np.uint8] | Tensor) -> Tensor:
-        """Normalize ``[B, S, S, 3]`` uint8 to ``[B, 3, S, S]`` float32 on the device."""
+        """Normalize photographs ``[B, S, S, 3]`` uint8 to ``[B, 3, S, S]`` float32 on the model's device."""
         pixels = torch.as_tensor(photographs).to(self.device, non_blocking=True)
         scaled = pixels.permute(0, 3, 1, 2).float() / 255
         return (scaled - self._mean) / self._std
 
     @torch.inference_mode()
     def patch_features(self, inputs: Tensor) -> Tensor:
-        """MaskCLIP's dense features ``[B, n, e]`` float32 of preprocessed photographs ``[B, 3, S, S]``.
+        """Compute MaskCLIP's patch features of preprocessed photographs.
 
-        Patches are in row-major order; any side works that the patch size divides.
+        Args:
+            inputs: ``[B, 3, S, S]`` from :meth:`preprocess`; S is a multiple of the patch size.
+
+        Returns:
+            ``[B, n, e]`` float32, patches in row-major order.
+
+        Raises:
+            InvalidOptionError: S is not a multiple of the patch size.
+
         """
         visual = self._visual
         side = self.grid(inputs.shape[-1])
@@ -93,7 +106,7 @@ class LanguageModel:
         *blocks, last = visual.transformer.resblocks
         for block in blocks:
             x = block(x)
-        # In the last block every token attends to itself alone: value and output projection, no softmax.
+        # In the last block every token attends to itself alone: only value and output projection.
         attention = last.attn
         width = attention.embed_dim
         weight, bias = attention.in_proj_weight[2 * width :], attention.in_proj_bias[2 * width :]
@@ -105,10 +118,13 @@ class LanguageModel:
 
     @torch.inference_mode()
     def text_embeddings(self, prompts: Sequence[Sequence[str]]) -> Tensor:
-        """One unit vector per class, ``[C, e]`` float32: the mean of the unit vectors of its prompts.
+        """Embed each class as the direction of the mean of its prompts' unit vectors.
 
         Args:
-            prompts: of each class (:func:`dcn.language.prompts.class_prompts`).
+            prompts: for each of ``C`` classes its prompts, from :func:`dcn.language.prompts.class_prompts`.
+
+        Returns:
+            ``[C, e]`` float32 unit vectors.
 
         """
         means = []
@@ -118,7 +134,7 @@ class LanguageModel:
         return F.normalize(torch.stack(means), dim=-1)
 
     def _positions(self, side: int) -> Tensor:
-        """Position embedding ``[1 + side * side, w]``, its grid resized as open_clip does for checkpoints."""
+        """Resize the grid of the position embedding to ``[1 + side * side, w]``, as open_clip resizes it."""
         embedding: Tensor = self._visual.positional_embedding
         trained = self._visual.grid_size
         if trained == (side, side):
@@ -129,20 +145,29 @@ class LanguageModel:
 
 
 def patch_logits(features: Tensor, text: Tensor) -> Tensor:
-    """Cosines of patch features ``[B, n, e]`` and unit text embeddings ``[C, e]``: ``[B, n, C]`` float32."""
+    """Compute the cosines of patch features and text embeddings.
+
+    Args:
+        features: ``[B, n, e]`` from :meth:`LanguageModel.patch_features`.
+        text: ``[C, e]`` unit vectors from :meth:`LanguageModel.text_embeddings`.
+
+    Returns:
+        ``[B, n, C]`` float32.
+
+    """
     return F.normalize(features, dim=-1) @ text.T
 
 
 def classify_pixels(logits: Tensor, height: int, width: int) -> npt.NDArray[np.uint8]:
-    """Class of every pixel: bilinear upsampling of the cosines, then argmax.
+    """Classify every pixel: upsample the cosines bilinearly, then argmax.
 
     Args:
-        logits: ``[n, C]`` of one image, of the foreground classes in their order.
-        height: of the photograph.
-        width: of the photograph.
+        logits: ``[n, C]`` cosines of one image with the foreground classes, in their order.
+        height: height of the photograph in pixels.
+        width: width of the photograph in pixels.
 
     Returns:
-        ``[height, width]`` in 1 to C; background, 0, is never among them.
+        ``[height, width]`` classes 1 to C. The background, class 0, never occurs.
 
     """
     classes = np.empty((height, width), dtype=np.uint8)
@@ -154,15 +179,16 @@ def classify_pixels(logits: Tensor, height: int, width: int) -> npt.NDArray[np.u
 def region_modes(
     labels: npt.NDArray[np.uint8], pixel_classes: npt.NDArray[np.uint8], foreground: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int64]:
-    """Class of each region: the mode of the classes of its pixels (section 4.5).
+    """Classify each region by the mode of the classes of its pixels (section 4.5).
 
     Args:
-        labels: ``[H, W]`` regions.
-        pixel_classes: ``[H, W]`` of :func:`classify_pixels`.
-        foreground: ``[k]``.
+        labels: label map ``[H, W]``, the region of each pixel.
+        pixel_classes: ``[H, W]`` from :func:`classify_pixels`.
+        foreground: ``[k]`` bool, which regions are foreground.
 
     Returns:
-        ``[k]``; of equal classes the first, and 0 for background and for a region that does not occur.
+        ``[k]`` classes. The first of equally frequent classes wins. 0 for a background region and for a
+        region that does not occur.
 
     """
     votes = region_overlap(labels, pixel_classes, len(foreground), 256)  # [k, 256]
@@ -172,14 +198,24 @@ def region_modes(
 def foreground_pixels(
     labels: npt.NDArray[np.uint8], pixel_classes: npt.NDArray[np.uint8], foreground: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.uint8]:
-    """Classes of the pixels ``[H, W]`` within foreground regions; 0 elsewhere. Arguments as above."""
+    """Keep the classes of the pixels in foreground regions; all other pixels get background, 0.
+
+    Args:
+        labels: label map ``[H, W]``, the region of each pixel.
+        pixel_classes: ``[H, W]`` from :func:`classify_pixels`.
+        foreground: ``[k]`` bool, which regions are foreground.
+
+    Returns:
+        ``[H, W]`` classes.
+
+    """
     return np.where(foreground[labels], pixel_classes, 0).astype(np.uint8)
 
 
 def without_background(matrix: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Confusion matrix ``[C, C]`` without the pixels whose true class (column) is background.
+    """Remove the pixels whose true class (column) is background from a confusion matrix ``[C, C]``.
 
-    As background then does not occur, its IoU is NaN and no part of the mean.
+    The background then does not occur: its IoU is NaN, and the mean leaves it out.
     """
     kept = matrix.copy()
     kept[:, 0] = 0

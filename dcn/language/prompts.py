@@ -1,8 +1,8 @@
-"""What is said of a class to a language model: its names, in sentences that a caption might be."""
+"""Text prompts for the classes: each name of a class in sentences that could be captions."""
 
 from __future__ import annotations
 
-# Other names of the classes of PASCAL VOC. MaskCLIP has one name each ("airplane" for aeroplane).
+# Synonyms of class names in PASCAL VOC. MaskCLIP has one name for each class ("airplane" for aeroplane).
 _SYNONYMS = {
     "aeroplane": ("airplane", "aeroplane"),
     "bicycle": ("bicycle", "bike"),
@@ -12,7 +12,7 @@ _SYNONYMS = {
     "sofa": ("sofa", "couch"),
     "tv monitor": ("tv monitor", "television"),
 }
-# MaskCLIP has these beside the 80 of CLIP.
+# MaskCLIP adds these templates to the 80 of CLIP.
 _SCENE_TEMPLATES = (
     "there is a {} in the scene.",
     "there is the {} in the scene.",
@@ -23,12 +23,18 @@ _SCENE_TEMPLATES = (
 
 
 def class_names_of(name: str) -> tuple[str, ...]:
-    """A class's name and its synonyms; those of a class that is not of PASCAL VOC are its name."""
+    """Return the synonyms of a class, its name among them. Only classes of PASCAL VOC have several.
+
+    Example:
+        >>> class_names_of("sofa"), class_names_of("unicorn")
+        (('sofa', 'couch'), ('unicorn',))
+
+    """
     return _SYNONYMS.get(name, (name,))
 
 
 def class_prompts(name: str) -> list[str]:
-    """Each name of a class in each of MaskCLIP's 85 sentences, 80 of which are CLIP's for ImageNet."""
+    """Put each name of a class into each of MaskCLIP's 85 templates, 80 of which are CLIP's for ImageNet."""
     from open_clip import OPENAI_IMAGENET_TEMPLATES
 
     templates = [*OPENAI_IMAGENET_TEMPLATES, *(template.format for template in _SCENE_TEMPLATES)]

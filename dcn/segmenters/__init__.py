@@ -1,4 +1,4 @@
-"""Ways to divide the tokens of an image into regions: the network of the paper, and its rivals.
+"""Segmenters: methods that divide the tokens of an image into regions, the DCN and its rivals.
 
 A segmenter is one module with one class. :data:`SEGMENTERS` is the only list of them.
 """
@@ -11,7 +11,7 @@ from dcn.segmenters.pixels import PixelsSegmenter
 from dcn.segmenters.segmenter import Segmenter, Shared
 from dcn.segmenters.spectral import SpectralSegmenter
 
-# The order is that of the rows of a comparison.
+# A comparison has its rows in this order.
 SEGMENTERS: tuple[type[Segmenter], ...] = (
     DCNSegmenter,
     KMeansSegmenter,

@@ -1,8 +1,8 @@
-"""What every segmenter returns: an assignment whose argmax is its own labels, also in half precision.
+"""Assignments from labels and scores: the argmax equals the labels, also in half precision.
 
-Bilinear upsampling is linear, so what is added to all columns of a token, and the scale of an image, change
-no upsampled argmax. That leaves the freedom to write the winner of every token as exactly 0: the differences
-that decide then lie near zero, where float16 is fine.
+Bilinear upsampling is linear, so the upsampled argmax does not change if a constant is added to all columns
+of a token, or if the assignment of an image is scaled. So the label of every token can have the value 0
+exactly. The differences that decide then lie near zero, where float16 is precise.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-# Upsampled, the column that wins at the nearest token is at least -3/4: its weight is at least 1/4.
+# Value in the columns of absent regions. Such a column never wins: in a bilinear interpolation the nearest
+# token has a weight of at least 1/4, so the column of its label is at least -3/4.
 ABSENT = -1.0
 _LEAST_LOSS = float(np.finfo(np.float16).smallest_subnormal)
 
@@ -18,17 +19,23 @@ _LEAST_LOSS = float(np.finfo(np.float16).smallest_subnormal)
 def assignment_of(
     labels: npt.NDArray[np.int64], scores: npt.NDArray[np.float64], num_regions: int
 ) -> npt.NDArray[np.float32]:
-    """Scores as an assignment that has the labels as its argmax.
+    """Turn labels and scores into an assignment whose argmax is the labels, also in float16.
 
     Args:
         labels: ``[n]`` region of each token.
-        scores: ``[n, c]`` with ``c <= num_regions``, larger is better. Where another column beats that of
-            the label, by rounding or because a method labels by more than a score, the label wins by a hair.
-        num_regions: ``k``.
+        scores: ``[n, c]`` score of each token for each region, ``c <= num_regions``; larger is better. If
+            the label of a token does not have its best score (by rounding, or because the method does not
+            label by scores alone), the label still wins, by the least difference in float16.
+        num_regions: number of columns ``k``.
 
     Returns:
-        ``[n, k]`` in [-1, 0]: 0 for the label, negative for other regions that occur, and :data:`ABSENT` in
-        the column of one that no token has as its label. Converts to float16 with the same argmax.
+        ``[n, k]`` in [-1, 0]: 0 for the label, negative for other regions that occur, and :data:`ABSENT` for
+        regions that are the label of no token.
+
+    Example:
+        >>> assignment_of(np.array([0, 2]), np.array([[3.0, 0.0, 1.0], [0.0, 0.0, 4.0]]), 3)
+        array([[ 0. , -1. , -0.5],
+               [-1. , -1. ,  0. ]], dtype=float32)
 
     """
     tokens, occurring = np.arange(len(labels)), np.unique(labels)
@@ -43,11 +50,13 @@ def assignment_of(
 def center_scores(
     vectors: npt.NDArray[np.floating], centers: npt.NDArray[np.floating]
 ) -> npt.NDArray[np.float64]:
-    """``x . c - |c|^2 / 2``, which is largest for the nearest center and linear in ``x``.
+    """Score vectors by their nearness to centers: ``x . c - |c|^2 / 2``.
+
+    The score is largest for the nearest center and linear in ``x``.
 
     Args:
-        vectors: ``[n, d]``.
-        centers: ``[k, d]``.
+        vectors: ``x``, ``[n, d]``.
+        centers: ``c``, ``[k, d]``.
 
     Returns:
         ``[n, k]``.

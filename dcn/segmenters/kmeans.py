@@ -1,4 +1,4 @@
-"""k-means on the directions of the tokens of one image."""
+"""Per-image k-means: segments each image by k-means on the directions of its tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dcn.segmenters.segmenter import SEED, Floats, Segmenter, Shared
 
 
 class KMeansSegmenter(Segmenter):
-    """k-means on the tokens of each image: a fixed number of clusters."""
+    """k-means on the tokens of each image, with a fixed number of clusters."""
 
     name: Literal["kmeans"] = "kmeans"
     num_regions: RegionCount = 5
@@ -28,15 +28,15 @@ class KMeansSegmenter(Segmenter):
 def kmeans_assignment(
     tokens: npt.NDArray[np.float32], num_regions: int, seed: int
 ) -> npt.NDArray[np.float32]:
-    """Divide the tokens of an image into regions by k-means. A nearer center has a larger score.
+    """Divide the tokens of an image into regions by k-means.
 
     Args:
         tokens: ``[n, d]``.
-        num_regions: ``k``. There are fewer regions where there are fewer distinct directions.
-        seed: seed of the initialization.
+        num_regions: number of regions ``k``. Tokens with fewer distinct directions give fewer regions.
+        seed: random seed of the initialization.
 
     Returns:
-        ``[n, k]``, see :func:`dcn.segmenters.assignment.assignment_of`.
+        ``[n, k]``, see :func:`dcn.segmenters.assignment.assignment_of`. A nearer center has a larger score.
 
     """
     from sklearn.preprocessing import normalize

@@ -1,9 +1,10 @@
-"""The smallest eigenvectors of the normalized Laplacian of a graph, which is what a normalized cut needs.
+"""Eigenvectors of the normalized Laplacian of a graph with the smallest eigenvalues, for normalized cuts.
 
 ``(D - W) x = lambda D x`` (Shi and Malik, 2000) is ``D^-1/2 W D^-1/2 y = (1 - lambda) y`` with
-``y = D^1/2 x``: a symmetric problem, several times faster. Its first solution is known beforehand: ``x``
-constant, ``lambda = 0``. It is taken out of the matrix rather than dropped from the result, because a graph
-in pieces has ``lambda = 0`` several times, and then which vector comes first is chance.
+``y = D^1/2 x``: a symmetric problem, which is several times faster to solve. Its first solution is known:
+``x`` constant, ``lambda = 0``. This solution is subtracted from the matrix rather than dropped from the
+result: a graph of several components has ``lambda = 0`` several times, and then the order of these
+eigenvectors is arbitrary.
 """
 
 from __future__ import annotations
@@ -12,20 +13,21 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh
 
-# Below this 1 - lambda there is no structure, only rounding: any vector is as good as any other.
+# Below this 1 - lambda an eigenvector shows no structure of the graph, only rounding errors.
 _SMALLEST_EIGENVALUE = 1e-8
 
 
 def laplacian_eigenvectors(affinity: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
-    """Solutions of ``(D - W) x = lambda D x`` after the constant one, smallest ``lambda`` first.
+    """Solve ``(D - W) x = lambda D x`` for the smallest ``lambda``, without the constant solution.
 
     Args:
-        affinity: ``W``, ``[n, n]``, symmetric, not negative.
-        count: at most ``n - 1`` are returned.
+        affinity: ``W``, ``[n, n]``, symmetric and not negative.
+        count: number of eigenvectors; at most ``n - 1`` are returned.
 
     Returns:
-        ``[n, count]``, scaled to a mean square of 1 under the degrees. A token of degree 0 has 0 everywhere,
-        and so has a whole column that says nothing, as those of a graph with all affinities equal.
+        ``[n, count]``, smallest ``lambda`` first, scaled to a mean square of 1 weighted by the degrees.
+        The row of a token with degree 0 is 0. The column of an eigenvector without information is 0, as in
+        a graph whose affinities are all equal.
 
     """
     count = min(count, len(affinity) - 1)

@@ -1,14 +1,14 @@
-"""Modularity maximized directly: Louvain (Blondel et al., 2008) on the graph of the paper's loss.
+"""Louvain community detection (Blondel et al., 2008): maximizes the modularity without learning.
 
-The graph is that of equation 8, self-loops included: a degree counts ``A_ii`` once, as equation 7 does, and
-so does scikit-network with a symmetric matrix. Three steps:
+The graph is that of equation 8, with self-loops: a degree counts ``A_ii`` once, as in equation 7, and as in
+scikit-network with a symmetric matrix. There are three steps:
 
-1. Louvain, in a random order of the tokens: the row-major order reaches less (by 1 % on tokens of block 10).
-   Leiden reaches the same modularity to four digits in twice the time, and in scikit-network 0.33 it
-   draws from a generator that no seed sets.
-2. Communities are merged while there are more than ``k``, the pair first whose merge costs least.
-3. Tokens move between the regions while one gains by it. Louvain alone leaves nothing to gain; after merges
-   it is worth up to 7 % of the modularity at resolution 1.3.
+1. Louvain finds communities. It visits the tokens in a random order; the row-major order reaches 1 % less
+   modularity (tokens of block 10). Leiden reaches the same modularity to four digits in twice the time, and
+   in scikit-network 0.33 it draws from a random generator that no seed sets.
+2. Communities merge while there are more than ``k``. The pair that loses least modularity merges first.
+3. Tokens move between the regions while a move increases the modularity. Directly after Louvain no move
+   does; after merges the moves add up to 7 % to the modularity at resolution 1.3.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from dcn.segmenters.segmenter import SEED, Segmenter, Shared
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
-# scikit-network stops when a pass gains less; its sums are float32.
+# scikit-network stops when a pass gains less modularity. Its sums are float32.
 _TOLERANCE = 1e-6
-# The gain of a move below this is rounding.
+# A smaller gain of a move is a rounding error.
 _LEAST_GAIN = 1e-12
 
 
 class ModularitySegmenter(Segmenter):
-    """Louvain's community detection on the affinity graph of the modularity loss, without learning."""
+    """Louvain community detection on the affinity graph of the modularity loss, without learning."""
 
     uses_resolution = True
     compared_at = "largest"
@@ -52,17 +52,17 @@ class ModularitySegmenter(Segmenter):
 def louvain_assignment(
     tokens: npt.NDArray[np.float32], num_regions: int, seed: int, resolution: float = 1.0
 ) -> npt.NDArray[np.float32]:
-    """Regions of large modularity.
+    """Divide the tokens of an image into regions of large modularity.
 
-    The score of a token for a region is the share of its affinity that goes there, less the share that
-    chance would send: up to a factor of the token, the modularity it adds there. In the end no token would
-    rather be elsewhere, so the label has the best score.
+    The score of a token for a region is the share of its affinity to the region's tokens, minus the share
+    expected by chance. Up to a factor for each token, it is the modularity that the token adds to the
+    region. At the end no token gains by a move, so every label has the best score of its token.
 
     Args:
         tokens: ``[n, d]``.
-        num_regions: at most this many regions, ``k``; modularity decides, and is often content with fewer.
-        seed: of the order in which Louvain visits the tokens.
-        resolution: as in :func:`dcn.modularity.modularity`. Larger finds smaller regions.
+        num_regions: largest number of regions ``k``. The modularity is often largest with fewer.
+        seed: random seed of the order in which Louvain visits the tokens.
+        resolution: as in :func:`dcn.modularity.modularity`. A larger one finds smaller regions.
 
     Returns:
         ``[n, k]``, see :func:`dcn.segmenters.assignment.assignment_of`.
@@ -96,7 +96,7 @@ def _communities(weights: Floats, resolution: float, seed: int) -> Labels:
         return_aggregate=False,
         random_state=seed,
     )
-    # float64 it must be: scikit-network rounds any other type to integers.
+    # The weights must be float64: scikit-network rounds any other type to integers.
     labels: Labels = louvain.fit_predict(weights).astype(np.int64)
     return labels
 
@@ -104,24 +104,25 @@ def _communities(weights: Floats, resolution: float, seed: int) -> Labels:
 def merge_communities(
     labels: Labels, weights: Floats, shares: Floats, num_regions: int, resolution: float
 ) -> Labels:
-    """Merge the pair that loses least modularity while there are too many, or as long as nothing is lost.
+    """Merge the pair of communities that loses least modularity, until at most ``num_regions`` are left.
 
-    The latter joins tokens without any affinity, all-zero ones, to a community.
+    Merges that lose no modularity follow. They join tokens without affinity (all-zero tokens) to others.
 
     Args:
-        labels: ``[n]``, 0 to c - 1.
+        labels: ``[n]`` community of each token, 0 to c - 1.
         weights: ``[n, n]``, ``A / 2m``.
         shares: ``[n]``, ``k_i / 2m``.
-        num_regions: at most this many are left.
-        resolution: of the modularity.
+        num_regions: largest number of communities that remain.
+        resolution: resolution of the modularity.
 
     Returns:
-        ``[n]``, without gaps.
+        ``[n]`` community of each token, numbered from 0 without gaps.
 
     """
     members = np.eye(labels.max() + 1)[labels]  # [n, c]
     share = shares @ members
-    gain = members.T @ weights @ members - resolution * np.outer(share, share)  # half of what a merge gains
+    # Half the modularity that each merge of two communities gains, [c, c].
+    gain = members.T @ weights @ members - resolution * np.outer(share, share)
     np.fill_diagonal(gain, -np.inf)
     owner = np.arange(len(share))
     count = len(share)
@@ -136,16 +137,16 @@ def merge_communities(
 
 
 def settle_tokens(labels: Labels, weights: Floats, shares: Floats, resolution: float) -> Labels:
-    """Move single tokens to the region where they add most modularity, until none gains by a move.
+    """Move single tokens to the region where they add most modularity, until no token gains by a move.
 
     Args:
-        labels: ``[n]``, 0 to c - 1.
+        labels: ``[n]`` region of each token, 0 to c - 1.
         weights: ``[n, n]``, ``A / 2m``.
         shares: ``[n]``, ``k_i / 2m``.
-        resolution: of the modularity.
+        resolution: resolution of the modularity.
 
     Returns:
-        ``[n]``, without gaps.
+        ``[n]`` region of each token, numbered from 0 without gaps.
 
     """
     labels = labels.copy()
@@ -158,7 +159,7 @@ def settle_tokens(labels: Labels, weights: Floats, shares: Floats, resolution: f
         for token, own in enumerate(shares):
             old = labels[token]
             gain = inside[token] - resolution * own * share
-            gain[old] -= loops[token]  # a token does not gain by its own presence
+            gain[old] -= loops[token]  # without the token's own share in its region
             new = gain.argmax()
             if gain[new] > gain[old] + _LEAST_GAIN:
                 inside[:, old] -= weights[token]
@@ -171,7 +172,7 @@ def settle_tokens(labels: Labels, weights: Floats, shares: Floats, resolution: f
 
 
 def _gains(labels: Labels, weights: Floats, shares: Floats, resolution: float) -> Floats:
-    """Half the modularity that each token adds to each region, ``[n, c]``."""
+    """Compute half the modularity that each token adds to each region, ``[n, c]``."""
     members = np.eye(labels.max() + 1)[labels]
     gains: Floats = weights @ members - resolution * np.outer(shares, shares @ members)
     gains[np.arange(len(labels)), labels] -= weights.diagonal() - resolution * shares**2

@@ -1,18 +1,20 @@
-"""TokenCut (Wang et al., CVPR 2022), and again on what is left, as MaskCut (CutLER, Wang et al., CVPR 2023).
+"""Repeated normalized cuts: TokenCut (Wang et al., CVPR 2022), repeated as in MaskCut (CutLER, CVPR 2023).
 
-The graph of the tokens has affinity 1 where a cosine exceeds a threshold and 1e-5 elsewhere. Its second
-smallest eigenvector, split at its mean, halves the tokens; the half with the entry of largest absolute value
-is the foreground. The foreground leaves the graph, and the next cut is made in the rest, until there are
-``k - 1`` foregrounds or the graph has nothing to cut. The last region is what no foreground took.
+The graph of the tokens has affinity 1 where a cosine exceeds a threshold, and 1e-5 elsewhere. The
+eigenvector with the second smallest eigenvalue, split at its mean, cuts the tokens into two parts. The part
+with the entry of largest absolute value is the foreground. The foreground is removed from the graph, and the
+rest is cut again, until there are ``k - 1`` foregrounds or there is nothing to cut. The last region holds
+the tokens of no foreground.
 
-What differs from MaskCut:
+Two differences from MaskCut:
 
-- It leaves the tokens that it found in the graph, joined to every other by 1e-5. There they are a cheap cut
-  of their own, about as large as the share of tokens that are left, and the next eigenvector tends to find
-  them again: in 37 of 40 photographs (focus-s14, blocks 10 and 12) the second cut took nothing new.
-- It keeps of a foreground only the connected piece with the largest entry, drops one of less than 1 % of the
-  image, and takes the other half if the foreground holds three corners of the image. Here a region may lie in
-  pieces, as with other segmenters, and the eigenvector alone says which half is foreground, as in TokenCut.
+- MaskCut does not remove a foreground from the graph. It joins its tokens to all others with 1e-5, which
+  makes a cheap cut of them, and the next eigenvector tends to find them again: in 37 of 40 photographs
+  (focus-s14, blocks 10 and 12) its second cut found nothing new.
+- MaskCut keeps only the connected part of a foreground with the largest entry, drops a foreground of less
+  than 1 % of the image, and takes the other part if the foreground holds three corners of the image. Here a
+  region may have several connected parts, as with the other segmenters, and the eigenvector alone decides
+  which part is foreground, as in TokenCut.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ _WEAK = 1e-5
 
 
 class NCutSegmenter(Segmenter):
-    """Normalized cuts, repeated on the tokens that are left: TokenCut, MaskCut."""
+    """Normalized cuts, repeated on the remaining tokens: TokenCut, MaskCut."""
 
     name: Literal["ncut"] = "ncut"
     num_regions: RegionCount = 5
@@ -45,17 +47,17 @@ class NCutSegmenter(Segmenter):
 def ncut_assignment(
     tokens: npt.NDArray[np.float32], num_regions: int, threshold: float = 0.2
 ) -> npt.NDArray[np.float32]:
-    """Regions by repeated normalized cuts.
+    """Divide the tokens of an image into regions by repeated normalized cuts.
 
-    How far a token lies on its side of a cut is a matter of degree. It is in region ``c`` as far as it is in
-    the foreground of cut ``c`` and outside those before: the minimum of these degrees, which upsamples to the
-    borders of the cuts.
+    A token belongs to each side of a cut to a degree: its distance from the mean of the eigenvector. Its
+    score for region ``c`` is the minimum of its degree in the foreground of cut ``c`` and its degrees
+    outside the foregrounds before. Such scores keep the borders of the cuts when they are upsampled.
 
     Args:
         tokens: ``[n, d]``.
-        num_regions: ``k``. Columns 0 to k - 2 are the foregrounds in the order in which they were found,
-            column k - 1 is the rest; with fewer cuts the columns in between do not occur.
-        threshold: cosine from which two tokens are alike (tau).
+        num_regions: number of regions ``k``. Columns 0 to k - 2 are the foregrounds in the order in which
+            they were found, column k - 1 is the rest. With fewer cuts the columns in between do not occur.
+        threshold: two tokens are alike if their cosine is larger (tau).
 
     Returns:
         ``[n, k]``, see :func:`dcn.segmenters.assignment.assignment_of`.
@@ -67,7 +69,7 @@ def ncut_assignment(
     affinity = np.where(unit @ unit.T > threshold, 1.0, _WEAK)
     labels = np.full(len(tokens), num_regions - 1)
     scores = np.zeros((len(tokens), num_regions))
-    outside = np.ones(len(tokens))  # degree to which a token is in no foreground so far
+    outside = np.ones(len(tokens))  # degree to which each token is in no foreground so far
     rest = np.arange(len(tokens))
     for region in range(num_regions - 1):
         degree = _foreground_degree(affinity[np.ix_(rest, rest)])
@@ -83,10 +85,10 @@ def ncut_assignment(
 
 
 def _foreground_degree(affinity: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Degree in [-1, 1] to which each token is foreground, ``[n]``; all 0 if there is nothing to cut."""
+    """Cut a graph: ``[n]`` degree in [-1, 1] to which each token is foreground; 0 if there is no cut."""
     from dcn.segmenters.laplacian import laplacian_eigenvectors
 
-    vector = laplacian_eigenvectors(affinity, 1).sum(axis=1)  # a single token has no column
+    vector = laplacian_eigenvectors(affinity, 1).sum(axis=1)  # [n, 1] to [n]; a single token has [1, 0]
     degree: npt.NDArray[np.float64] = vector - vector.mean()
     if degree[np.abs(vector).argmax()] < 0:
         degree = -degree

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from dcn.segmenters.segmenter import Floats, Segmenter, Shared
 
-# Images of a batch that are converted to float32 together. More of them would leave the processor's cache,
-# and fresh memory from the operating system costs more than the arithmetic.
+# Images that are converted to float32 together. More of them do not fit into the processor's cache, and
+# fresh memory from the operating system costs more than the arithmetic.
 _CONVERTED = 2
 
 

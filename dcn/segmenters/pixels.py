@@ -1,6 +1,6 @@
-"""The intuitive way of the paper's introduction: the tokens of all images, clustered at once.
+"""Clustering of the tokens of all images at once, the "most intuitive way" of the paper's introduction.
 
-Every image has the same clusters, so a region is a class as well, and no image can have classes of its own.
+All images share the clusters, so a region is a class as well, and no image has clusters of its own.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from dcn.options import RegionCount
 from dcn.segmenters.assignment import assignment_of, center_scores
 from dcn.segmenters.segmenter import SEED, Floats, Segmenter, Shared
 
-# k-means++ chooses its start among the first tokens: those of 80 images of 784. 100 MB at a width of 384.
+# k-means++ chooses the initial centers among the first tokens: those of 80 images with 784 tokens each, which
+# take 100 MB at a width of 384.
 _START_TOKENS = 1 << 16
 
 
 class PixelsSegmenter(Segmenter):
-    """Tokens of all training photographs clustered at once: regions are classes already (section 1)."""
+    """Clusters of the tokens of all training photographs: regions are classes already (section 1)."""
 
     regions_are_classes = True
     compared_at = "own"
 
     name: Literal["pixels"] = "pixels"
     num_clusters: RegionCount = Field(
-        21, description="Number of clusters of the whole data set, background among them."
+        21, description="Number of clusters in the whole data set, background among them."
     )
 
     def columns(self, num_prototypes: int) -> int:
@@ -46,18 +47,19 @@ class PixelsSegmenter(Segmenter):
 def fit_pixel_clusters(
     batches: Iterable[npt.NDArray[np.floating]], num_clusters: int, seed: int
 ) -> npt.NDArray[np.float32]:
-    """k-means on the directions of a stream of tokens, in the memory of a batch and of the start.
+    """Cluster a stream of tokens by their directions with mini-batch k-means.
 
-    The stream is read once; for several passes chain it with itself. Its order matters: images in random
-    order are best.
+    The memory holds one batch, and the first 65,536 tokens while they initialize the centers. The stream is
+    read once. Its order matters: images should come in random order.
 
     Args:
-        batches: ``[b, n, d]`` each.
-        num_clusters: ``K``.
-        seed: of k-means++ and of what scikit-learn does with clusters that stay all but empty.
+        batches: tokens ``[b, n, d]`` each.
+        num_clusters: number of clusters ``K``.
+        seed: random seed of k-means++, and of the reassignment of nearly empty clusters.
 
     Returns:
-        ``[K, d]``. With fewer tokens than ``K`` some centers are equal, and the later one never wins.
+        ``[K, d]`` cluster centers. With fewer than ``K`` tokens some centers are equal, and the later one of
+        equal centers never wins.
 
     Raises:
         InvalidDatasetError: the stream is empty.
@@ -73,10 +75,10 @@ def fit_pixel_clusters(
         if sum(map(len, start)) >= _START_TOKENS:
             break
     if not start:
-        raise InvalidDatasetError("there are no tokens to cluster")
+        raise InvalidDatasetError("there are no tokens to cluster; add photographs to the training split")
     first = np.concatenate(start)
     if len(first) < num_clusters:
-        first = np.resize(first, (num_clusters, first.shape[1]))  # repeats the tokens
+        first = np.resize(first, (num_clusters, first.shape[1]))  # [K, d]; the tokens repeat
     model = MiniBatchKMeans(num_clusters, n_init=1, init_size=_START_TOKENS, random_state=seed)
     model.partial_fit(first)
     for directions in stream:
@@ -88,11 +90,11 @@ def fit_pixel_clusters(
 def pixel_assignment(
     tokens: npt.NDArray[np.float32], centers: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Each token of an image goes to the nearest center.
+    """Assign each token of an image to the nearest cluster center.
 
     Args:
         tokens: ``[n, d]``.
-        centers: ``[K, d]`` of :func:`fit_pixel_clusters`.
+        centers: ``[K, d]`` from :func:`fit_pixel_clusters`.
 
     Returns:
         ``[n, K]``, see :func:`dcn.segmenters.assignment.assignment_of`.

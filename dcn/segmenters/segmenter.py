@@ -22,12 +22,12 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Shared:
-    """Everything that a segmenter may read besides the tokens of the images at hand.
+    """Inputs of a segmenter that all images of a data set share.
 
     Attributes:
-        fitted: the array that :meth:`Segmenter.fit` returned for this data set; None where it returned None.
-        network: the network that the stage ``train`` trained, for segmenters with ``trained``; else None.
-        resolution: resolution of the modularity (section 3.3); for segmenters with ``uses_resolution``.
+        fitted: the array that :meth:`Segmenter.fit` returned for this data set; None if it returned None.
+        network: the trained network, for segmenters with ``trained``; else None.
+        resolution: resolution of the modularity (section 3.3), for segmenters with ``uses_resolution``.
 
     """
 
@@ -44,7 +44,7 @@ class Segmenter(Options, ABC):
     methods: the settings import this module, and reading settings should be quick.
 
     Attributes:
-        trained: the segmenter uses the network of the stage ``train``.
+        trained: the segmenter uses the trained network.
         cosines: the assignment holds cosines of tokens and cluster centers (equation 5), so that the
             modularity loss is defined for it.
         regions_are_classes: regions are classes of the whole data set, so nothing is left to classify.
@@ -80,7 +80,7 @@ class Segmenter(Options, ABC):
         """
 
     def fit(self, batches: Iterable[npt.NDArray[np.float16]]) -> npt.NDArray[np.floating] | None:
-        """Learn what all images of a data set share, once, before the first image is segmented.
+        """Fit the segmenter to a data set, once, before the first image is segmented.
 
         Args:
             batches: tokens ``[b, n, d]`` of all training images in random order. Iterated once at most.

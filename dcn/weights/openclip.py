@@ -1,6 +1,6 @@
-"""A pretrained CLIP of open_clip: weights from its hub or from a local file, which is never unpickled.
+"""Pretrained CLIP models of open_clip, with weights from its hub or from a local file. No pickle is loaded.
 
-open_clip is an extra, so it is imported where it is used.
+open_clip is an optional dependency, so the functions import it.
 """
 
 from __future__ import annotations
@@ -23,27 +23,31 @@ def create_clip(name: str, weights: Path | None) -> tuple[nn.Module, Tokenizer]:
     """Create a pretrained CLIP whose image tower is a plain ViT, and its tokenizer.
 
     Args:
-        name: architecture and training as in ``ViT-B-16:openai``; ``open_clip.list_pretrained(as_str=True)``
-            lists them. The training also says which activation and which normalization of photographs go
-            with the weights, in a local file as well. An architecture alone needs ``weights``.
-        weights: a ``.safetensors`` file or a PyTorch file with open_clip's key names, instead of the hub.
+        name: architecture and pretraining tag, such as ``ViT-B-16:openai``;
+            ``open_clip.list_pretrained(as_str=True)`` lists them. The tag determines the activation and the
+            normalization of photographs, for a local file as well. An architecture without a tag needs
+            ``weights``.
+        weights: local ``.safetensors`` or PyTorch file with open_clip's key names; None takes the hub.
+
+    Returns:
+        The model and its tokenizer.
 
     Raises:
-        UnknownModelError: open_clip has no such model, or its image tower is no plain ViT.
-        WeightsUnavailableError: there are no such weights, or they do not fit the model.
+        UnknownModelError: open_clip has no such model, or its image tower is not a plain ViT.
+        WeightsUnavailableError: open_clip is not installed, or the weights are missing or do not fit.
 
     """
     try:
         import open_clip
     except ImportError as error:
-        raise WeightsUnavailableError(f"language models come with open_clip: {_INSTALL}") from error
+        raise WeightsUnavailableError(f"a language model needs open_clip; install it: {_INSTALL}") from error
 
     architecture, _, tag = name.partition(":")
     config = open_clip.get_model_config(architecture)
     if config is None:
         raise UnknownModelError(
-            f"{architecture!r} is no model of open_clip {open_clip.__version__}; "
-            f"open_clip.list_models() lists those",
+            f"{architecture!r} is not a model of open_clip {open_clip.__version__}; "
+            f"open_clip.list_models() lists its models",
             parameter="model",
         )
     if not _has_plain_towers(config):
@@ -54,7 +58,7 @@ def create_clip(name: str, weights: Path | None) -> tuple[nn.Module, Tokenizer]:
         )
     training = _find_training(architecture, tag)
     path = _find_file(architecture, training, weights)
-    # open_clip only warns where a tag was trained with another GELU than the architecture names.
+    # open_clip only warns if a tag was trained with another GELU than that of the architecture.
     config["quick_gelu"] = config.get("quick_gelu", False) or training.get("quick_gelu", False)
     model: nn.Module = open_clip.CLIP(**config)
     _load(model, name, path, training)
@@ -110,7 +114,7 @@ def _find_file(architecture: str, training: dict[str, Any], weights: Path | None
         return Path(open_clip.download_pretrained(training))
     except Exception as error:  # every hub client has its own errors; all mean the same to the user
         raise WeightsUnavailableError(
-            f"the weights of {architecture} could not be fetched: {_reason(error)}\n{_where(training)}",
+            f"the weights of {architecture} could not be downloaded: {_reason(error)}\n{_where(training)}",
             parameter="weights",
         ) from error
 
@@ -119,7 +123,8 @@ def _load(model: nn.Module, name: str, path: Path, training: dict[str, Any]) -> 
     try:
         state = read_state_dict(path)
     except WeightsUnavailableError as error:
-        # OpenAI's own files are TorchScript, which is a program; what PyTorch advises then is unsafe.
+        # OpenAI's own files are TorchScript, which is a program. PyTorch's advice to allow it is unsafe, so
+        # the message leaves it out.
         reason = str(error).partition(". ")[0]
         raise WeightsUnavailableError(f"{reason}\n{_where(training)}", parameter="weights") from error
     # The temperature scales all cosines alike, so it is not read; files hold it in two shapes.
@@ -133,13 +138,13 @@ def _load(model: nn.Module, name: str, path: Path, training: dict[str, Any]) -> 
 
 
 def _where(training: dict[str, Any]) -> str:
-    """Say which file to fetch."""
+    """Say which file to download by hand."""
     repository, _, file = training.get("hf_hub", "").rpartition("/")
     file = file or "open_clip_model.safetensors (or open_clip_pytorch_model.bin)"
     wanted = f"{file} of {repository}" if repository else training.get("url")
     return (
-        f"Without network, fetch {wanted or 'a state dict of this model in .safetensors'} on another machine "
-        f"and give the file as weights"
+        f"Without network, download {wanted or 'a state dict of this model in .safetensors'} on another "
+        f"machine and give the file as weights"
     )
 
 
@@ -149,7 +154,7 @@ def _tokenizer(architecture: str) -> Tokenizer:
     tokenizer: Tokenizer
     try:
         tokenizer = open_clip.get_tokenizer(architecture)
-    except Exception as error:  # some come from a hub and need a package of their own
+    except Exception as error:  # some tokenizers come from a hub and need their own package
         raise WeightsUnavailableError(
             f"the tokenizer of {architecture} could not be loaded: {_reason(error)}"
         ) from error

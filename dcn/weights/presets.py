@@ -17,19 +17,20 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class Preset:
-    """Where a backbone comes from, and its defaults.
+    """A backbone and its default settings. The defaults of this class are those of the paper.
 
     Attributes:
-        timm_name: model name in timm.
-        input_size: side in pixels to which a photograph is squashed for its tokens (section 4.1.2: 224).
+        timm_name: name of the model in timm.
+        input_size: side in pixels of the square that a photograph is resized to for its tokens
+            (section 4.1.2: 224).
         token_layer: block whose normalized output gives the tokens.
-        attention_block: block whose CLS attention gives the foreground.
+        attention_block: block whose CLS attention decides what is foreground.
         attention_reduction: how the attention heads become one value per pixel.
-        region_score: how the pixels of a region become its score.
+        region_score: how the attention values of the pixels in a region become its foreground score.
         embedding_layer: block whose normalized CLS token is the embedding of a masked crop.
         embedding_size: side in pixels of a masked crop (section 4.1.2: 224).
-        weights_file: name under which the authors publish the weights, for the error message.
-        packaged: the weights come from an installed Python package instead of timm's hub.
+        weights_file: name of the weights file that the authors publish, for error messages.
+        packaged: whether the weights come from an installed Python package instead of timm's hub.
 
     """
 
@@ -58,7 +59,7 @@ PRESETS: dict[str, Preset] = {
     "dinov3-s16": Preset(
         "vit_small_patch16_dinov3.lvd1689m", weights_file="dinov3_vits16_pretrain_lvd1689m-08c60483.pth"
     ),
-    # A saliency-fine-tuned DINOv2 ViT-S/14; docs/focus-s14.md has the measurements behind its defaults.
+    # A saliency-fine-tuned DINOv2 ViT-S/14. Its defaults were chosen by measurement (docs/focus-s14.md).
     "focus-s14": Preset(
         "vit_small_patch14_dinov2",
         input_size=392,
@@ -75,7 +76,12 @@ def find_preset(name: str) -> Preset:
     """Find the preset called ``name``; any other ViT of timm gets a preset with the paper's defaults.
 
     Raises:
-        UnknownModelError: neither this table nor timm knows the name.
+        UnknownModelError: neither this table nor timm knows the name, or the model is not a ViT with a CLS
+            token.
+
+    Example:
+        >>> find_preset("dino-s8").timm_name
+        'vit_small_patch8_224.dino'
 
     """
     if name in PRESETS:
@@ -86,7 +92,7 @@ def find_preset(name: str) -> Preset:
     if timm.is_model(name):
         if tag and name not in (known := timm.list_models(f"{architecture}.*", pretrained=True)):
             raise UnknownModelError(
-                f"backbone {name!r}: timm has no weights {tag!r} of it, only {', '.join(known) or 'none'}",
+                f"backbone {name!r}: timm has no weights {tag!r} for it, only {', '.join(known) or 'none'}",
                 parameter="name",
             )
         if timm.model_entrypoint(name).__module__ not in _VIT_MODULES:
@@ -96,6 +102,6 @@ def find_preset(name: str) -> Preset:
         return Preset(name)
     raise UnknownModelError(
         f"backbone {name!r} is neither a preset ({', '.join(PRESETS)}) nor a model of timm "
-        f"{timm.__version__}; timm.list_models('vit*') lists those",
+        f"{timm.__version__}; timm.list_models('vit*') lists the ViTs of timm",
         parameter="name",
     )

@@ -127,9 +127,9 @@ def _from_hub(name: str, preset: Preset, kwargs: dict[str, Any]) -> nn.Module:
         if preset.weights_file:
             files.append(f"the authors' {preset.weights_file}")
         raise WeightsUnavailableError(
-            f"the weights of {name} ({preset.timm_name}) could not be fetched: {_reason(error)}\n"
-            f"Without network, fetch {' or '.join(files) or 'a checkpoint of this model'} on another machine "
-            f"and give the file as weights",
+            f"the weights of {name} ({preset.timm_name}) could not be downloaded: {_reason(error)}\n"
+            f"Without network, download {' or '.join(files) or 'a checkpoint of this model'} on another "
+            f"machine and give the file as weights",
             parameter="weights",
         ) from error
 

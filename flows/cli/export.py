@@ -1,4 +1,4 @@
-"""Label maps of a whole data set as files."""
+"""Export of the label maps of a data set as PNG files."""
 
 from __future__ import annotations
 
@@ -17,14 +17,21 @@ from storage.stores.files import write_atomically
 
 
 def export_labels(settings: Settings, what: Literal["regions", "semantic"], output: Path) -> int:
-    """Write ``<output>/<id>.png`` for every photograph that has such labels; returns how many.
+    """Write the label map of every photograph to ``<output>/<id>.png``, as a palette PNG.
 
-    An id that is too long for the name of a file is cut, and ends in a digest of the whole.
+    An id that is too long for the name of a file is cut, and ends in a digest of the whole id.
+
+    Args:
+        settings: settings of the run.
+        what: ``"regions"`` for the region of each pixel, ``"semantic"`` for its class.
+        output: folder of the files, outside the data set.
+
+    Returns:
+        Number of files. Photographs without such labels have none.
 
     Raises:
-        CheckpointMissingError: the stage that makes them is not complete.
-        FlowError: an id would lead out of the output folder, or a label map would replace a file of the data
-            set.
+        CheckpointMissingError: the stage that computes the labels is not complete.
+        FlowError: an id would lead out of the output folder, or a file would be written into the data set.
 
     """
     job = find_job(settings)
@@ -38,7 +45,8 @@ def export_labels(settings: Settings, what: Literal["regions", "semantic"], outp
     root, dataset = output.resolve(), open_dataset(job.settings.dataset)
     if root.is_relative_to(dataset.root.resolve()):
         raise FlowError(
-            f"{output} is in the data set {dataset.root}; label maps there would become a part of it"
+            f"{output} is in the data set {dataset.root}, and label maps there would become a part of it; "
+            f"choose another output folder"
         )
     for image in reader.segmented():
         labels = reader.regions(image)  # [H, W]
@@ -49,7 +57,10 @@ def export_labels(settings: Settings, what: Literal["regions", "semantic"], outp
             labels = classes[labels]
         path = output_path(root, image.item.id, ".png")
         if image.item.mask and path.resolve() == (dataset.root / image.item.mask).resolve():
-            raise FlowError(f"the label map of {image.item.id} would replace its ground truth {path}")
+            raise FlowError(
+                f"the label map of {image.item.id} would replace its ground truth {path}; choose another "
+                f"output folder"
+            )
         write_atomically(path, palette_png(labels, palette))
         count += 1
     return count

@@ -1,4 +1,4 @@
-"""What is in a workspace, which configurations need it, and what can go."""
+"""The checkpoints of a workspace: their state, which are needed, and which can be deleted."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from flows.settings import Settings
 from storage import Checkpoint, CheckpointDamagedError, Manifest, StorageError, Workspace
 from storage.stores.store import StoredFile
 
-# A run writes a shard, or the state of its training, far more often than this.
+# A run writes a shard or its training state far more often than this.
 _BEING_WRITTEN = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A checkpoint as it is.
+    """A checkpoint of a workspace and its state.
 
     Attributes:
-        checkpoint: it.
-        manifest: None where there is none, or none that can be read.
-        state: ``complete``, ``begun``; ``empty``, without a manifest; ``damaged``, with one that is not what
-            was written; ``newer``, written by a newer version.
-        images: finished, of all; 0 of 0 where it has none.
-        size: bytes of its files.
-        age: since the last write.
+        checkpoint: the checkpoint.
+        manifest: its manifest; None if it is missing or cannot be read.
+        state: ``complete``; ``begun``; ``empty``, without a manifest; ``damaged``, with a manifest that
+            differs from what was written; ``newer``, written by a newer version.
+        images: number of finished images, and of all; 0 and 0 for a checkpoint without images.
+        size: size of its files in bytes.
+        age: time since the last write.
 
     """
 
@@ -45,23 +45,23 @@ class Entry:
 
     @property
     def inputs(self) -> set[str]:
-        """Keys of the checkpoints that it was made of."""
+        """Keys of the checkpoints that it reads."""
         return set() if self.manifest is None else set(self.manifest.inputs.values())
 
     @property
     def being_written(self) -> bool:
-        """It is not complete, and somebody wrote to it within the last hour."""
+        """Whether it is incomplete and was written to within the last hour."""
         return self.state != "complete" and self.age < _BEING_WRITTEN
 
 
 def entries(workspace: Workspace) -> list[Entry]:
-    """Every checkpoint of a workspace that holds a file, by stage and key."""
+    """List the checkpoints of a workspace that hold a file, sorted by stage and key."""
     found = ((checkpoint, checkpoint.stored_files()) for checkpoint in workspace.checkpoints())
     return [_entry(checkpoint, files) for checkpoint, files in found if files]
 
 
 def readers(found: Iterable[Entry]) -> dict[str, Counter[str]]:
-    """For the key of each checkpoint that was read: how many checkpoints of each stage were made of it."""
+    """Count the readers of each checkpoint: for its key, the number of checkpoints of each stage."""
     counts: dict[str, Counter[str]] = {}
     for entry in found:
         for key in entry.inputs:
@@ -70,11 +70,11 @@ def readers(found: Iterable[Entry]) -> dict[str, Counter[str]]:
 
 
 def needed_keys(settings: Settings) -> tuple[set[str], bool]:
-    """What ``dcn run`` and ``dcn compare`` read and write with these settings.
+    """Find the checkpoints that ``dcn run`` and ``dcn compare`` read and write with these settings.
 
     Returns:
-        Keys, and whether they are all: those after the index are not known before the data set, as it is now,
-        is indexed.
+        Their keys, and whether these are all. The keys of the stages after the index are unknown until the
+        data set is indexed in its present state.
 
     """
     job = find_job(settings)
@@ -85,10 +85,18 @@ def needed_keys(settings: Settings) -> tuple[set[str], bool]:
 
 
 def kept_keys(found: list[Entry], needed: set[str]) -> set[str]:
-    """What stays when only some keys are needed.
+    """Find the checkpoints that must stay if only the needed ones are kept.
 
-    What is being written stays, with all that it was made of, and a comparison stays while all that it
-    compares does.
+    A checkpoint that is being written stays, and so do all that it reads. A comparison stays if everything
+    that it compares stays.
+
+    Args:
+        found: all checkpoints of the workspace.
+        needed: keys of the needed checkpoints.
+
+    Returns:
+        Keys of the checkpoints that must stay.
+
     """
     inputs = {entry.key: entry.inputs for entry in found}
     kept = set(needed)

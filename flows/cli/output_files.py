@@ -1,4 +1,4 @@
-"""Where exports and predictions are written: in their folder, whatever a photograph is called."""
+"""Paths of exported and predicted files. They stay inside the output folder, whatever a name contains."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from pathlib import Path
 from flows.errors import FlowError
 from storage.key import digest
 
-# Of the name of a file, on the file systems in use.
+# Bytes in the name of a file, the limit of common file systems.
 _MOST_BYTES = 255
 _DIGEST = 8
 
 
 def output_path(folder: Path, name: str, suffix: str) -> Path:
-    """``<folder>/<name><suffix>``; a name that would be too long is cut, and ends in a digest of the whole.
+    """Return the path ``<folder>/<name><suffix>``, which stays inside the folder.
 
-    A link that stands where the file will be is to be replaced, not followed.
+    A name that is too long is cut, and ends in a digest of the whole name. If a link has this path, replace
+    the link, do not follow it.
 
     Args:
-        folder: of the output.
-        name: relative, with ``/``.
-        suffix: what the name of the file ends in.
+        folder: output folder.
+        name: name of the output without suffix, a relative path with ``/``.
+        suffix: end of the file's name.
 
     Raises:
-        FlowError: the file would be outside of the folder, or no file can have this name.
+        FlowError: the file would be outside the folder, or no file can have this name.
 
     """
     parent, _, last = name.rpartition("/")
@@ -36,8 +37,10 @@ def output_path(folder: Path, name: str, suffix: str) -> Path:
             last = encoded[: room - len(ending)].decode(errors="ignore") + ending
         path = folder / parent / f"{last}{suffix}"
         inside = Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(folder))
-    except ValueError:  # NUL, or a character that stands for no byte
+    except ValueError:  # a NUL, or a character that is no byte in the file system's encoding
         inside = False
     if not inside or "\0" in last:
-        raise FlowError(f"the result of {name!r} cannot be written in {folder}: its name leads elsewhere")
+        raise FlowError(
+            f"the result of {name!r} cannot be written in {folder}: its name leads elsewhere; rename it"
+        )
     return path

@@ -1,4 +1,4 @@
-"""Segmenting photographs that are in no data set, with a trained model."""
+"""Segmentation of single photographs with a trained model."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _LONGEST_JPEG_SIDE = 65_500
 
 @dataclass(frozen=True)
 class Prediction:
-    """Where the label map of a photograph is, or why there is none.
+    """The result for one photograph: its files, or the reason why there are none.
 
     Attributes:
-        image: the photograph.
-        labels: its label map, a palette PNG; beside it, ``*-overlay.jpg``.
-        num_regions: regions in it.
-        reason: why it was refused; empty otherwise.
+        image: file of the photograph.
+        labels: file of its label map, a palette PNG with ``*-overlay.jpg`` beside it; None if it was refused.
+        num_regions: number of regions in the label map.
+        reason: why the photograph was refused; else empty.
 
     """
 
@@ -52,20 +52,23 @@ class Prediction:
 def predict(
     images: list[Path], model: Path, output: Path, weights: Path | None = None, device: str = "auto"
 ) -> Iterator[Prediction]:
-    """Segment photographs one by one.
+    """Segment photographs one by one with a trained model.
 
     Args:
-        images: files.
-        model: a ``train`` checkpoint or a model file.
-        output: folder; made where it is missing.
-        weights: of the backbone; None takes those that the model was trained with.
-        device: see ``backbone.device``.
+        images: files of the photographs.
+        model: a checkpoint of the stage ``train``, or a model file.
+        output: folder of the results, created if it is missing.
+        weights: local file of the backbone's weights; None takes those that the model was trained with.
+        device: device of PyTorch, or ``auto``; see the setting ``backbone.device``.
+
+    Yields:
+        The result for each photograph, in order.
 
     Raises:
         FlowError: a result would replace one of the photographs.
-        InvalidModelFileError: the model is none.
-        CheckpointDamagedError: it is not what was written.
-        WeightsUnavailableError: of its backbone.
+        InvalidModelFileError: the model is not a trained DCN.
+        CheckpointDamagedError: the model is not what the training wrote.
+        WeightsUnavailableError: the weights of the backbone cannot be read.
 
     """
     outputs = result_paths(images, output)
@@ -110,14 +113,14 @@ def predict(
 
 
 def _load(model: Path) -> tuple[DynamicClusteringNetwork, ModelDescription]:
-    """The model of a checkpoint, compared with its digest, or that of a file, which has none."""
+    """Load the model of a checkpoint, checked by its digest, or of a file, which has no digest."""
     if not model.is_dir():
         return load_model(model)
     path = model.resolve()
     try:
         checkpoint = Workspace(path.parent.parent).checkpoint(path.parent.name, path.name)
         known = checkpoint.read_manifest() is not None and checkpoint.has_file("dcn.safetensors")
-    except ValueError:  # a copy under another name
+    except ValueError:  # the folder is a copy of a checkpoint under another name
         known = False
     if known:
         return read_model(
@@ -128,7 +131,7 @@ def _load(model: Path) -> tuple[DynamicClusteringNetwork, ModelDescription]:
 
 
 def _jpeg(picture: npt.NDArray[np.uint8]) -> bytes:
-    """A picture ``[H, W, 3]`` as JPEG, made smaller where JPEG has no such size."""
+    """Encode a picture ``[H, W, 3]`` as JPEG. It is made smaller if it exceeds the sides of JPEG."""
     image = Image.fromarray(picture)
     image.thumbnail((_LONGEST_JPEG_SIDE, _LONGEST_JPEG_SIDE))
     buffer = io.BytesIO()
@@ -137,13 +140,17 @@ def _jpeg(picture: npt.NDArray[np.uint8]) -> bytes:
 
 
 def result_paths(images: list[Path], output: Path) -> dict[Path, tuple[Path, Path]]:
-    """Label map and overlay of each photograph, in ``output``.
+    """Choose the files of the results: label map and overlay of each photograph.
 
-    They are called by its stem, with a number where two photographs share it. Names that differ in nothing
-    but case are shared, too: on some file systems they are the same file.
+    Their names are the stem of the photograph, with a number if photographs share the stem. Stems that
+    differ only in case count as shared, because some file systems ignore case.
+
+    Args:
+        images: files of the photographs.
+        output: folder of the results.
 
     Raises:
-        FlowError: a photograph has a name that no file can have.
+        FlowError: a photograph has a name that the result's file cannot have.
 
     """
     paths: dict[Path, tuple[Path, Path]] = {}

@@ -1,4 +1,4 @@
-"""Progress bars in a terminal, or lines where there is none."""
+"""Progress of the stages in a terminal: bars, or lines of text if the output is not a terminal."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from flows.printable import printable, printable_line
 
-# Seconds between two lines of a stage where the output is no terminal.
+# Seconds between two lines of a stage if the output is not a terminal.
 _LINE_INTERVAL = 15.0
 
 
 class TerminalProgress:
-    """Shows the stages one below the other. Safe to call from several threads."""
+    """Shows the progress of each stage on a line of its own. Safe to call from several threads."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -48,7 +48,7 @@ class TerminalProgress:
     def start(self, stage: str, total: int, done: int) -> None:
         with self._lock:
             self._done[stage] = done, total
-            if stage in self._tasks:  # the same stage of the next variant
+            if stage in self._tasks:  # a comparison runs the stage again, with other settings
                 self._bars.remove_task(self._tasks[stage])
             self._tasks[stage] = self._bars.add_task(stage, total=total, completed=done, note="")
         self._line(stage, "", force=True)

@@ -1,4 +1,4 @@
-"""The commands ``dcn workspace``: what is there, what can go, what is damaged."""
+"""The commands ``dcn workspace``: list the checkpoints, delete unneeded ones, find damaged ones."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from storage import Checkpoint, Damage, Workspace
 
 app = typer.Typer(
-    help="See what is in a workspace, delete what nobody needs, find damage.", no_args_is_help=True
+    help="List the checkpoints of a workspace, delete unneeded ones, find damaged ones.", no_args_is_help=True
 )
 
 Configs = Annotated[
-    list[str] | None, typer.Argument(metavar="CONFIG", help="Configurations; every --set changes each.")
+    list[str] | None, typer.Argument(metavar="CONFIG", help="Configurations. Each --set changes all of them.")
 ]
 
 
@@ -43,7 +43,7 @@ Configs = Annotated[
 def list_checkpoints(
     configs: Configs = None, workspace: WorkspaceOption = None, overrides: SetOption = None
 ) -> None:
-    """List the checkpoints: which configuration needs each, or, without one, what was made of each."""
+    """List the checkpoints, with the configurations that need them, or the stages that read them."""
     with readable_errors():
         from flows.cli.housekeeping import entries, readers
 
@@ -69,9 +69,9 @@ def prune(
     workspace: WorkspaceOption = None,
     overrides: SetOption = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="No configuration is to stay: everything goes.")
+        bool, typer.Option("--all", help="Keep the checkpoints of no configuration: delete all of them.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete, instead of showing what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete them, instead of listing them.")] = False,
 ) -> None:
     """Delete the checkpoints that `dcn run` and `dcn compare` of the configurations do not need."""
     with readable_errors():
@@ -80,9 +80,9 @@ def prune(
 
         if bool(configs) == everything:
             raise FlowError(
-                "name the configurations whose checkpoints are to stay, or say --all, and everything goes"
+                "name the configurations whose checkpoints to keep, or give --all to delete all checkpoints"
                 if not everything
-                else "--all says that everything goes; leave out the configurations, or --all"
+                else "--all deletes all checkpoints; leave out either the configurations or --all"
             )
         place, settings = _open(configs, workspace, overrides)
         needed = _needed(settings, must_be_known=True)
@@ -92,7 +92,7 @@ def prune(
             if entry.being_written:
                 out.print(
                     f"{entry.checkpoint.stage}/{entry.key} is being written (the last time {_age(entry.age)} "
-                    f"ago); it stays, and what it was made of",
+                    f"ago); it stays, and so do the checkpoints that it reads",
                     soft_wrap=True,
                 )
         gone = [entry for entry in found if entry.key not in kept]
@@ -100,7 +100,7 @@ def prune(
             _print_table(gone, "", {})
         if not yes:
             hint = "; --yes deletes them" if gone else ""
-            out.print(f"{_count(gone)}, of {len(found)} can go{hint}", soft_wrap=True)
+            out.print(f"{_count(gone)}, of {len(found)} can be deleted{hint}", soft_wrap=True)
             return
         for entry in gone:
             entry.checkpoint.delete()
@@ -110,7 +110,7 @@ def prune(
 @app.command()
 def verify(
     config: Annotated[
-        str | None, typer.Argument(help="A configuration; without one, the whole workspace is read.")
+        str | None, typer.Argument(help="A configuration. Without one, the whole workspace is checked.")
     ] = None,
     workspace: WorkspaceOption = None,
     overrides: SetOption = None,
@@ -118,11 +118,11 @@ def verify(
         bool,
         typer.Option(
             "--repair",
-            help="Forget what is damaged, so that the next run computes it, and only it. Not during a run.",
+            help="Remove damaged parts, so that the next run computes them, and only them. Not during a run.",
         ),
     ] = False,
 ) -> None:
-    """Compare every shard and every file with its digest. The exit code is 1 while something is damaged."""
+    """Compare every shard and every file with its digest. The exit code is 1 if something is damaged."""
     with readable_errors():
         from storage import repair as forget
 
@@ -152,15 +152,15 @@ def verify(
                 soft_wrap=True,
             )
         if damages and repair:
-            out.print("what is damaged is forgotten; the next run computes it, and only it", soft_wrap=True)
+            out.print("damaged parts are removed; the next run computes them, and only them", soft_wrap=True)
         elif damages:
-            out.print("--repair forgets what is damaged, and the next run computes it", soft_wrap=True)
+            out.print("--repair removes the damaged parts, and the next run computes them", soft_wrap=True)
         if refused or (damages and not repair):
             raise typer.Exit(1)
 
 
 def _read_all(chosen: list[Checkpoint]) -> tuple[dict[Checkpoint, list[Damage]], list[str], int]:
-    """What is damaged of each damaged checkpoint, why others could not be read, how many have no digests."""
+    """Check digests. Returns damages by checkpoint, errors, and how many checkpoints have no file digests."""
     from storage import StorageError, count_parts, find_damage
 
     damages: dict[Checkpoint, list[Damage]] = {}
@@ -185,28 +185,28 @@ def _read_all(chosen: list[Checkpoint]) -> tuple[dict[Checkpoint, list[Damage]],
 def _open(
     configs: list[str] | None, workspace: str | None, overrides: list[str] | None
 ) -> tuple[Workspace, dict[str, Settings]]:
-    """The workspace that is meant, and the settings of each configuration by its name."""
+    """Open the workspace, and load the settings of each configuration by its name."""
     from flows.errors import FlowError
     from flows.settings import Settings
     from storage import Workspace
 
     if overrides and not configs:
-        raise FlowError(f"--set {overrides[0]} changes a configuration, and none is given")
+        raise FlowError(f"--set {overrides[0]} needs a configuration to change; name one")
     settings = {config: load(config, workspace, overrides) for config in configs or []}
     locations = {found.workspace for found in settings.values()} or {workspace or Settings().workspace}
     if len(locations) > 1:
         raise FlowError(
-            f"the configurations name several workspaces ({', '.join(sorted(locations))}); say which with "
+            f"the configurations name several workspaces ({', '.join(sorted(locations))}); choose one with "
             f"--workspace"
         )
     place = Workspace(locations.pop())
     if next(place.checkpoints(), None) is None:
-        raise FlowError(f"there are no checkpoints in {place.location}")
+        raise FlowError(f"there are no checkpoints in {place.location}; name the folder with --workspace")
     return place, settings
 
 
 def _needed(settings: dict[str, Settings], must_be_known: bool = False) -> dict[str, set[str]]:
-    """The keys that each configuration needs; says, or refuses, where they are not all known."""
+    """Find the keys that each configuration needs. If some are unknown, warn or raise FlowError."""
     from flows.cli.housekeeping import needed_keys
     from flows.errors import FlowError
 
@@ -215,8 +215,8 @@ def _needed(settings: dict[str, Settings], must_be_known: bool = False) -> dict[
         needed[name], known = needed_keys(chosen)
         if not known:
             message = (
-                f"the data set of {name} is not indexed in this workspace as it is now, so what else {name} "
-                f"needs is not known; dcn index {name} first"
+                f"the data set of {name} is not indexed in this workspace in its present state, so it is not "
+                f"known which other checkpoints {name} needs; run dcn index {name} first"
             )
             if must_be_known:
                 raise FlowError(message)
@@ -233,7 +233,7 @@ def _print_table(found: list[Entry], title: str, users: dict[str, list[str]]) ->
         used = escape(", ".join(users.get(entry.key, [])))
         size, age = shown_bytes(entry.size), f"{_age(entry.age)} ago"
         table.add_row(entry.checkpoint.stage, entry.key, entry.state, images, size, age, used)
-    # Whole keys on lines that a narrow terminal breaks, rather than keys that are cut off.
+    # A narrow terminal breaks the lines, but no key is cut off.
     Console(width=TABLE_WIDTH).print(table, soft_wrap=True)
 
 

@@ -1,1 +1,1 @@
-"""What the stages read from outside the workspace: photographs, ground truth, backbones."""
+"""The inputs of the stages: photographs, ground truth, models, and tables of earlier stages."""

@@ -1,4 +1,4 @@
-"""The data set of a run, its photographs and its ground truth, as they were indexed."""
+"""Reading of the photographs and the ground truth of a run, checked against the index."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def open_dataset(settings: AnyDataset) -> Dataset:
 
 
 def read_photograph(dataset: Dataset, image: IndexedImage) -> npt.NDArray[np.uint8]:
-    """Decode an indexed photograph to ``[H, W, 3]``.
+    """Read an indexed photograph, ``[H, W, 3]`` uint8 RGB.
 
     Raises:
-        InvalidPhotographError: it is gone, or is not the file that was indexed.
-        OSError: it cannot be read just now; what has read it should be tried again.
+        InvalidPhotographError: the file is gone, or it changed after it was indexed.
+        OSError: the file cannot be read now, but a retry may succeed.
 
     """
     try:
@@ -44,10 +44,11 @@ def read_photograph(dataset: Dataset, image: IndexedImage) -> npt.NDArray[np.uin
 
 
 def read_mask(dataset: Dataset, image: IndexedImage) -> npt.NDArray[np.uint8] | None:
-    """Ground truth ``[H, W]`` of an indexed photograph, None where there is none.
+    """Read the mask ``[H, W]`` of an indexed photograph; None without usable ground truth.
 
     Raises:
-        InvalidMaskError: it is gone, or not what was indexed.
+        InvalidMaskError: the mask is gone, or it changed after it was indexed.
+        OSError: the file cannot be read now, but a retry may succeed.
 
     """
     mask = dataset.read_mask(image.item, image.height, image.width) if image.labelled else None
@@ -57,10 +58,10 @@ def read_mask(dataset: Dataset, image: IndexedImage) -> npt.NDArray[np.uint8] | 
 
 
 def read_segmentations(dataset: Dataset, image: IndexedImage) -> list[npt.NDArray[np.uint16]]:
-    """Regions ``[H, W]`` that annotators drew of an indexed photograph.
+    """Read the true regions of an indexed photograph, ``[H, W]`` for each annotator.
 
     Raises:
-        InvalidMaskError: they are gone, or not what was indexed.
+        InvalidMaskError: the regions are gone, or they changed after they were indexed.
 
     """
     segmentations = dataset.read_segmentations(image.item, image.height, image.width)
@@ -76,7 +77,15 @@ def _check_truth(image: IndexedImage, drawn: Sequence[npt.NDArray[Any]]) -> None
 def read_squashed(
     dataset: Dataset, size: int, image: IndexedImage
 ) -> tuple[IndexedImage, npt.NDArray[np.uint8] | None, str]:
-    """A photograph as a square ``[size, size, 3]`` (section 4.1.2), or None and why it cannot be read."""
+    """Read an indexed photograph and resize it to a square (section 4.1.2).
+
+    Returns:
+        The given image; its pixels ``[size, size, 3]``, or None if it cannot be read; and the reason, or "".
+
+    Raises:
+        OSError: the file cannot be read now, but a retry may succeed.
+
+    """
     try:
         return image, squash(read_photograph(dataset, image), size), ""
     except InvalidPhotographError as error:

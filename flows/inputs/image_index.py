@@ -1,4 +1,4 @@
-"""The index as the later stages see it: a row number for every usable photograph."""
+"""The index of a run: gives every usable photograph the row number that all stages use."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from storage.key import digest
 
 @dataclass(frozen=True)
 class IndexedImage:
-    """One photograph of the index.
+    """One usable photograph of the index.
 
     Attributes:
-        row: its row in every array.
-        item: its place in the data set; without a mask where the mask was refused.
-        height, width: in pixels, upright.
-        digest: of the bytes of its file.
-        truth_digest: of its ground truth (:func:`digest_truth`), None where there is none that can be used.
+        row: its row in the arrays of all stages.
+        item: its entry in the data set. A refused mask is left out.
+        height, width: size of the upright photograph in pixels.
+        digest: digest of the bytes of its file.
+        truth_digest: digest of its ground truth (:func:`digest_truth`); None without usable ground truth.
 
     """
 
@@ -44,7 +44,7 @@ class IndexedImage:
 
 
 class ImageIndex:
-    """Reads the checkpoint of the stage ``index``, a part at a time."""
+    """Reads the checkpoint of the stage ``index``, one part at a time."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
@@ -65,7 +65,7 @@ class ImageIndex:
         return tuple(self.summary["class_names"])
 
     def images(self, start: int = 0, stop: int | None = None) -> Iterator[IndexedImage]:
-        """Photographs of the rows from ``start`` to before ``stop``, in order."""
+        """List the photographs in the rows ``start`` to ``stop - 1``; None for ``stop`` means all rows."""
         stop = len(self) if stop is None else stop
         for part in range(bisect_right(self._ends, start), len(self._ends)):
             first = self._ends[part - 1] if part else 0
@@ -74,15 +74,15 @@ class ImageIndex:
             yield from (image for image in self._part(part) if start <= image.row < stop)
 
     def image(self, row: int) -> IndexedImage:
-        """The photograph of one row."""
+        """Return the photograph of one row."""
         return next(self.images(row, row + 1))
 
     def split_rows(self, split: str) -> npt.NDArray[np.int64]:
-        """Rows of the photographs of a split, in order."""
+        """Return the rows of the photographs of a split, sorted."""
         return np.fromiter((i.row for i in self.images() if split in i.item.splits), dtype=np.int64)
 
     def refused(self) -> Iterator[dict[str, Any]]:
-        """File and reason of everything that was refused."""
+        """List the refused photographs and masks: ``file`` and ``reason`` of each."""
         for part in range(len(self._ends)):
             yield from self._checkpoint.read_record(part).info["refused"]
 
@@ -103,15 +103,15 @@ class ImageIndex:
 
 
 def evenly_spread(rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
-    """``count`` of some rows, evenly spread; all where there are no more."""
+    """Select ``count`` of the rows, evenly spread; all rows if there are not more."""
     return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(np.int64)]
 
 
 def digest_truth(drawn: Sequence[npt.NDArray[Any]]) -> str:
-    """Digest of the ground truth of one photograph: its mask, or the regions of each annotator."""
+    """Compute the digest of a photograph's ground truth: its mask, or the regions of each annotator."""
     return digest(b"".join(labels.tobytes() for labels in drawn))
 
 
 def open_index(job: Job) -> ImageIndex:
-    """The index of a run."""
+    """Open the index of a run."""
     return ImageIndex(job.checkpoint("index"))

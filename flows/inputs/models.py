@@ -1,4 +1,4 @@
-"""The models of a run, each loaded once per process: backbone, language model, trained network."""
+"""Loading of the models of a run, once per process: backbone, language model, trained network."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from dcn.language.maskclip import LanguageModel
 
 
-# A cache alone would let every thread that comes before the first one is done load a model of its own.
+# Without this lock, every thread that asks before the first one has finished would load its own model.
 _loading = Lock()
 
 
 def choose_device(name: str) -> str:
-    """A device of PyTorch; ``auto`` takes CUDA where there is one.
+    """Choose the PyTorch device for a name. ``auto`` is CUDA if it is available, else the CPU.
 
     Raises:
-        InvalidOptionError: this machine has no such device.
+        InvalidOptionError: this machine cannot use the device.
 
     """
     import torch
@@ -43,12 +43,14 @@ def choose_device(name: str) -> str:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:  # PyTorch without CUDA asserts
         reason = str(error).partition("\n")[0]
-        raise InvalidOptionError(f"device {name!r} cannot be used here: {reason}") from error
+        raise InvalidOptionError(
+            f"device {name!r} cannot be used on this machine: {reason}; auto chooses one that can"
+        ) from error
     return name
 
 
 def load_backbone(settings: Settings) -> Backbone:
-    """The backbone of a run, loaded once per process, whichever of its threads asks first."""
+    """Load the backbone of a run, once per process. Safe to call from several threads."""
     backbone = settings.backbone
     device = choose_device(backbone.device)
     with _loading, name_parameters("setting backbone.{}"):
@@ -63,7 +65,7 @@ def _load_backbone(name: str, weights: Path | None, device: str, precision: Prec
 
 
 def load_language_model(settings: Settings) -> LanguageModel:
-    """The language model of a run, loaded once per process, whichever of its threads asks first."""
+    """Load the language model of a run, once per process. Safe to call from several threads."""
     language = settings.language
     assert language.model is not None
     device = choose_device(settings.backbone.device)
@@ -95,12 +97,13 @@ def weights_digest(path: Path | None, section: str) -> str | None:
 
 
 def load_network(job: Job) -> DynamicClusteringNetwork:
-    """The trained network of a run, in the precision in which it segments, on its device.
+    """Load the trained network of a run, in the precision of the backbone, on the run's device.
 
-    Read once per process: to read and check it takes as long as to segment a shard with it.
+    It is loaded once per process: reading and checking it takes as long as segmenting a shard.
     """
     trained, backbone = job.checkpoint("train"), job.settings.backbone
-    content = trained.require().content  # trained anew it has the same key, and may have other weights
+    # A second training under the same key may give other weights, so the cache needs the content as well.
+    content = trained.require().content
     device = choose_device(backbone.device)
     with _loading:
         return _load_network(job.settings.workspace, trained.key, content, backbone.precision, device)
@@ -110,7 +113,7 @@ def load_network(job: Job) -> DynamicClusteringNetwork:
 def _load_network(
     workspace: str,
     key: str,
-    content: str,  # noqa: ARG001 - the cache tells one training from another by it
+    content: str,  # noqa: ARG001 - the cache distinguishes trainings by it
     precision: Precision,
     device: str,
 ) -> DynamicClusteringNetwork:

@@ -1,4 +1,4 @@
-"""Work on one image after the other, ahead of its consumer and in batches."""
+"""Parallel preparation of images: threads that work ahead of the consumer, and batches."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-# Results that wait for their consumer: photographs for several batches, and bounded memory.
+# Results that may wait for the consumer. They suffice for several batches, and bound the memory.
 _AHEAD = 64
 
 
 def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Apply a function ahead of its consumer, in order. For work that leaves the interpreter lock.
+    """Apply a function to items in threads, ahead of the consumer. Results come in the order of the items.
 
-    At most :data:`_AHEAD` results wait, however many items there are. A process that may use one core, as a
-    Dask worker does, works in the thread that asks.
+    The function should release the interpreter lock. At most :data:`_AHEAD` results wait for the consumer. A
+    process with one core, such as a Dask worker, uses no further threads.
     """
     if THREADS == 1:
         yield from map(function, items)
@@ -41,12 +41,12 @@ def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
             while pending:
                 yield pending.popleft().result()
         finally:
-            for future in pending:  # where the consumer stops early
+            for future in pending:  # the consumer may stop early
                 future.cancel()
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
-    """Tuples of ``size`` items, the last one shorter. ``itertools`` has it from Python 3.12 on."""
+    """Group items into tuples of ``size``; the last may be shorter. Python 3.12 has it in ``itertools``."""
     iterator = iter(items)
     while batch := tuple(islice(iterator, size)):
         yield batch

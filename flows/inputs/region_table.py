@@ -1,4 +1,4 @@
-"""The regions of some photographs as one table, from the checkpoints of the stages that made them."""
+"""The regions of photographs as one table, joined from the checkpoints of several stages."""
 
 from __future__ import annotations
 
@@ -17,21 +17,25 @@ _BLOCK = 512
 
 
 def region_counts(job: Job) -> npt.NDArray[np.uint8]:
-    """Number of regions that each photograph has, ``[N]``; 0 where it could not be segmented."""
+    """Count the regions of each photograph, ``[N]``; 0 for a photograph that could not be segmented."""
     areas = job.checkpoint("segment").array("area").blocks()  # [b, k] each
     return np.concatenate([(area > 0).sum(axis=1, dtype=np.uint8) for area in areas])
 
 
 def read_regions(job: Job, rows: npt.NDArray[np.int64]) -> Regions:
-    """All at once of what :func:`region_blocks` gives block by block."""
+    """Read all regions of the photographs in ``rows``. See :func:`region_blocks`."""
     return join_regions(list(region_blocks(job, rows)))
 
 
 def region_blocks(job: Job, rows: npt.NDArray[np.int64]) -> Iterator[Regions]:
-    """Every region that occurs in the photographs ``rows``, some photographs at a time, one block at least.
+    """Read the regions of the photographs in ``rows``, in blocks of photographs.
 
-    Without ground truth the overlap has one column of zeros; without the stage ``embed``, embeddings have no
-    width.
+    Without ground truth the overlap has one column of zeros. Without the stage ``embed`` the embeddings have
+    the width 0.
+
+    Yields:
+        At least one block, which may be empty.
+
     """
     segment = job.checkpoint("segment")
     area, foreground = segment.array("area"), segment.array("foreground")

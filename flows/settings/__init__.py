@@ -1,4 +1,4 @@
-"""Everything that a run depends on, one module for each concern."""
+"""Settings of a run, one module for each section of a configuration or a few."""
 
 from flows.settings.backbone import BackboneSettings, EmbedSettings, LanguageSettings
 from flows.settings.choices import AnyDataset, AnySegmenter

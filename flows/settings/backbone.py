@@ -1,4 +1,4 @@
-"""Settings of the frozen ViT, and of what reads its tokens and crops."""
+"""Settings of the frozen ViT, of the region embeddings, and of the language model."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class BackboneSettings(Options):
 
 
 class EmbedSettings(Options):
-    """Embeddings of masked crops (section 4.1.1)."""
+    """Region embeddings: the CLS tokens of masked crops (section 4.1.1)."""
 
     layer: Layer | None = None
     size: PositiveInt | None = Field(None, description="side of a masked crop in pixels")
 
 
 class LanguageSettings(Options):
-    """Classes by a language-image model (section 4.5). Off while there is no model."""
+    """Classification by a language-image model (section 4.5). Without a model there is none."""
 
     model: str | None = Field(None, description="a ViT of open_clip, as ViT-B-16:openai; empty: no language")
     weights: Path | None = Field(None, description="a local file instead of open_clip's hub")

@@ -1,7 +1,6 @@
-"""The settings that choose an entry of a table: a data set or a segmenter, each with its own options.
+"""Types of the settings that choose a data set or a segmenter, each with its own options.
 
-pydantic needs the union of all entries, and mypy needs one type. The tables give the former, their base class
-is the latter.
+pydantic needs the union of all entries of a table, and mypy needs one type, which is their base class.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     AnyDataset = DatasetOptions
     AnySegmenter = Segmenter
 else:
-    AnyDataset = Annotated[Union[DATASETS], Field(discriminator="name")]  # noqa: UP007 - made of a tuple
+    AnyDataset = Annotated[Union[DATASETS], Field(discriminator="name")]  # noqa: UP007 - built from a tuple
     AnySegmenter = Annotated[Union[SEGMENTERS], Field(discriminator="name")]  # noqa: UP007
 
 SEGMENTER_NAMES: tuple[str, ...] = tuple(entry.model_fields["name"].default for entry in SEGMENTERS)

@@ -1,4 +1,4 @@
-"""Settings of the evaluation, of comparisons, and of the page."""
+"""Settings of the evaluation, of comparisons and sweeps, and of the report."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def _check_segmenter(name: str) -> str:
     return name
 
 
-# The choices show in the form of a deployment.
+# The enumeration lets the form of a deployment show the choices.
 SegmenterName = Annotated[
     str, AfterValidator(_check_segmenter), Field(json_schema_extra={"enum": list(SEGMENTER_NAMES)})
 ]
 
 
 class EvaluateSettings(Options):
-    """The evaluations (section 4)."""
+    """Evaluation of the classes and the regions (section 4)."""
 
     num_clusters: RegionCount | None = Field(
         None, description="of k-means; empty: the classes without background, or 20 where there are none"
@@ -43,7 +43,7 @@ class EvaluateSettings(Options):
 
 
 class CompareSettings(Options):
-    """Which segmenters a comparison runs, and with how many regions."""
+    """Segmenters and numbers of regions that a comparison runs."""
 
     segmenters: tuple[SegmenterName, ...] = Field(SEGMENTER_NAMES, min_length=1, description="which are run")
     num_regions: tuple[RegionCount, ...] = Field(
@@ -52,7 +52,7 @@ class CompareSettings(Options):
 
 
 class SweepSettings(Options):
-    """Settings of which several values are run, side by side."""
+    """Settings with several values. A sweep runs every combination and compares them."""
 
     over: dict[str, list[Any]] = Field(
         {}, description='every combination is run: {"train.num_prototypes": [3, 5]}'
@@ -60,6 +60,6 @@ class SweepSettings(Options):
 
 
 class ReportSettings(Options):
-    """The page."""
+    """The report, a page with pictures and metrics."""
 
     num_photographs: PositiveInt = Field(24, description="evaluated photographs that are shown")

@@ -1,4 +1,4 @@
-"""Reading settings: a configuration by its file or name, with overrides, and errors that say what to do."""
+"""Loading of settings from a configuration, given by its file or name, with overrides."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ _CONFIGS = Path(__file__).parent.parent / "configs"
 def load_settings(
     config: str | Path, overrides: list[str] | None = None, workspace: str | None = None
 ) -> Settings:
-    """Read a configuration.
+    """Load the settings of a configuration, and apply overrides.
 
     Args:
-        config: a YAML file, or the name of a configuration that comes with the package.
-        overrides: ``section.name=value`` each, the value in YAML.
-        workspace: instead of the configuration's.
+        config: path of a YAML file, or the name of a configuration that comes with the package.
+        overrides: each ``section.name=value``, the value in YAML.
+        workspace: location of the workspace; None takes that of the configuration.
 
     Raises:
-        InvalidSettingsError: with the name of the setting, its value and what is allowed.
+        InvalidSettingsError: a setting is wrong. The message has its name, its value and the allowed values.
+
+    Example:
+        >>> load_settings("sample", ["train.iterations=50"]).train.iterations
+        50
 
     """
     values = _read_yaml(_find_config(config))
@@ -39,10 +43,15 @@ def load_settings(
 
 
 def validate(values: dict[str, Any], source: str) -> Settings:
-    """Settings from their sections.
+    """Validate the sections of a configuration.
+
+    Args:
+        values: values by section and name.
+        source: name of the configuration, for the error message.
 
     Raises:
-        InvalidSettingsError: with the source, the name of the setting, its value and what is allowed.
+        InvalidSettingsError: a setting is wrong. The message has the source, the name of the setting, its
+            value and the allowed values.
 
     """
     try:
@@ -52,21 +61,21 @@ def validate(values: dict[str, Any], source: str) -> Settings:
 
 
 def config_names() -> list[str]:
-    """Names of the configurations that come with the package."""
+    """Return the names of the configurations that come with the package."""
     return sorted(path.stem for path in _CONFIGS.glob("*.yaml"))
 
 
 def _describe(error: ValidationError) -> str:
-    """One line per wrong setting: its name, what is wrong, its value."""
+    """Describe the errors, one line per wrong setting: its name, the problem, its value."""
     lines = []
     for problem in error.errors():
-        # The tag of a union is in the location (dataset.voc2012.root); the user wrote dataset.root.
+        # The location contains the tag of a union (dataset.voc2012.root). The user wrote dataset.root.
         place = [str(part) for part in problem["loc"]]
         for union in (["dataset"], ["segment", "segmenter"]):
             if place[: len(union)] == union and len(place) > len(union):
                 place.pop(len(union))
         shown = "" if problem["type"] == "missing" else f", not {problem['input']!r}"
-        # A setting of a newer version, or a slip of the pen: who reads it knows which.
+        # An unknown setting is a typing error or belongs to a newer version. The user can tell which.
         unknown = f" (dcn {version(_PACKAGE)} has no such setting)" * (problem["type"] == "extra_forbidden")
         lines.append(f"{'.'.join(place)}: {problem['msg']}{shown}{unknown}")
     return "\n".join(lines)
@@ -90,7 +99,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidSettingsError(f"{path} is not readable YAML: {error}") from error
     if values is not None and not isinstance(values, dict):
-        raise InvalidSettingsError(f"{path} holds a {type(values).__name__}, not sections of settings")
+        raise InvalidSettingsError(
+            f"{path} holds a {type(values).__name__}; write sections of settings, as in 'train: {{seed: 1}}'"
+        )
     return values or {}
 
 
@@ -102,15 +113,15 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 
 def change(values: dict[str, Any], name: str, value: Any) -> None:
-    """Change one setting of the sections.
+    """Change one setting.
 
     Args:
-        values: the sections, changed in place.
-        name: ``section.name``.
-        value: new.
+        values: values by section and name, changed in place.
+        name: ``section.name`` of the setting.
+        value: its new value.
 
     Raises:
-        InvalidSettingsError: what should be a section is none.
+        InvalidSettingsError: a part of the name should be a section and is a value.
 
     """
     *sections, last = name.split(".")
@@ -118,15 +129,19 @@ def change(values: dict[str, Any], name: str, value: Any) -> None:
     for section in sections:
         target = target.setdefault(section, {})
         if not isinstance(target, dict):
-            raise InvalidSettingsError(f"{name}: {section} is no section")
+            raise InvalidSettingsError(f"{name}: {section} is not a section; write section.name")
     target[last] = value
 
 
 def read_value(source: str, text: str) -> Any:
-    """A value in YAML.
+    """Parse a value in YAML.
+
+    Args:
+        source: where the value comes from, for the error message.
+        text: the value.
 
     Raises:
-        InvalidSettingsError: with its source.
+        InvalidSettingsError: the text is not YAML.
 
     """
     try:

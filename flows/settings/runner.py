@@ -1,4 +1,4 @@
-"""Settings of where the shards are computed."""
+"""Settings of the runner: threads in this process, or workers of Dask, compute the shards."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pydantic import Field, field_validator, model_validator
 
 from dcn.options import Options, PositiveInt
 
-# A configuration may name a class of these packages and of no other: to import a module is to run it.
+# A configuration may name a class of these packages only, because importing a module runs its code.
 CLUSTER_PACKAGES = ("dask_jobqueue", "dask_kubernetes", "dask_cloudprovider", "dask_cuda")
 
 
 class TLSSettings(Options):
-    """Certificates in PEM files. Whoever has one that the authority signed may run code on the workers."""
+    """TLS certificates in PEM files. A holder of a certificate of this authority can run code on workers."""
 
     ca_file: Path = Field(description="of the authority that signed the certificates")
     cert: Path = Field(description="of this process, and of what it starts")
@@ -24,7 +24,7 @@ class TLSSettings(Options):
 
 
 class AdaptiveSettings(Options):
-    """As many workers as there is work for."""
+    """Adaptive scaling: the number of workers follows the amount of work."""
 
     minimum: Annotated[int, Field(ge=0)] = Field(0, description="workers that are kept")
     maximum: PositiveInt = Field(description="workers at most")
@@ -37,7 +37,7 @@ class AdaptiveSettings(Options):
 
 
 class RunnerSettings(Options):
-    """Where the shards are computed. Changes nothing in the results. ``docs/clusters.md`` has examples."""
+    """Where the shards are computed. Results do not depend on it. ``docs/clusters.md`` has examples."""
 
     kind: Literal["threads", "dask"] = Field("threads", description="in this process, or by Dask")
     workers: PositiveInt = Field(1, description="tasks at once; a thread already uses all cores")
@@ -65,7 +65,7 @@ class RunnerSettings(Options):
     @classmethod
     def _check_cluster(cls, cluster: str | None) -> str | None:
         if cluster is not None and not re.fullmatch(rf"({'|'.join(CLUSTER_PACKAGES)})(\.\w+)+", cluster):
-            raise ValueError(f"write a class of {', '.join(CLUSTER_PACKAGES)}")
+            raise ValueError(f"write the path of a class in {', '.join(CLUSTER_PACKAGES)}")
         return cluster
 
     @field_validator("cluster_arguments")
@@ -73,7 +73,7 @@ class RunnerSettings(Options):
     def _check_arguments(cls, arguments: dict[str, Any]) -> dict[str, Any]:
         for name in _names(arguments):
             if re.search(r"(^|_)(cls|class)$|^preload", name.replace("-", "_")):
-                raise ValueError(f"{name} would import any code into this process, so it cannot be set")
+                raise ValueError(f"{name} could import any code into this process; remove it")
         return arguments
 
     @model_validator(mode="after")
@@ -81,22 +81,22 @@ class RunnerSettings(Options):
         if self.kind != "dask":
             for name in ("address", "cluster", "adaptive", "tls"):
                 if getattr(self, name) is not None:
-                    raise ValueError(f"{name} is for Dask; set runner.kind to dask")
+                    raise ValueError(f"{name} needs Dask; set runner.kind to dask")
         if self.address is not None:
             for name in ("cluster", "adaptive"):
                 if getattr(self, name) is not None:
-                    raise ValueError(f"the scheduler at address has its workers already; remove {name}")
+                    raise ValueError(f"the scheduler at the address has its own workers; remove {name}")
             if self.address.startswith("tls://") != (self.tls is not None):
-                raise ValueError("an address tls://HOST:PORT and tls (ca_file, cert, key) go together")
+                raise ValueError("an address tls://HOST:PORT and tls need each other; set both or neither")
         elif self.tls is not None and self.cluster is None:
-            raise ValueError("tls is for an address or a cluster; the local one stays on loopback")
+            raise ValueError("tls needs an address or a cluster; a local cluster uses loopback only")
         if self.cluster_arguments and self.cluster is None:
-            raise ValueError("cluster_arguments need a cluster")
+            raise ValueError("cluster_arguments need a cluster; set runner.cluster to a class")
         return self
 
 
 def _names(value: Any) -> Iterator[str]:
-    """Names of the entries of nested mappings and lists."""
+    """List the keys of nested mappings, also inside lists."""
     if isinstance(value, dict):
         yield from map(str, value)
     if isinstance(value, dict | list):

@@ -1,4 +1,4 @@
-"""Settings of the stage ``segment``."""
+"""Settings of the segmentation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flows.settings.choices import AnySegmenter
 
 
 class SegmentSettings(Options):
-    """What finds the regions, and which of them are foreground (sections 3.2 and 4.1.2)."""
+    """Segmentation into regions, and choice of the foreground regions (sections 3.2 and 4.1.2)."""
 
     segmenter: AnySegmenter = Field(DCNSegmenter(), description="what finds the regions")
     attention_reduction: AttentionReduction | None = Field(None, description="attention heads to one value")

@@ -1,7 +1,7 @@
-"""All settings of a run: what a configuration file, ``--set`` and the form of a deployment say.
+"""All settings of a run, as configuration files, ``--set`` and the form of a deployment give them.
 
-Unknown keys are errors. A setting that is None takes the default of the backbone's preset, which
-:meth:`Settings.resolve` fills in, so that a checkpoint's manifest names the value that was used.
+Unknown keys are errors. A setting of None takes the default of the backbone's preset.
+:meth:`Settings.resolve` fills it in, so that the manifest of a checkpoint has the value that was used.
 """
 
 from __future__ import annotations
@@ -62,18 +62,18 @@ class Settings(Options):
 
     @property
     def num_regions(self) -> int:
-        """Columns of an assignment: the most regions of an image."""
+        """Number of columns ``k`` of an assignment: the largest possible number of regions in an image."""
         return self.segment.segmenter.columns(self.train.num_prototypes)
 
     @property
     def regions_are_classes(self) -> bool:
-        """The segmenter gives classes of the whole data set, so there is nothing to classify."""
+        """Whether the regions are classes of the whole data set already, so that none are classified."""
         return self.segment.segmenter.regions_are_classes
 
     def resolve(self) -> Settings:
-        """The same settings with the defaults of the backbone's preset filled in, and every path absolute.
+        """Fill in the defaults of the backbone's preset, and make every path absolute.
 
-        So they mean the same to a worker that has another working directory.
+        With absolute paths the settings mean the same to a worker in another working directory.
 
         Raises:
             UnknownModelError: there is no such backbone.

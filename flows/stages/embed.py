@@ -1,4 +1,4 @@
-"""Stage ``embed``: what the ViT sees in each region alone (section 4.1.1)."""
+"""Stage ``embed``: computes an embedding of each region from its masked crop (section 4.1.1)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import ArraySpec, Manifest
 
-# How many more crops than photographs are a batch: of a crop one vector is kept, of a photograph all tokens.
+# Factor between the batch sizes of crops and photographs. A crop needs less memory: only one vector is kept.
 CROPS_PER_PHOTOGRAPH = 4
 
 
 class EmbedStage(Stage):
-    """``embedding [N, k, d]`` of masked crops; zeros where a region does not occur."""
+    """Writes ``embedding [N, k, d]`` of masked crops. A region that does not occur has zeros."""
 
     name = "embed"
 
@@ -77,7 +77,7 @@ class EmbedStage(Stage):
         images = [image for image in open_index(job).images(start, stop) if areas[image.row - start].any()]
 
         def regions() -> Iterator[tuple[int, int, Crop]]:
-            """Row, region and crop of one photograph after the other, cut while the model looks at others."""
+            """List row, region and crop of each region. Threads cut crops while the model embeds others."""
             for image, crops, reason in in_threads(crop, images):
                 if reason:
                     refused.append({"file": image.item.image, "reason": reason})
@@ -102,7 +102,7 @@ def _crop(
     size: int,
     image: IndexedImage,
 ) -> tuple[IndexedImage, dict[int, Crop], str]:
-    """Crops of the regions of one photograph, or why there are none."""
+    """Crop the regions of one photograph. Returns the reason, too, if it cannot be read."""
     try:
         photograph = read_photograph(dataset, image)
     except InvalidPhotographError as error:

@@ -1,4 +1,4 @@
-"""Stage ``extract``: tokens and attention of the frozen ViT for every photograph (section 4.1.2)."""
+"""Stage ``extract``: computes tokens and CLS attention of every photograph (section 4.1.2)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from storage import ArraySpec, Manifest
 
 
 class ExtractStage(Stage):
-    """``tokens [N, n, d]``, ``attention [N, h, n]``, and ``present [N]``: the photograph could be read."""
+    """Writes ``tokens [N, n, d]``, ``attention [N, h, n]``, and ``present [N]``: the photograph was read."""
 
     name = "extract"
     version = 2
@@ -97,7 +97,7 @@ class ExtractStage(Stage):
 
 
 def _check_finite(tokens: Tensor, backbone: str) -> None:
-    """Weights that are broken, or too large for float16, show in the first batch."""
+    """Raise WeightsUnavailableError for tokens that are NaN, or too large for float16."""
     if not tokens.isfinite().all():
         raise WeightsUnavailableError(
             f"the tokens of {backbone} are not finite in float16; check its weights, or take another "

@@ -1,4 +1,4 @@
-"""Stage ``index``: what is in the data set, and what of it can be used."""
+"""Stage ``index``: lists the photographs of the data set, and records which of them are usable."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from storage import Manifest, content_key
 from storage.key import digest, digest_of_parts
 
 _PART = 512
-# What an image is to the stages after this one, wherever its files lie.
+# The entries of an image that later stages depend on. The paths of its files are not among them.
 _CONTENT = ("id", "splits", "height", "width", "digest", "mask_digest")
 _listed: ContextVar[dict[AnyDataset, str] | None] = ContextVar("_listed", default=None)
 
 
 @contextmanager
 def listing_once() -> Iterator[None]:
-    """Inside, a data set is listed when its key is first asked for, and not again.
+    """Inside this context, list each data set only once, when its key is first needed.
 
-    A flow calls others, and all of them address the checkpoints of one data set: as it was when the outermost
-    began.
+    A flow calls other flows. All of them address the checkpoints of the data set in the same state: that at
+    the beginning of the outermost flow.
     """
     if _listed.get() is not None:
         yield
@@ -49,11 +49,11 @@ def listing_once() -> Iterator[None]:
 
 
 class IndexStage(Stage):
-    """Decodes every photograph once; a bad one is recorded with its reason and costs nothing else.
+    """Decodes every photograph once, and records unusable ones with their reasons.
 
-    Its key holds the listing (names, sizes, times), which is quick to make; the keys of the other stages
-    hold its content (ids, digests, splits). A data set that was copied or touched is read again, and the
-    features stay.
+    The key of this stage depends on the listing of the files (names, sizes, times), which is quick to make.
+    The keys of the other stages depend on the content (ids, digests, splits). So a copied or touched data set
+    is read again, and the features stay valid.
     """
 
     name = "index"
@@ -110,16 +110,16 @@ class IndexStage(Stage):
                 warn(f"{problem['file']} was refused: {problem['reason']}")
         if not usable:
             raise EmptyDatasetError(
-                f"none of the {manifest.rows} photographs in {dataset.root} can be used; the first reason is "
-                f"above"
+                f"none of the {manifest.rows} photographs in {dataset.root} can be used; the warnings above "
+                f"have the reasons"
             )
-        for part in range(manifest.num_shards):  # the records have all that anybody reads of it
+        for part in range(manifest.num_shards):  # the records contain everything that is read later
             checkpoint.delete_file(_listing_name(part))
         unlabelled = usable - labelled
         if unlabelled and (dataset.class_names or dataset.has_segmentations):
             warn(
-                f"there is no ground truth that can be used for {unlabelled} of {usable} photographs; "
-                f"figures that need it leave them out"
+                f"{unlabelled} of {usable} photographs have no usable ground truth; metrics that need it "
+                f"leave them out"
             )
         return {
             "images": usable,
@@ -129,7 +129,7 @@ class IndexStage(Stage):
             "ignore_label": dataset.ignore_label,
             "train_split": dataset.train_split,
             "evaluate_split": dataset.evaluate_split,
-            "left_out_of_part": left_out,  # of the others every photograph is usable
+            "left_out_of_part": left_out,  # only parts with unusable photographs are in it
             "content": content_key(
                 {
                     "parts": content,
@@ -144,12 +144,18 @@ class IndexStage(Stage):
 
 
 def _examine(dataset: Dataset, item: Item) -> tuple[dict[str, Any] | None, list[dict[str, str]]]:
-    """The index entry of one photograph, and what is wrong with it or its mask."""
+    """Read one photograph and its ground truth.
+
+    Returns:
+        Its entry of the index, or None if it cannot be used; and what is wrong with the photograph or the
+        ground truth.
+
+    """
     try:
         content = read_file(dataset.root / item.image)
         height, width, _ = decode_photograph(content).shape
     except OSError as error:
-        if not is_lasting(error):  # the task of this shard is tried again
+        if not is_lasting(error):  # the runner retries the task of this shard
             raise
         return None, [{"file": item.image, "reason": error.strerror or str(error)}]
     except InvalidPhotographError as error:
@@ -175,7 +181,7 @@ def _examine(dataset: Dataset, item: Item) -> tuple[dict[str, Any] | None, list[
 
 
 def _listing_digest(dataset: Dataset) -> str:
-    """Digest of what the file system says of all files, without reading them."""
+    """Compute a digest of the names, sizes and times of all files, without reading them."""
     return digest_of_parts(line.encode() for line in _listing_lines(dataset))
 
 

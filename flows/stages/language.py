@@ -1,4 +1,4 @@
-"""Stage ``language``: what a language-image model says of every patch (section 4.5)."""
+"""Stage ``language``: compares every patch with the class names by a language-image model (section 4.5)."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _TEXT = "text.npy"
 
 
 class LanguageStage(Stage):
-    """``logits [N, n, C - 1]``: cosine of every patch with every class but the background, by MaskCLIP.
+    """Writes ``logits [N, n, C - 1]``: cosine of every patch with every class but the background (MaskCLIP).
 
-    Zeros where the photograph cannot be read any more.
+    A photograph that cannot be read any more has zeros.
     """
 
     name = "language"
@@ -45,17 +45,19 @@ class LanguageStage(Stage):
     def layout(self, job: Job) -> Layout:
         if job.settings.language.model is None:
             raise InvalidSettingsError(
-                "language.model is empty: set it to a model of open_clip, as ViT-B-16:openai"
+                "language.model is empty: set it to a model of open_clip, such as ViT-B-16:openai"
             )
         index = open_index(job)
         if len(index.class_names) < 2:
-            raise InvalidSettingsError("language needs the names of the classes, and this data set has none")
+            raise InvalidSettingsError(
+                "the stage language needs class names, and this data set has none; set language.model to null"
+            )
         patches = load_language_model(job.settings).grid(job.settings.language.input_size) ** 2
         spec = ArraySpec("logits", (patches, len(index.class_names) - 1), "float16", ("patch", "class"))
         return Layout(len(index), job.settings.shard_images, (spec,))
 
     def prepare(self, job: Job) -> None:
-        """Embed the names of the classes once: that is thousands of sentences."""
+        """Embed the class names once for all shards: they are thousands of sentences."""
         names = open_index(job).class_names[1:]
         text = load_language_model(job.settings).text_embeddings([class_prompts(name) for name in names])
         job.checkpoint(self.name).write_values(_TEXT, text.cpu().numpy())

@@ -1,4 +1,4 @@
-"""Stage ``segment``: the regions of every photograph, and which of them are foreground (3.2, 4.1.2)."""
+"""Stage ``segment``: finds the regions of every photograph, and the foreground (sections 3.2 and 4.1.2)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from flows.stages.segmenters import fit_segmenter, open_segmenter
 from storage import ArraySpec, Manifest
 
-# Images that a segmenter is given at once. Enough for the network's matrix products; and 784 tokens of 384 in
-# bfloat16 stay under 32 MiB together, beyond which malloc asks the kernel for fresh pages every time.
+# Images that a segmenter gets at once. They suffice for efficient matrix products of the network. With 784
+# tokens of width 384 in bfloat16 they take less than 32 MiB. For more, malloc asks the kernel for fresh pages
+# every time.
 SEGMENT_BATCH = 32
 
 
 class SegmentStage(Stage):
-    """``assignment [N, n, k]``, ``area``, ``box``, ``foreground_score`` and ``foreground`` of ``[N, k]``.
+    """Writes ``assignment [N, n, k]`` and ``area``, ``box``, ``foreground_score``, ``foreground`` ``[N, k]``.
 
     Areas and boxes are in pixels of the original photograph. A region that does not occur has area 0.
     """
@@ -97,7 +98,7 @@ class SegmentStage(Stage):
         warn_of_refused(checkpoint, manifest, "was left out", warn)
         if not images:
             raise EmptyDatasetError(
-                "no photograph could be segmented; the warnings of extract and segment say why"
+                "no photograph could be segmented; the warnings of extract and segment have the reasons"
             )
         seconds = sum(record.info["seconds_of_segmentation"] for record in checkpoint.records(manifest))
         return {
@@ -113,7 +114,12 @@ class SegmentStage(Stage):
 def _read_colors(
     job: Job, images: list[IndexedImage], patches: int
 ) -> tuple[list[IndexedImage], npt.NDArray[np.float32], list[dict[str, str]]]:
-    """Photographs that can be read, the mean color of their patches ``[B, n, 3]``, and what was refused."""
+    """Read the mean colors of the patches.
+
+    Returns:
+        The photographs that can be read, their colors ``[B, n, 3]`` in [0, 1], and the refused files.
+
+    """
     read = partial(read_squashed, open_dataset(job.settings.dataset), round(patches**0.5))
     readable, colors, refused = [], [], []
     for image, squashed, reason in in_threads(read, images):
@@ -132,7 +138,7 @@ def _describe(
     start: int,
     image: IndexedImage,
 ) -> tuple[int, dict[str, npt.NDArray[Any]]]:
-    """Row in the shard, and area, box and foreground of the regions of one photograph."""
+    """Compute area, box and foreground of the regions of one photograph. Returns its row in the shard too."""
     assert settings.attention_reduction is not None
     assert settings.region_score is not None
     row = image.row - start

@@ -1,4 +1,4 @@
-"""Stage ``train``: the DCN on the cached tokens (section 3), stopped and resumed to the bit."""
+"""Stage ``train``: trains the DCN on the cached tokens (section 3). A resumed run gives identical bits."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from flows.stage import Job, Layout, Stage, Warn
 from storage import Checkpoint, Manifest
 
 _MAX_HELD_OUT = 256
-# Collapsed iterations in a row before it is called a collapse: a single batch may be alike by chance.
+# Consecutive collapsed iterations that count as a collapse. In a single batch it may happen by chance.
 _COLLAPSE_LENGTH = 10
-# For the start of the prototypes.
+# Images, and tokens of each, that initialize the prototypes.
 _SAMPLED_IMAGES, _SAMPLED_TOKENS = 64, 64
 # Settings that are arguments of the network.
 _NETWORK = {"num_prototypes", "num_stages", "heads", "self_update", "norm", "start"}
@@ -40,9 +40,9 @@ _STATE = "state.safetensors"
 
 
 class TrainStage(Stage):
-    """``dcn.safetensors`` with the weights that were best on held-out images, and ``curve.json``.
+    """Writes ``dcn.safetensors``, the weights that were best on held-out images, and ``curve.json``.
 
-    While it runs, ``state.safetensors`` holds the training state; it goes when the stage is complete.
+    ``state.safetensors`` holds the training state until the stage is complete.
     """
 
     name = "train"
@@ -57,7 +57,7 @@ class TrainStage(Stage):
     def layout(self, job: Job) -> Layout:
         d, stages = self._token_width(job), job.settings.train.num_stages
         parameters = stages * 2 * (12 * d * d + 9 * d)
-        # Weights and two moments of AdamW, the best weights, and the next state beside the old one.
+        # Two states, the old one and the next: weights, two moments of AdamW, and the best weights in each.
         return Layout(extra_bytes=2 * 4 * 4 * parameters)
 
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class _TrainingRun:
         self._restore()
 
     def to_the_end(self) -> dict[str, Any]:
-        """Run the missing iterations; write the model; return the summary."""
+        """Run the missing iterations, write the model, and return the summary."""
         settings, trainer = self._settings, self._trainer
         progress.start("train", settings.iterations, trainer.iteration)
         for batch, tokens in self._batches():
@@ -149,7 +149,7 @@ class _TrainingRun:
         }
 
     def _batches(self) -> Iterator[tuple[list[int], Tensor]]:
-        """Batches from the current iteration on; the next is read while one is trained on."""
+        """Read the batches from the current iteration on, each while the one before is trained on."""
         settings = self._settings
         numbers = range(self._trainer.iteration, settings.iterations)
         drawn = (batch_rows(self._rows, settings.batch_size, settings.seed, number) for number in numbers)
@@ -161,7 +161,7 @@ class _TrainingRun:
             current = following
 
     def _on_device(self, tokens: npt.NDArray[np.float16]) -> Tensor:
-        """The same in float32; the way to a CUDA device is from pinned memory, and nobody waits for it."""
+        """Move tokens to the device as float32. Pinned memory lets the copy to CUDA run in parallel."""
         batch = torch.from_numpy(tokens)
         if self._device == "cuda":
             batch = batch.pin_memory()
@@ -171,14 +171,14 @@ class _TrainingRun:
         return printable_line(self._index.image(row).item.id)
 
     def _sample_tokens(self) -> Tensor:
-        """``[m, d]`` random tokens of random training images, the same number of each."""
+        """Draw random tokens ``[m, d]`` from random training images, the same number from each."""
         generator = np.random.default_rng([self._settings.seed, 1])
         rows = np.sort(generator.permutation(self._rows)[:_SAMPLED_IMAGES])
         tokens = self._tokens.read_ahead(rows).result()  # [images, n, d]
         wrong = rows[~np.isfinite(tokens).all(axis=(1, 2))].tolist()
         if wrong:
             names = ", ".join(map(self._image_name, wrong[:5]))
-            raise NonFiniteTrainingError(f"the tokens of {names} are not finite; extract them anew")
+            raise NonFiniteTrainingError(f"the tokens of {names} are not finite; extract them again")
         columns = generator.integers(0, tokens.shape[1], (len(rows), _SAMPLED_TOKENS))
         return torch.from_numpy(np.take_along_axis(tokens, columns[..., None], axis=1)).float().flatten(0, 1)
 
@@ -242,9 +242,11 @@ class _TrainingRun:
 def _hold_out(
     rows: npt.NDArray[np.int64], share: float, seed: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Rows to train on, and rows that select the weights; the same where nothing can be held out."""
+    """Split rows into training rows and those that select the weights; if ``share`` is 0, they overlap."""
     if not len(rows):
-        raise DCNError("no photograph of the training split can be used; dcn status shows what was refused")
+        raise DCNError(
+            "no usable photograph is in the training split; the warnings of index and extract say why"
+        )
     count = min(_MAX_HELD_OUT, max(1, round(share * len(rows)))) if share and len(rows) > 1 else 0
     if not count:
         return rows, rows[:_MAX_HELD_OUT]

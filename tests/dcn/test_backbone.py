@@ -212,7 +212,7 @@ def test_unknown_names() -> None:
     with pytest.raises(UnknownModelError, match="'resnet18' is a model of timm, but not a ViT"):
         find_preset("resnet18")
     with pytest.raises(
-        UnknownModelError, match=r"no weights 'dyno' of it, only .*vit_small_patch16_224.dino"
+        UnknownModelError, match=r"no weights 'dyno' for it, only .*vit_small_patch16_224.dino"
     ):
         find_preset("vit_small_patch16_224.dyno")
 

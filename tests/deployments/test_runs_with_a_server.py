@@ -145,7 +145,10 @@ def test_predict_agrees_with_the_pipeline(dcn, ran: Settings, tmp_path: Path) ->
             ["run", "sample", "--set", "backbone.token_layer=-13"],
             "layer -13 does not exist; the model has 12 blocks",
         ),
-        (["run", "sample", "--set", "backbone.device=cuda:9"], "device 'cuda:9' cannot be used here"),
+        (
+            ["run", "sample", "--set", "backbone.device=cuda:9"],
+            "device 'cuda:9' cannot be used on this machine",
+        ),
         (["run", "sample", "--workspace", "/proc/workspace"], "/proc/workspace"),
         (["predict", "a.jpg", "--model", "gone", "--output", "out"], "there is no model file"),
         (["results", "sample", "--workspace", "nowhere"], "run the configuration first"),

@@ -86,12 +86,12 @@ def test_other_data_sets_have_none() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"other": np.ones(1)}, "has no groundTruth; that is not a file of BSDS500"),
+        ({"other": np.ones(1)}, "has no groundTruth; copy the file of BSDS500 again"),
         ({"groundTruth": annotations()}, "has no groundTruth"),
         ({"groundTruth": np.ones((1, 2))}, "has an annotation without Segmentation"),
-        ({"groundTruth": annotations(np.ones((2, 3), dtype=np.uint16))}, r"of shape \(2, 3\); its image is of \(5, 7\)"),
-        ({"groundTruth": annotations(np.full((HEIGHT, WIDTH), 0.5))}, "that is not of 16-bit numbers"),
-        ({"groundTruth": annotations(np.zeros((HEIGHT, WIDTH), dtype=np.uint16))}, "every pixel is 0, unlabelled"),
+        ({"groundTruth": annotations(np.ones((2, 3), dtype=np.uint16))}, r"of shape \(2, 3\), its photograph \(5, 7\)"),
+        ({"groundTruth": annotations(np.full((HEIGHT, WIDTH), 0.5))}, "that is not an array of 16-bit integers"),
+        ({"groundTruth": annotations(np.zeros((HEIGHT, WIDTH), dtype=np.uint16))}, "every pixel is 0, unlabeled"),
     ],
 )  # fmt: skip
 def test_ground_truth_of_another_kind(bsds: Path, content: dict[str, np.ndarray], message: str) -> None:
@@ -118,9 +118,7 @@ def test_broken_ground_truth_is_named(bsds: Path, size: int) -> None:
 
 
 def test_folders_that_are_not_there(bsds: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        InvalidDatasetError, match=r"set dataset.root to the folder that holds BSR/BSDS500/data"
-    ):
+    with pytest.raises(InvalidDatasetError, match=r"give the folder that holds BSR/BSDS500/data"):
         BSDS500Dataset(tmp_path / "elsewhere")
     with pytest.raises(InvalidDatasetError, match=r"images.trainval; the split 'trainval' needs them"):
         list(BSDS500Dataset(bsds, "trainval").items())

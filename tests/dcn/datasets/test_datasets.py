@@ -79,9 +79,7 @@ def test_voc_agrees_with_torchvision(voc: Path) -> None:
 
 
 def test_voc_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(
-        InvalidDatasetError, match=r"set dataset.root to the folder that holds VOCdevkit/VOC2012"
-    ):
+    with pytest.raises(InvalidDatasetError, match=r"give the folder that holds VOCdevkit/VOC2012 as root"):
         VOC2012Dataset(tmp_path)
 
 
@@ -106,20 +104,20 @@ def test_folder_with_masks_inside(tmp_path: Path) -> None:
     assert dataset.class_names == ("ground", "thing")
     assert (dataset.read_mask(items["x/a"], 3, 4) == 1).all()
     assert dataset.read_mask(items["b"], 3, 4) is None
-    with pytest.raises(InvalidMaskError, match="it is 4 x 3 pixels, its image 4 x 4"):
+    with pytest.raises(InvalidMaskError, match="it has 4 x 3 pixels, its photograph 4 x 4"):
         dataset.read_mask(items["x/a"], 4, 4)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"root": "gone"}, "there is no folder .*gone; check dataset.root"),
-        ({"root": ".", "masks": "gone"}, "there is no folder .*gone; check dataset.masks"),
-        ({"root": ".", "masks": "."}, "masks need class names: set dataset.classes"),
+        ({"root": "gone"}, "there is no folder .*gone"),
+        ({"root": ".", "masks": "gone"}, "there is no folder .*gone"),
+        ({"root": ".", "masks": "."}, "masks need class names; give a text file"),
         ({"root": ".", "classes": "gone.txt"}, "the class names .*gone.txt cannot be read"),
         (
             {"root": ".", "classes": "one.txt"},
-            "has 1 class names; it needs the background and 1 to 254 others",
+            "has 1 class names; it needs the background and 1 to 254 other classes",
         ),
     ],
 )

@@ -126,8 +126,8 @@ def test_masks_of_colors_are_refused() -> None:
 
 def test_masks_are_held_to_image_and_classes() -> None:
     mask = np.array([[0, 37, 255]], dtype=np.uint8)
-    with pytest.raises(InvalidMaskError, match=r"it has label 37; classes are 0-20 and 255"):
+    with pytest.raises(InvalidMaskError, match=r"it has label 37; classes are 0-20, and 255 is ignored"):
         check_mask(mask, 1, 3, 21, 255)
-    with pytest.raises(InvalidMaskError, match="it is 3 x 1 pixels, its image 3 x 2"):
+    with pytest.raises(InvalidMaskError, match="it has 3 x 1 pixels, its photograph 3 x 2"):
         check_mask(mask, 2, 3, 38, 255)
     check_mask(mask, 1, 3, 38, 255)

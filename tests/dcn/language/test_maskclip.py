@@ -218,7 +218,7 @@ class TestWeights:
         with pytest.raises(WeightsUnavailableError) as caught:
             LanguageModel.from_name("ViT-B-16:openai")
         message = str(caught.value)
-        assert "the weights of ViT-B-16 could not be fetched" in message
+        assert "the weights of ViT-B-16 could not be downloaded" in message
         assert "open_clip_model.safetensors" in message
         assert "of timm/vit_base_patch16_clip_224.openai" in message
         assert "give the file as weights" in message
@@ -256,7 +256,7 @@ class TestWeights:
     @pytest.mark.parametrize(
         ("name", "error", "message"),
         [
-            ("ViT-B-15", UnknownModelError, "'ViT-B-15' is no model of open_clip .*list_models"),
+            ("ViT-B-15", UnknownModelError, "'ViT-B-15' is not a model of open_clip .*list_models"),
             ("RN50:openai", UnknownModelError, "'RN50' has no plain ViT"),
             ("coca_ViT-B-32", UnknownModelError, "'coca_ViT-B-32' has no plain ViT"),
             ("ViT-B-16-SigLIP:webli", UnknownModelError, "'ViT-B-16-SigLIP' has no plain ViT"),

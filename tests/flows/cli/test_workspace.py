@@ -398,14 +398,14 @@ class TestPrune:
         shown = dcn("prune", config)
         assert shown.exit_code == 0
         assert set(listed(shown)) == {f"{checkpoint.stage}/{checkpoint.key}" for checkpoint in gone}
-        assert re.search(r"2 checkpoints, \d+\.\d MB, of 9 can go; --yes deletes them", shown.stdout)
+        assert re.search(r"2 checkpoints, \d+\.\d MB, of 9 can be deleted; --yes deletes them", shown.stdout)
         assert all(folder(checkpoint).exists() for checkpoint in gone)
         deleted = dcn("prune", config, "--yes")
         assert re.search(r"2 checkpoints, \d+\.\d MB, of 9 deleted", deleted.stdout)
         assert not any(folder(checkpoint).exists() for checkpoint in gone)
         assert digests(copy) == expected
         assert all(result.reused for result in run_stages(copy).values())
-        assert "0 checkpoints, 0.0 MB, of 7 can go\n" in dcn("prune", config).stdout
+        assert "0 checkpoints, 0.0 MB, of 7 can be deleted\n" in dcn("prune", config).stdout
 
     def test_several_configurations_keep_what_each_needs(
         self, copy: Settings, config: Path, other: Settings, tmp_path: Path
@@ -435,7 +435,7 @@ class TestPrune:
     def test_without_a_configuration_it_asks_for_one(self, copy: Settings, config: Path) -> None:
         refused = dcn("prune", "--workspace", copy.workspace, "--yes")
         assert refused.exit_code == 1
-        assert "name the configurations whose checkpoints are to stay, or say --all" in refused.stderr
+        assert "name the configurations whose checkpoints to keep, or give --all" in refused.stderr
         assert dcn("prune", config, "--all", "--yes").exit_code == 1
         assert set(checkpoints(copy)) == set(STAGES)
         assert "7 checkpoints" in dcn("prune", "--all", "--workspace", copy.workspace, "--yes").stdout
@@ -452,10 +452,10 @@ class TestPrune:
         refused = dcn("prune", config, "--yes", *options)
         assert refused.exit_code == 1
         assert re.search(
-            r"is not indexed in this workspace as it is now.*; dcn index .* first", refused.stderr
+            r"is not indexed in this workspace in its present state.*; run dcn index .* first", refused.stderr
         )
         assert len(list(Workspace(copy.workspace).checkpoints())) == 9
-        assert "is not indexed in this workspace as it is now" in dcn("list", config, *options).stderr
+        assert "is not indexed in this workspace in its present state" in dcn("list", config, *options).stderr
 
     def test_what_is_being_written_stays_with_what_it_is_made_of(
         self, copy: Settings, config: Path, other: Settings
@@ -479,7 +479,7 @@ class TestPrune:
         (["list", "--workspace", "nowhere"], "there are no checkpoints in "),
         (["verify", "--workspace", "nowhere"], "there are no checkpoints in "),
         (["verify", "smaple"], "there is no configuration smaple"),
-        (["list", "--set", "train.seed=1"], "--set train.seed=1 changes a configuration, and none is given"),
+        (["list", "--set", "train.seed=1"], "--set train.seed=1 needs a configuration to change"),
     ],
 )
 def test_a_mistake_is_a_sentence(arguments: list[str], message: str) -> None:

@@ -113,7 +113,7 @@ def test_nan_in_tokens_names_iteration_and_photograph(copy: Settings) -> None:
     arrays["tokens"][1, :, 3] = np.nan
     checkpoint.write_shard(manifest, 0, arrays, record.info, 0.0)
     with pytest.raises(
-        NonFiniteTrainingError, match=r"the tokens of left/scene 03 are not finite; extract them anew"
+        NonFiniteTrainingError, match=r"the tokens of left/scene 03 are not finite; extract them again"
     ):
         run_stages(changed(settings, train={"prototypes": "kmeans"}), "train")
     with pytest.raises(

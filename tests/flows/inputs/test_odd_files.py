@@ -183,11 +183,9 @@ def film(folder: Path) -> None:
         sparse.truncate(5 << 30)
 
 
-COPY = r"the file is damaged or was not copied whole \({}\); copy it anew"
+COPY = r"the file is damaged or incomplete \({}\); copy it again"
 NO_IMAGE = "the file is not an image of a known format; convert it to JPEG or PNG, or remove it"
-UNLABELLED = (
-    "there is no ground truth that can be used for 1 of 3 photographs; figures that need it leave them out"
-)
+UNLABELLED = "1 of 3 photographs have no usable ground truth; metrics that need it leave them out"
 BAD_MASK = r"/.*/masks/second\.png was refused: mask: {}; its photograph counts as one without ground truth"
 
 CASES: dict[str, Case] = {
@@ -202,7 +200,7 @@ CASES: dict[str, Case] = {
     ),
     "empty": Case(
         file("empty.jpg", b""),
-        (r"empty\.jpg was refused: the file is empty; copy it anew, or remove it",),
+        (r"empty\.jpg was refused: the file is empty; copy it again, or remove it",),
     ),
     "text": Case(file("notes.jpg", b"<script>alert(1)</script>"), (rf"notes\.jpg was refused: {NO_IMAGE}",)),
     "HEIC": Case(
@@ -213,7 +211,7 @@ CASES: dict[str, Case] = {
     "decompression bomb": Case(
         file("bomb.png", bomb(60_000, 60_000)),
         (
-            r"bomb\.png was refused: it has more than 178,956,970 pixels, as a decompression bomb has; make it smaller",
+            r"bomb\.png was refused: it has more than 178,956,970 pixels, like a decompression bomb; make it smaller",
         ),
     ),
     "film": Case(
@@ -295,7 +293,7 @@ CASES: dict[str, Case] = {
     "blanks and quotes": Case(file('it\'s "a" name.png', PNG), used=1),
     "line break": Case(
         file("two\nlines\r.jpg", b""),
-        (r"two\\x0alines\\x0d\.jpg was refused: the file is empty; copy it anew, or remove it",),
+        (r"two\\x0alines\\x0d\.jpg was refused: the file is empty; copy it again, or remove it",),
     ),
     "script": Case(
         inside("<script>alert(1)<", "script>.jpg", b""),
@@ -320,19 +318,22 @@ CASES: dict[str, Case] = {
     # Masks.
     "mask of another size": Case(
         mask(encoded(Image.new("L", (5, 5)), "PNG")),
-        (BAD_MASK.format("it is 5 x 5 pixels, its image 64 x 48"), UNLABELLED),
+        (
+            BAD_MASK.format("it has 5 x 5 pixels, its photograph 64 x 48; save it at the photograph's size"),
+            UNLABELLED,
+        ),
         masks=True,
     ),
     "label that is no class": Case(
         mask(encoded(Image.new("L", (64, 48), 37), "PNG")),
-        (BAD_MASK.format("it has label 37; classes are 0-2 and 255"), UNLABELLED),
+        (BAD_MASK.format("it has label 37; classes are 0-2, and 255 is ignored"), UNLABELLED),
         masks=True,
     ),
     "mask of colors": Case(
         mask(PNG),
         (
             BAD_MASK.format(
-                r"its mode is RGB; a mask holds class indices in one channel \(grey or palette\)"
+                r"its mode is RGB; a mask holds class indices in one channel \(gray or palette\)"
             ),
             UNLABELLED,
         ),

@@ -134,7 +134,7 @@ def test_the_page_of_a_failed_run_says_why_and_what_to_do(
     failure = server.artifacts(state.state_details.flow_run_id)["failure"]
     rendered = Rendered(failure.data)
     assert rendered.elements <= {"h1", "p", "pre", "code"}
-    expected = f"InvalidDatasetError: there is no folder {tmp_path / name}; check dataset.root"
+    expected = f"InvalidDatasetError: there is no folder {tmp_path / name} (setting dataset.root)"
     assert visible(expected) in visible(rendered.text)
     assert "Put it right, then run this again: the same command." in rendered.text
     with pytest.raises(Exception, match="there is no folder"):

@@ -216,7 +216,7 @@ def test_what_costs_the_language_stage(settings: Settings, ran, tmp_path: Path) 
         (
             {"weights": None},
             WeightsUnavailableError,
-            r"(?s)could not be fetched.*fetch .* of nobody/tiny-clip .*give the file as weights \(setting language.weights\)",
+            r"(?s)could not be downloaded.*download .* of nobody/tiny-clip .*give the file as weights \(setting language.weights\)",
         ),
         ({"weights": None, "model": NAME}, WeightsUnavailableError, rf"its models are {NAME}:some \(setting language.weights\)"),
         ({"input_size": 50}, InvalidOptionError, "language input size 50 is not a multiple of the patch size 8; try 48"),
@@ -238,7 +238,7 @@ def test_what_cannot_be_used_is_a_sentence(
 def test_without_a_model_or_without_classes_there_is_no_language(settings: Settings) -> None:
     with pytest.raises(InvalidSettingsError, match="language.model is empty: set it to"):
         run_stages(changed(settings, language={"model": None, "weights": None}), "language")
-    with pytest.raises(InvalidSettingsError, match="language needs the names of the classes"):
+    with pytest.raises(InvalidSettingsError, match="the stage language needs class names"):
         run_stages(changed(settings, dataset={"masks": None, "classes": None}), "language")
 
 

@@ -1,0 +1,31 @@
+"""The examples in the docstrings of ``dcn`` run, and give what they say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+
+MODULES = (
+    "dcn.crops",
+    "dcn.foreground",
+    "dcn.language.prompts",
+    "dcn.model_file",
+    "dcn.modularity",
+    "dcn.network",
+    "dcn.regions",
+    "dcn.segmenters.assignment",
+    "dcn.training",
+    "dcn.weights.presets",
+    pytest.param("dcn.backbone", marks=pytest.mark.real),
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    failed, attempted = doctest.testmod(importlib.import_module(name))
+    assert attempted
+    assert not failed
