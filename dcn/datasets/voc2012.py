@@ -110,7 +110,7 @@ class VOC2012Dataset(Dataset):
         raise InvalidDatasetError(
             f"there is no list {self._lists / names[0]}; the split {split!r} needs it"
             + (
-                " (and its masks in SegmentationClassAug). They come with SBD; or choose the split train"
+                " (and its masks in SegmentationClassAug): they come with SBD; get them, or choose train"
                 if split == "train_aug"
                 else ""
             ),
