@@ -17,6 +17,10 @@ class DatasetChangedError(FlowError):
     """The data set is not the one that was indexed any more."""
 
 
+class InvalidSummaryError(FlowError):
+    """The summary of a checkpoint was written by other software."""
+
+
 class ClusterError(FlowError):
     """A Dask cluster cannot be started or reached, or was lost."""
 

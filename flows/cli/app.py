@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -30,6 +30,10 @@ from flows.cli.options import (
     shown_bytes,
 )
 from flows.cli.workspace import app as workspace_app
+
+if TYPE_CHECKING:
+    from flows.evaluation.results import Results
+    from flows.settings import Settings
 
 app = typer.Typer(
     help="Segment photographs without labels: the Dynamic Clustering Network on a frozen ViT.",
@@ -130,18 +134,19 @@ def results(
     config: Config,
     workspace: WorkspaceOption = None,
     overrides: SetOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Every figure, machine-readable.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="All metrics, machine-readable.")] = False,
 ) -> None:
-    """Print the figures of a run that is complete."""
+    """Print the metrics of a complete run."""
     with readable_errors():
-        from flows.cli.results import all_results
-        from flows.report.headline import headline_figures
+        from flows.cli.results import complete_manifests, manifests_json
+        from flows.evaluation.results import Results
 
-        found = all_results(load(config, workspace, overrides))
+        manifests = complete_manifests(load(config, workspace, overrides))
         if as_json:
+            found = manifests_json(manifests)
             sys.stdout.write(json.dumps(found, indent=1, allow_nan=False) + "\n")
         else:
-            _print_figures(headline_figures(found["evaluate"]["figures"]))
+            _print_metrics(Results.from_manifest(manifests["evaluate"]))
 
 
 @app.command()
@@ -193,31 +198,33 @@ def _execute(name: str, config: str, workspace: str | None, overrides: list[str]
         records = flow(**flows.sections(settings))
     table = Table("stage", "", "seconds", "checkpoint", box=None)
     for record in records:
-        how = "[dim]reused[/]" if record["reused"] else "[green]computed[/]"
-        table.add_row(record["stage"], how, f"{record['seconds']:.1f}", record["key"])
+        how = "[dim]reused[/]" if record.reused else "[green]computed[/]"
+        table.add_row(record.stage, how, f"{record.seconds:.1f}", record.key)
     out.print(table)
-    last = records[-1]
-    if last["stage"] == "report":
-        from flows.report.headline import headline_figures
+    if records[-1].stage == "report":
+        from flows.evaluation.results import Results
+        from storage import Workspace
 
-        _print_figures(headline_figures(records[-2]["summary"]))
-        _print_page(settings, last, "report.html")
+        checkpoints = Workspace(settings.workspace)
+        evaluated = checkpoints.checkpoint("report", records[-1].key).require().inputs["evaluate"]
+        _print_metrics(Results.from_manifest(checkpoints.checkpoint("evaluate", evaluated).require()))
+        _print_page(settings, "report", records[-1].key, "report.html")
 
 
-def _compare(name: str, settings: Any) -> None:
+def _compare(name: str, settings: Settings) -> None:
     """Run the flow ``compare`` or ``sweep``, print its table, and say where its page is."""
-    from flows.compare.variants import comparison_table
+    from flows.compare.rows import comparison_table
 
     with _watched_flows() as flows:
         (record,) = getattr(flows, name)(**flows.sections(settings))
-    titles, cells = comparison_table(record["rows"])
+    titles, cells = comparison_table(record.rows)
     headers = [Column(title.replace(" ", "\n"), justify="right", no_wrap=True) for title in titles[1:]]
     table = Table(Column(no_wrap=True), *headers, box=None)
     for row in cells:
         table.add_row(*(safe(cell) for cell in row))
-    # Whole figures on lines that a narrow terminal breaks, rather than figures that are cut off.
+    # A narrow terminal breaks the lines; it must not cut numbers off.
     Console(width=TABLE_WIDTH, emoji=False).print(table, soft_wrap=True)
-    _print_page(settings, record, "comparison.html")
+    _print_page(settings, "compare", record.key, "comparison.html")
 
 
 @contextmanager
@@ -246,10 +253,10 @@ def _watched_flows() -> Iterator[Any]:
         yield pipeline
 
 
-def _print_page(settings: Any, record: dict[str, Any], name: str) -> None:
+def _print_page(settings: Settings, stage: str, key: str, name: str) -> None:
     from storage import Workspace
 
-    checkpoint = Workspace(settings.workspace).checkpoint(record["stage"], record["key"])
+    checkpoint = Workspace(settings.workspace).checkpoint(stage, key)
     out.print("Open", end=" ")
     out.print(safe(checkpoint.file_location(name)), style="bold", soft_wrap=True)
 
@@ -292,9 +299,11 @@ def _configure_prefect() -> None:
         os.environ.setdefault(name, value)
 
 
-def _print_figures(figures: list[dict[str, str]]) -> None:
-    table = Table("figure", "value", "", box=None)
-    for figure in figures:
-        name, value, meaning = (safe(figure[part]) for part in ("name", "value", "meaning"))
-        table.add_row(name, f"[bold]{value}[/]", f"[dim]{meaning}[/]")
+def _print_metrics(results: Results) -> None:
+    from flows.report.headline import headline_metrics
+
+    table = Table("metric", "value", "", box=None)
+    for headline in headline_metrics(results):
+        value, meaning = safe(headline.value), safe(headline.meaning)
+        table.add_row(safe(headline.name), f"[bold]{value}[/]", f"[dim]{meaning}[/]")
     out.print(table)
