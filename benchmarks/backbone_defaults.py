@@ -16,11 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.stages import run_up_to
+from dcn.evaluation.metrics import classification_metrics
 from dcn.evaluation.overlap import region_overlap
 from dcn.evaluation.protocols import upper_bound
 from dcn.regions import label_map
 from flows.inputs.datasets import open_dataset
 from flows.inputs.image_index import open_index
+from flows.inputs.summaries import SegmentSummary
 from flows.stage import Job
 
 CHOICES = [(224, -1), (392, -1), (392, -2), (392, -3), (392, -4), (518, -1)]
@@ -58,12 +60,11 @@ def main() -> None:
     for size, layer in CHOICES:
         choice = [f"backbone.input_size={size}", f"backbone.token_layer={layer}"]
         job = run_up_to("segment", "voc2012-mini", [*common, *choice], arguments.workspace)
-        bound = upper_bound(overlap(job))
-        found = job.checkpoint("segment").require().summary["regions_per_image"]
+        bound = classification_metrics(upper_bound(overlap(job)))
+        found = SegmentSummary.read(job).regions_per_image
         seconds = job.checkpoint("extract").require().seconds
         print(
-            f"{size:<6} {layer:<6} {bound['miou']:<17.3f} {bound['accuracy']:<9.3f} {found:<18.2f} "
-            f"{seconds:.0f}",
+            f"{size:<6} {layer:<6} {bound.miou:<17.3f} {bound.accuracy:<9.3f} {found:<18.2f} {seconds:.0f}",
             flush=True,
         )
 

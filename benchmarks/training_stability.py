@@ -20,6 +20,7 @@ from dcn.evaluation.attainable import attainable_modularity
 from dcn.model_file import read_model
 from dcn.training import held_out_modularity
 from flows.inputs.image_index import open_index
+from flows.inputs.summaries import TrainSummary
 from flows.settings.loading import load_settings
 from flows.stage import Job
 
@@ -34,7 +35,7 @@ BATCH = 16
 def evaluated_tokens(job: Job) -> list[torch.Tensor]:
     """Tokens ``[B, n, d]`` of the evaluated split, batch by batch."""
     index = open_index(job)
-    rows = torch.from_numpy(index.split_rows(index.summary["evaluate_split"]))
+    rows = torch.from_numpy(index.split_rows(index.summary.evaluate_split))
     reader = job.checkpoint("extract").array("tokens")
     return [torch.from_numpy(reader.read_ahead(part.numpy()).result()).float() for part in rows.split(BATCH)]
 
@@ -67,12 +68,12 @@ def main() -> None:
                 attainable = torch.cat([attainable_modularity(b, k, *loss) for b in batches]).mean().item()
             network, _ = read_model(checkpoint.read_file("dcn.safetensors"), "dcn.safetensors")
             reached = torch.cat([held_out_modularity(network, b, *loss) for b in batches])
-            summary = checkpoint.require().summary
+            summary = TrainSummary.of(checkpoint.require())
             last = json.loads(checkpoint.read_file("curve.json"))["held_out"][-1][1]
             print(
                 f"{recipe:<8} {seed:<4}  {reached.mean().item() / attainable:.3f}   "
-                f"{summary['held_out_modularity']:.4f}  {last:.4f}  {summary['collapsed_iterations']:<20}  "
-                f"{summary['largest_gradient_norm']:.2f}",
+                f"{summary.held_out_modularity:.4f}  {last:.4f}  {summary.collapsed_iterations:<20}  "
+                f"{summary.largest_gradient_norm:.2f}",
                 flush=True,
             )
 

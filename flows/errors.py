@@ -26,6 +26,10 @@ class DatasetChangedError(FlowError):
     """The data set is no longer the one that was indexed."""
 
 
+class InvalidSummaryError(FlowError):
+    """The summary of a checkpoint was written by other software."""
+
+
 class ClusterError(FlowError):
     """A Dask cluster cannot be started or reached, or was lost."""
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from prefect import Flow, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -18,7 +19,9 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows import progress
 from flows.compare.page import write_comparison
+from flows.compare.rows import ComparisonRow
 from flows.compare.variants import Variant, segmenter_variants, sweep_variants
+from flows.evaluation.results import Results
 from flows.execution.plan import STAGES, find_job, stages_up_to
 from flows.execution.retries import RETRIES
 from flows.execution.run import run_stage
@@ -44,9 +47,36 @@ from flows.settings import (
 from flows.stage import Job
 from flows.stages.index import listing_once
 
-# What a flow says of a stage at its end: stage, key, reused, seconds, summary.
-StageRecord = dict[str, Any]
-SettingsFlow = Flow[..., list[StageRecord]]
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """What the flow of a stage returns.
+
+    Attributes:
+        stage: name of the stage.
+        key: key of its checkpoint.
+        reused: the checkpoint was complete before the flow began.
+        seconds: duration of the work on the checkpoint.
+        summary: the summary of its manifest.
+
+    """
+
+    stage: str
+    key: str
+    reused: bool
+    seconds: float
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ComparisonRecord:
+    """What the flows ``compare`` and ``sweep`` return: the key of ``compare``, and the rows of the table."""
+
+    key: str
+    rows: list[ComparisonRow]
+
 
 _DEFAULTS = Settings()
 # Tasks per worker: enough that the last ones end together, few enough that a task is worth its overhead.
@@ -123,16 +153,13 @@ def _run_stage(stage: str, settings: Settings) -> StageRecord:
         result = run_stage(job, stage, _run_shards, _warn, say, attempt)
     logger.info("%s %s: %s", stage, result.manifest.key, "reused" if result.reused else "computed")
     publish(job, result)
-    return {
-        "stage": stage,
-        "key": result.manifest.key,
-        "reused": result.reused,
-        "seconds": result.manifest.seconds,
-        "summary": result.manifest.summary,
-    }
+    manifest = result.manifest
+    return StageRecord(stage, manifest.key, result.reused, manifest.seconds, manifest.summary)
 
 
-def _make_flow(name: str, run: Callable[[Settings], list[StageRecord]], description: str) -> SettingsFlow:
+def _make_flow(
+    name: str, run: Callable[[Settings], list[Record]], description: str
+) -> Flow[..., list[Record]]:
     """A flow whose parameters are the sections of the settings, so that a form shows each on its own."""
 
     def from_sections(
@@ -149,7 +176,7 @@ def _make_flow(name: str, run: Callable[[Settings], list[StageRecord]], descript
         runner: RunnerSettings = _DEFAULTS.runner,
         workspace: WorkspaceLocation = _DEFAULTS.workspace,
         shard_images: int = _DEFAULTS.shard_images,
-    ) -> list[StageRecord]:
+    ) -> list[Record]:
         """The form shows these descriptions.
 
         Args:
@@ -186,9 +213,9 @@ def _show_failure(error: Exception) -> None:
         get_run_logger().warning("the cause could not be put on the page", exc_info=True)
 
 
-def _stage_flow(stage: str) -> SettingsFlow:
+def _stage_flow(stage: str) -> Flow[..., list[StageRecord]]:
     def run(settings: Settings) -> list[StageRecord]:
-        records = []
+        records: list[StageRecord] = []
         job = _find_job(settings, stage)
         for earlier in stages_up_to(stage, settings)[:-1]:
             manifest = job.checkpoint(earlier).read_manifest()
@@ -219,15 +246,15 @@ def _run_pipeline(settings: Settings) -> list[StageRecord]:
             # Each flow finds the stages before it complete, and adds the record of its own.
             records[stage] = FLOWS[stage](**sections(settings))[-1]
             page.advance("pipeline", 1, stage)
-    publish_pipeline(records["evaluate"]["summary"])
+    publish_pipeline(Results.from_json(records["evaluate"].summary))
     return list(records.values())
 
 
 pipeline = _make_flow("pipeline", _run_pipeline, "All stages, from the data set to the page.")
 
 
-def run_variants(variants: list[Variant]) -> list[StageRecord]:
-    """Run each up to ``evaluate``, on shared checkpoints, and write the page; returns one record."""
+def run_variants(variants: list[Variant]) -> list[ComparisonRecord]:
+    """Run each variant up to ``evaluate`` on shared checkpoints, write the page, and return one record."""
     logger = get_run_logger()
     for variant in variants:
         logger.info("%s", variant.name)
@@ -235,7 +262,7 @@ def run_variants(variants: list[Variant]) -> list[StageRecord]:
         FLOWS["evaluate"](**sections(variant.settings))
     checkpoint, rows = write_comparison(variants)
     publish_comparison(rows)
-    return [{"stage": checkpoint.stage, "key": checkpoint.key, "rows": rows}]
+    return [ComparisonRecord(checkpoint.key, rows)]
 
 
 compare = _make_flow(

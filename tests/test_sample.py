@@ -1,6 +1,5 @@
 """The demo on real photographs with the real weights: what it finds, what its page shows."""
 
-import json
 import re
 from pathlib import Path
 
@@ -8,9 +7,13 @@ import numpy as np
 import pytest
 
 from dcn.regions import label_map
+from flows.evaluation.protocols.modularity import Modularity
+from flows.evaluation.protocols.upper_bound import UpperBound
+from flows.evaluation.results import read_results
 from flows.execution.plan import find_job
 from flows.inputs.datasets import open_dataset
 from flows.inputs.image_index import open_index
+from flows.inputs.summaries import TrainSummary
 from flows.settings import Settings
 from flows.settings.loading import load_settings
 from tests.browser import browse
@@ -44,11 +47,10 @@ def test_regions_find_the_objects(sample: Settings) -> None:
 
 
 def test_training_reaches_what_is_attainable(sample: Settings) -> None:
-    results = json.loads(find_job(sample).checkpoint("evaluate").read_file("results.json"))
-    assert results["segmentation"]["share_of_attainable"] > 0.9
-    assert results["upper_bound"]["accuracy"] > 0.9
-    train = find_job(sample).checkpoint("train").require().summary
-    assert train["collapsed_iterations"] == 0
+    results = read_results(find_job(sample))
+    assert results.of(Modularity).share_of_attainable > 0.9
+    assert results.of(UpperBound).accuracy > 0.9
+    assert TrainSummary.read(find_job(sample)).collapsed_iterations == 0
 
 
 def test_the_page_opens_in_a_browser_without_an_error(sample: Settings, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pixels that each region shares with each class: all that the pixel metrics need of an image."""
+"""Count the pixels that each region shares with each class; every pixel metric follows from this table."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import numpy.typing as npt
 def region_overlap(
     labels: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], num_regions: int, num_classes: int
 ) -> npt.NDArray[np.int64]:
-    """Pixels of each region in each class.
+    """Count the pixels of each region in each class.
 
-    As a prediction gives one class to all pixels of a region, the confusion matrix of any prediction is a
-    sum of rows of this table: the photographs are gone through once for all protocols and seeds.
+    A prediction gives one class to all pixels of a region, so the confusion matrix of any prediction is a sum
+    of rows of this table. One pass over the photographs therefore serves all protocols and all seeds.
 
     Args:
-        labels: ``[H, W]`` regions.
-        mask: ``[H, W]`` ground truth; labels that are no class (the ignore label) count nowhere.
+        labels: ``[H, W]`` label map of the regions, 0 to ``num_regions`` - 1.
+        mask: ``[H, W]`` ground truth. A label of ``num_classes`` or more (the ignore label) counts nowhere.
+        num_regions: ``k``.
+        num_classes: ``C``.
 
     Returns:
         ``[num_regions, num_classes]``.
@@ -27,9 +29,9 @@ def region_overlap(
 
     """
     if labels.shape != mask.shape:
-        raise ValueError(f"regions {labels.shape} of a mask {mask.shape}")
+        raise ValueError(f"labels are {labels.shape}, the mask is {mask.shape}; give both the same size")
     if labels.max(initial=0) >= num_regions:
-        raise ValueError(f"label {labels.max()} is none of {num_regions} regions")
+        raise ValueError(f"label {labels.max()} is too large for {num_regions} regions; labels count from 0")
     counts = np.zeros((num_regions, 256), np.int64)
     _count(labels.ravel(), mask.ravel(), counts)
     return counts[:, :num_classes]
@@ -37,7 +39,7 @@ def region_overlap(
 
 @numba.njit(nogil=True)
 def _count(labels: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], counts: npt.NDArray[np.int64]) -> None:
-    """Count the pairs of ``[P]`` labels. ``numpy.bincount`` wants them as one array of wide integers."""
+    """Count pairs of labels of two arrays ``[P]``. ``numpy.bincount`` needs an array of wide integers."""
     for pixel in range(len(labels)):
         counts[labels[pixel], mask[pixel]] += 1
 
@@ -45,14 +47,15 @@ def _count(labels: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], counts: n
 def confusion_matrix(
     overlap: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], num_predicted: int
 ) -> npt.NDArray[np.int64]:
-    """Sum of region overlaps by predicted label.
+    """Sum the overlaps of regions by their predicted label.
 
     Args:
-        overlap: ``[R, C]``, a row per region.
-        predicted: ``[R]`` in 0 to ``num_predicted`` - 1.
+        overlap: ``[R, C]``, one row for each region, from :func:`region_overlap`.
+        predicted: ``[R]`` label of each region, 0 to ``num_predicted`` - 1.
+        num_predicted: number of labels, ``P``.
 
     Returns:
-        ``[num_predicted, C]``: pixels of predicted label (row) and true class (column).
+        ``[P, C]`` pixels of predicted label (row) and true class (column).
 
     """
     matrix = np.zeros((num_predicted, overlap.shape[1]), dtype=np.int64)

@@ -123,18 +123,19 @@ def results(
     config: Config,
     workspace: WorkspaceOption = None,
     overrides: SetOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Every figure, machine-readable.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="All metrics, machine-readable.")] = False,
 ) -> None:
-    """Print the figures of a run that is complete."""
+    """Print the metrics of a complete run."""
     with readable_errors():
-        from flows.cli.results import all_results
-        from flows.report.headline import headline_figures
+        from flows.cli.results import complete_manifests, manifests_json
+        from flows.evaluation.results import Results
 
-        found = all_results(load(config, workspace, overrides))
+        manifests = complete_manifests(load(config, workspace, overrides))
         if as_json:
+            found = manifests_json(manifests)
             sys.stdout.write(json.dumps(found, indent=1, allow_nan=False) + "\n")
         else:
-            print_metrics(headline_figures(found["evaluate"]["figures"]))
+            print_metrics(Results.from_manifest(manifests["evaluate"]))
 
 
 @app.command()

@@ -40,7 +40,7 @@ def export_labels(settings: Settings, what: Literal["regions", "semantic"], outp
         raise CheckpointMissingError(f"the data set is not indexed yet; run dcn {needed} first")
     job.checkpoint(needed).require()
     reader = ResultReader(job, semantic=what == "semantic")
-    palette = region_palette() if what == "regions" else class_palette(reader.index.summary["ignore_label"])
+    palette = region_palette() if what == "regions" else class_palette(reader.index.summary.ignore_label)
     count = 0
     root, dataset = output.resolve(), open_dataset(job.settings.dataset)
     if root.is_relative_to(dataset.root.resolve()):

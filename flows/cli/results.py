@@ -1,4 +1,4 @@
-"""Every figure of a run, machine-readable."""
+"""All metrics of a run, machine-readable."""
 
 from __future__ import annotations
 
@@ -6,26 +6,34 @@ from typing import Any
 
 from flows.execution.plan import states
 from flows.settings import Settings
-from storage import CheckpointMissingError
+from storage import CheckpointMissingError, Manifest
 
 
-def all_results(settings: Settings) -> dict[str, Any]:
-    """Key, seconds and figures of each stage of a complete run.
+def complete_manifests(settings: Settings) -> dict[str, Manifest]:
+    """Read the manifest of each stage of a complete run; the page may be missing.
 
     Raises:
         CheckpointMissingError: a stage up to ``evaluate`` is not complete.
 
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Manifest] = {}
     for state in states(settings):
         if state.manifest is None or not state.manifest.complete:
             if state.stage == "report":
                 continue
             raise CheckpointMissingError(f"stage {state.stage} is {state.state}; run the configuration first")
-        found[state.stage] = {
-            "key": state.manifest.key,
-            "seconds": state.manifest.seconds,
-            "created": state.manifest.created,
-            "figures": state.manifest.summary,
-        }
+        found[state.stage] = state.manifest
     return found
+
+
+def manifests_json(manifests: dict[str, Manifest]) -> dict[str, Any]:
+    """Convert manifests to key, seconds, time and metrics of each stage, for ``dcn results --json``."""
+    return {
+        stage: {
+            "key": manifest.key,
+            "seconds": manifest.seconds,
+            "created": manifest.created,
+            "metrics": manifest.summary,
+        }
+        for stage, manifest in manifests.items()
+    }

@@ -8,12 +8,16 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Column, Table
 
 from flows.cli.options import TABLE_WIDTH, err, load, out, safe
+
+if TYPE_CHECKING:
+    from flows.evaluation.results import Results
+    from flows.settings import Settings
 
 
 def run_flow(name: str, config: str, workspace: str | None, overrides: list[str] | None) -> None:
@@ -24,39 +28,43 @@ def run_flow(name: str, config: str, workspace: str | None, overrides: list[str]
         records = flow(**flows.sections(settings))
     table = Table("stage", "", "seconds", "checkpoint", box=None)
     for record in records:
-        how = "[dim]reused[/]" if record["reused"] else "[green]computed[/]"
-        table.add_row(record["stage"], how, f"{record['seconds']:.1f}", record["key"])
+        how = "[dim]reused[/]" if record.reused else "[green]computed[/]"
+        table.add_row(record.stage, how, f"{record.seconds:.1f}", record.key)
     out.print(table)
-    last = records[-1]
-    if last["stage"] == "report":
-        from flows.report.headline import headline_figures
+    if records[-1].stage == "report":
+        from flows.evaluation.results import Results
+        from storage import Workspace
 
-        print_metrics(headline_figures(records[-2]["summary"]))
-        _print_page(settings, last, "report.html")
+        checkpoints = Workspace(settings.workspace)
+        evaluated = checkpoints.checkpoint("report", records[-1].key).require().inputs["evaluate"]
+        print_metrics(Results.from_manifest(checkpoints.checkpoint("evaluate", evaluated).require()))
+        _print_page(settings, "report", records[-1].key, "report.html")
 
 
-def run_comparison(name: str, settings: Any) -> None:
+def run_comparison(name: str, settings: Settings) -> None:
     """Run the flow ``compare`` or ``sweep``, print its table, and say where its page is."""
-    from flows.compare.variants import comparison_table
+    from flows.compare.rows import comparison_table
 
     with _watched_flows() as flows:
         (record,) = getattr(flows, name)(**flows.sections(settings))
-    titles, cells = comparison_table(record["rows"])
+    titles, cells = comparison_table(record.rows)
     headers = [Column(title.replace(" ", "\n"), justify="right", no_wrap=True) for title in titles[1:]]
     table = Table(Column(no_wrap=True), *headers, box=None)
     for row in cells:
         table.add_row(*(safe(cell) for cell in row))
-    # A narrow terminal breaks the lines of a wide table; cut numbers would be worse.
+    # A narrow terminal breaks the lines of a wide table; it must not cut numbers off.
     Console(width=TABLE_WIDTH, emoji=False).print(table, soft_wrap=True)
-    _print_page(settings, record, "comparison.html")
+    _print_page(settings, "compare", record.key, "comparison.html")
 
 
-def print_metrics(metrics: list[dict[str, str]]) -> None:
-    """Print name, value and meaning of metrics as a table."""
-    table = Table("figure", "value", "", box=None)
-    for metric in metrics:
-        name, value, meaning = (safe(metric[part]) for part in ("name", "value", "meaning"))
-        table.add_row(name, f"[bold]{value}[/]", f"[dim]{meaning}[/]")
+def print_metrics(results: Results) -> None:
+    """Print name, value and meaning of the main metrics of a run as a table."""
+    from flows.report.headline import headline_metrics
+
+    table = Table("metric", "value", "", box=None)
+    for headline in headline_metrics(results):
+        value, meaning = safe(headline.value), safe(headline.meaning)
+        table.add_row(safe(headline.name), f"[bold]{value}[/]", f"[dim]{meaning}[/]")
     out.print(table)
 
 
@@ -87,10 +95,10 @@ def _watched_flows() -> Iterator[Any]:
         yield pipeline
 
 
-def _print_page(settings: Any, record: dict[str, Any], name: str) -> None:
+def _print_page(settings: Settings, stage: str, key: str, name: str) -> None:
     from storage import Workspace
 
-    checkpoint = Workspace(settings.workspace).checkpoint(record["stage"], record["key"])
+    checkpoint = Workspace(settings.workspace).checkpoint(stage, key)
     out.print("Open", end=" ")
     out.print(safe(checkpoint.file_location(name)), style="bold", soft_wrap=True)
 

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from dcn.errors import InvalidPhotographError
 from dcn.images.palette import overlay, region_palette
-from flows.compare.variants import Variant, comparison_row, comparison_table
+from flows.compare.rows import ComparisonRow, comparison_row, comparison_table, table_columns
+from flows.compare.variants import Variant
 from flows.execution.plan import find_job
 from flows.inputs.datasets import open_dataset, read_photograph
 from flows.report.page import jpeg_uri, plot_uri, render, template_digest
@@ -19,19 +20,11 @@ from storage import Checkpoint, Manifest, Workspace, content_key
 _TEMPLATE = "comparison.html.j2"
 _PHOTOGRAPHS = 12
 _PICTURE_WIDTH = 260
-# What the curves show against the mean number of regions: more of them make any upper bound better and any
-# classification harder, so methods compare at equal numbers only.
-_CURVES = {
-    "k-means mIoU": "kmeans_miou",
-    "k-NN mIoU": "knn_miou",
-    "foreground IoU": "foreground_iou",
-    "upper bound mIoU": "upper_bound_miou",
-}
-# Of the variants of a group, the one with about this many regions is shown.
+# The page shows the variant of each group whose number of regions is nearest to this one.
 _SHOWN_REGIONS = 5
 
 
-def write_comparison(variants: list[Variant]) -> tuple[Checkpoint, list[dict[str, Any]]]:
+def write_comparison(variants: list[Variant]) -> tuple[Checkpoint, list[ComparisonRow]]:
     """Write ``comparison.html`` and ``comparison.json`` of variants whose ``evaluate`` is complete.
 
     Returns:
@@ -68,44 +61,56 @@ def write_comparison(variants: list[Variant]) -> tuple[Checkpoint, list[dict[str
             inputs=inputs,
         )
         checkpoint.write_file("comparison.html", page)
-        checkpoint.write_file("comparison.json", json.dumps(rows, indent=1, allow_nan=False).encode())
+        checkpoint.write_file("comparison.json", _json(rows))
         checkpoint.finish({"variants": len(variants)}, 0.0)
     return checkpoint, rows
 
 
-def _curves(rows: list[dict[str, Any]]) -> str | None:
-    """Figures against regions per image; None where no group has two points."""
-    groups = dict.fromkeys(row["group"] for row in rows)
-    defined = {title: name for title, name in _CURVES.items() if any(row[name] is not None for row in rows)}
+def _json(rows: list[ComparisonRow]) -> bytes:
+    return json.dumps([row.to_json() for row in rows], indent=1, allow_nan=False).encode()
+
+
+def _curves(rows: list[ComparisonRow]) -> str | None:
+    """Plot metrics against the number of regions; None if no group has two points.
+
+    More regions make any upper bound better and any classification harder, so methods compare at equal
+    numbers of regions only.
+    """
+    groups = dict.fromkeys(row.group for row in rows)
+    defined = [
+        column
+        for column in table_columns()
+        if column.curve and any(row.cells[column.name].value is not None for row in rows)
+    ]
     if not defined or len(rows) == len(groups):
         return None
     figure = Figure(figsize=(9, 3.2 * -(-len(defined) // 2)), layout="constrained")
     cells = figure.subplots(-(-len(defined) // 2), 2, squeeze=False).ravel()
-    for cell, (title, name) in zip(cells, defined.items(), strict=False):
+    for axes, column in zip(cells, defined, strict=False):
         for group in groups:
             points = sorted(
-                (row["regions_per_image"], row[name], row.get(f"{name}_deviation") or 0.0)
+                (row.regions_per_image, row.cells[column.name].value, row.cells[column.name].deviation or 0.0)
                 for row in rows
-                if row["group"] == group and row[name] is not None
+                if row.group == group and row.cells[column.name].value is not None
             )
             if points:
                 x, y, deviation = zip(*points, strict=True)
-                cell.errorbar(x, y, yerr=deviation, marker="o", markersize=4, capsize=2, label=group)
-        cell.set(title=title, xlabel="regions per image")
-        cell.spines[["top", "right"]].set_visible(False)
+                axes.errorbar(x, y, yerr=deviation, marker="o", markersize=4, capsize=2, label=group)
+        axes.set(title=column.title, xlabel="regions per image")
+        axes.spines[["top", "right"]].set_visible(False)
     cells[0].legend(frameon=False)
-    for cell in cells[len(defined) :]:
-        cell.set_axis_off()
+    for axes in cells[len(defined) :]:
+        axes.set_axis_off()
     return plot_uri(figure)
 
 
-def _photographs(variants: list[Variant], rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """``columns`` and ``photographs``: regions of the same photographs by one variant of each group."""
+def _photographs(variants: list[Variant], rows: list[ComparisonRow]) -> dict[str, Any]:
+    """Draw the regions of the same photographs by one variant of each group: ``columns``, ``photographs``."""
     nearest: dict[str, tuple[float, Variant]] = {}
     for variant, row in zip(variants, rows, strict=True):
-        # In a sweep each variant is shown: they differ in more than the number of regions.
+        # A sweep shows every variant, because they differ in more than the number of regions.
         place = variant.name if variant.group == "sweep" else variant.group
-        distance = abs(row["regions_per_image"] - _SHOWN_REGIONS)
+        distance = abs(row.regions_per_image - _SHOWN_REGIONS)
         if place not in nearest or distance < nearest[place][0]:
             nearest[place] = distance, variant
     shown = [variant for _, variant in nearest.values()]
@@ -116,7 +121,7 @@ def _photographs(variants: list[Variant], rows: list[dict[str, Any]]) -> dict[st
         try:
             photograph = read_photograph(dataset, image)
         except InvalidPhotographError:
-            continue  # the run has said so
+            continue  # the run has warned of it
         pictures = [jpeg(photograph, _PICTURE_WIDTH)]
         for reader in readers.values():
             labels = reader.regions(image)

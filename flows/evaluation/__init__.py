@@ -1,1 +1,1 @@
-"""Measures of regions and classes against ground truth."""
+"""The evaluation: the interface of a protocol, one module for each protocol, and typed results."""

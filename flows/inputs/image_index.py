@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcn.datasets import Item
+from flows.inputs.summaries import IndexSummary
 from flows.stage import Job
 from storage import Checkpoint
 from storage.key import digest
@@ -49,20 +50,20 @@ class ImageIndex:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
         manifest = checkpoint.require()
-        self.summary = manifest.summary
+        self.summary = IndexSummary.of(manifest)
         ranges = (manifest.shard_range(part) for part in range(manifest.num_shards))
-        left_out = self.summary["left_out_of_part"]
+        left_out = self.summary.left_out_of_part
         self._ends = list(
-            accumulate(stop - start - left_out.get(str(part), 0) for part, (start, stop) in enumerate(ranges))
+            accumulate(stop - start - left_out.get(part, 0) for part, (start, stop) in enumerate(ranges))
         )
         self._part = lru_cache(maxsize=4)(self._read_part)
 
     def __len__(self) -> int:
-        return int(self.summary["images"])
+        return self.summary.images
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        return tuple(self.summary["class_names"])
+        return self.summary.class_names
 
     def images(self, start: int = 0, stop: int | None = None) -> Iterator[IndexedImage]:
         """List the photographs in the rows ``start`` to ``stop - 1``; None for ``stop`` means all rows."""

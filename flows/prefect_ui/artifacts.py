@@ -1,22 +1,24 @@
-"""What a flow run's page shows: figures and pictures of each stage, warnings, and the cause of a failure.
+"""Artifacts of a flow run: metrics and pictures of each stage, warnings, and the cause of a failure.
 
 Names and messages come from files, so they are shown as text (:mod:`flows.prefect_ui.markdown`).
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 from prefect.runtime import deployment, flow_run
 
 from dcn.errors import DCNError
-from flows.compare.variants import comparison_table
+from flows.compare.rows import ComparisonRow, comparison_table
 from flows.errors import FlowError, describe_error
+from flows.evaluation.results import Results
 from flows.execution.retries import is_transient
 from flows.execution.run import StageResult
 from flows.prefect_ui.markdown import block, cell
-from flows.report.headline import headline_figures
+from flows.report.headline import headline_metrics
 from flows.report.page import jpeg_uri
 from flows.report.pictures import contact_sheet
 from flows.stage import Job
@@ -27,13 +29,13 @@ _SHEET_PHOTOGRAPHS = 8
 
 
 def publish(job: Job, result: StageResult) -> None:
-    """Leave the artifacts of a finished stage."""
+    """Create the artifacts of a finished stage."""
     manifest = result.manifest
     rows = [
-        {"figure": "checkpoint", "value": f"{manifest.stage}/{manifest.key}"},
-        {"figure": "reused", "value": str(result.reused)},
-        {"figure": "seconds", "value": f"{manifest.seconds:.1f}"},
-        *({"figure": name, "value": shown} for name, shown in flat_figures(manifest.summary)),
+        {"metric": "checkpoint", "value": f"{manifest.stage}/{manifest.key}"},
+        {"metric": "reused", "value": str(result.reused)},
+        {"metric": "seconds", "value": f"{manifest.seconds:.1f}"},
+        *({"metric": name, "value": shown} for name, shown in flat_metrics(manifest.summary)),
     ]
     _create_table(rows, manifest.stage, f"Stage `{manifest.stage}`")
     if manifest.warnings:
@@ -46,20 +48,20 @@ def publish(job: Job, result: StageResult) -> None:
             create_image_artifact(jpeg_uri(sheet), key=f"{manifest.stage}-pictures")
 
 
-def publish_pipeline(results: dict[str, Any]) -> None:
-    """Leave the figures of a whole run, which a person looks at first."""
-    _create_table(headline_figures(results), "pipeline", "Figures")
+def publish_pipeline(results: Results) -> None:
+    """Create the table of the main metrics of a whole run."""
+    _create_table([asdict(headline) for headline in headline_metrics(results)], "pipeline", "Metrics")
 
 
-def publish_comparison(rows: list[dict[str, Any]]) -> None:
-    """Leave the table of a comparison."""
+def publish_comparison(rows: list[ComparisonRow]) -> None:
+    """Create the table of a comparison."""
     titles, cells = comparison_table(rows)
     table = [dict(zip(["variant", *titles[1:]], row, strict=True)) for row in cells]
     _create_table(table, "compare", "Comparison")
 
 
 def publish_failure(error: Exception) -> None:
-    """Leave what went wrong, and what to do."""
+    """Create the artifact of a failed run: the error, and what to do."""
     if isinstance(error, DCNError | FlowError | StorageError) and not is_transient(error):
         advice = "The message says what is wrong. Put it right, then run this again"
     elif is_transient(error):
@@ -85,12 +87,12 @@ def _create_table(rows: list[dict[str, str]], key: str, description: str) -> Non
     create_table_artifact(shown, key=key, description=description)
 
 
-def flat_figures(summary: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Figures of a nested summary as (dotted name, text), lists left out."""
-    figures = []
+def flat_metrics(summary: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Flatten the metrics of a nested summary to (dotted name, text); lists are left out."""
+    metrics = []
     for name, value in summary.items():
         if isinstance(value, dict):
-            figures.extend(flat_figures(value, f"{prefix}{name}."))
+            metrics.extend(flat_metrics(value, f"{prefix}{name}."))
         elif not isinstance(value, list):
-            figures.append((prefix + name, f"{value:.4g}" if isinstance(value, float) else str(value)))
-    return figures
+            metrics.append((prefix + name, f"{value:.4g}" if isinstance(value, float) else str(value)))
+    return metrics

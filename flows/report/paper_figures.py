@@ -19,6 +19,7 @@ from dcn.figures.retrieval import RegionView, Retrieval, nearest_regions, retrie
 from dcn.figures.similarity import Query, TokenImage, query_patch, similarity_figure
 from dcn.figures.tokens_tsne import ClusteredImage, tokens_tsne_figure
 from dcn.network import image_centers
+from flows.evaluation.results import read_results
 from flows.inputs.image_index import IndexedImage, evenly_spread
 from flows.inputs.models import load_network
 from flows.inputs.region_table import read_regions, region_blocks
@@ -72,7 +73,7 @@ def paper_figures(job: Job, reader: ResultReader, shown: list[ShownImage]) -> It
         "(figure 2 of the paper).",
         _similarity(job, few),
     )
-    labelled = job.checkpoint("evaluate").require().summary["labelled_images"]
+    labelled = read_results(job).labelled_images
     yield PaperFigure(
         "Qualitative results",
         "Regions, classes by k-means, and ground truth (figure 4 of the paper).",
@@ -82,7 +83,7 @@ def paper_figures(job: Job, reader: ResultReader, shown: list[ShownImage]) -> It
                 for m in (one.maps for one in shown[:_QUALITATIVE_IMAGES])
             ],
             reader.index.class_names if labelled else (),
-            reader.index.summary["ignore_label"],
+            reader.index.summary.ignore_label,
         ),
     )
     if not job.settings.regions_are_classes:
@@ -134,7 +135,7 @@ def _retrievals(job: Job, reader: ResultReader, shown: list[ShownImage]) -> list
         if len(candidates):
             area = job.checkpoint("segment").array("area").rows(one.image.row, one.image.row + 1)[0]  # [k]
             queries.append(int(candidates[area[asked.index[candidates]].argmax()]))
-    rows = reader.index.split_rows(reader.index.summary["train_split"])
+    rows = reader.index.split_rows(reader.index.summary.train_split)
     bank = region_blocks(job, evenly_spread(rows, job.settings.evaluate.sampled_images))
     nearest = _nearest(asked, queries, bank)
     found: list[Retrieval] = []

@@ -14,6 +14,7 @@ from dcn.datasets import Dataset
 from dcn.errors import InvalidMaskError, InvalidPhotographError
 from dcn.images.palette import class_palette, colorize, overlay, region_palette
 from dcn.regions import label_map
+from flows.evaluation.protocols.kmeans import SEMANTIC
 from flows.inputs.datasets import open_dataset, read_mask, read_photograph
 from flows.inputs.image_index import IndexedImage, evenly_spread, open_index
 from flows.inputs.region_table import region_counts
@@ -60,11 +61,11 @@ class ResultReader:
         self._assignment = segment.array("assignment")
         self._foreground = segment.array("foreground")
         self._job = job
-        self._semantic = job.checkpoint("evaluate").read_values("semantic.npy") if semantic else None
+        self._semantic = job.checkpoint("evaluate").read_values(SEMANTIC) if semantic else None
 
     def shown(self, count: int) -> list[IndexedImage]:
         """Up to ``count`` photographs of the evaluated split, evenly spread."""
-        rows = self.index.split_rows(self.index.summary["evaluate_split"])
+        rows = self.index.split_rows(self.index.summary.evaluate_split)
         return [self.index.image(row) for row in evenly_spread(rows, count).tolist()]
 
     def segmented(self) -> Iterator[IndexedImage]:
@@ -144,7 +145,7 @@ def contact_sheet(job: Job, count: int, semantic: bool) -> bytes | None:
     rows = []
     for image in reader.shown(count):
         try:
-            pictures = drawn(reader.maps(image), reader.index.summary["ignore_label"])
+            pictures = drawn(reader.maps(image), reader.index.summary.ignore_label)
         except (InvalidPhotographError, InvalidMaskError, OSError):
             continue  # the stages have said so; or not just now, and a picture is not worth a run
         cells = [np.asarray(Image.fromarray(picture).resize((cell, cell))) for picture in pictures.values()]

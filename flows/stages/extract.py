@@ -15,6 +15,7 @@ from flows.inputs.datasets import open_dataset, read_squashed
 from flows.inputs.image_index import open_index
 from flows.inputs.models import load_backbone, weights_digest
 from flows.inputs.parallel import batched, in_threads
+from flows.inputs.summaries import ExtractSummary
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import ArraySpec, Manifest
@@ -88,12 +89,12 @@ class ExtractStage(Stage):
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
         refused = warn_of_refused(job.checkpoint(self.name), manifest, "was left out", warn)
         tokens = next(spec for spec in manifest.arrays if spec.name == "tokens")
-        return {
-            "images": manifest.rows - refused,
-            "refused": refused,
-            "tokens_per_image": tokens.row_shape[0],
-            "token_width": tokens.row_shape[1],
-        }
+        return ExtractSummary(
+            images=manifest.rows - refused,
+            refused=refused,
+            tokens_per_image=tokens.row_shape[0],
+            token_width=tokens.row_shape[1],
+        ).to_json()
 
 
 def _check_finite(tokens: Tensor, backbone: str) -> None:

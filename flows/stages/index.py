@@ -20,6 +20,7 @@ from flows.errors import EmptyDatasetError
 from flows.inputs.datasets import open_dataset
 from flows.inputs.image_index import digest_truth
 from flows.inputs.parallel import batched, in_threads
+from flows.inputs.summaries import IndexSummary
 from flows.settings import AnyDataset, Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn
 from storage import Manifest, content_key
@@ -96,13 +97,13 @@ class IndexStage(Stage):
         dataset = open_dataset(job.settings.dataset)
         checkpoint = job.checkpoint(self.name)
         usable, refused, labelled, content = 0, 0, 0, []
-        left_out: dict[str, int] = {}
+        left_out: dict[int, int] = {}
         for record in checkpoint.records(manifest):
             images = record.info["images"]
             usable += len(images)
             start, stop = manifest.shard_range(record.shard)
             if len(images) < stop - start:
-                left_out[str(record.shard)] = stop - start - len(images)
+                left_out[record.shard] = stop - start - len(images)
             refused += len(record.info["refused"])
             labelled += sum(image["mask_digest"] is not None for image in images)
             content.append(content_key({"images": [[image[name] for name in _CONTENT] for image in images]}))
@@ -121,26 +122,26 @@ class IndexStage(Stage):
                 f"{unlabelled} of {usable} photographs have no usable ground truth; metrics that need it "
                 f"leave them out"
             )
-        return {
-            "images": usable,
-            "labelled": labelled,
-            "refused": refused,
-            "class_names": list(dataset.class_names),
-            "ignore_label": dataset.ignore_label,
-            "train_split": dataset.train_split,
-            "evaluate_split": dataset.evaluate_split,
-            "left_out_of_part": left_out,  # only parts with unusable photographs are in it
-            "content": content_key(
+        return IndexSummary(
+            images=usable,
+            labelled=labelled,
+            refused=refused,
+            class_names=dataset.class_names,
+            ignore_label=dataset.ignore_label,
+            train_split=dataset.train_split,
+            evaluate_split=dataset.evaluate_split,
+            left_out_of_part=left_out,
+            content=content_key(
                 {
                     "parts": content,
                     "classes": dataset.class_names,
                     "splits": [dataset.train_split, dataset.evaluate_split],
                 }
             ),
-        }
+        ).to_json()
 
     def identity(self, manifest: Manifest) -> str:
-        return str(manifest.summary["content"])
+        return IndexSummary.of(manifest).content
 
 
 def _examine(dataset: Dataset, item: Item) -> tuple[dict[str, Any] | None, list[dict[str, str]]]:

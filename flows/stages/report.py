@@ -13,8 +13,10 @@ from dcn.errors import InvalidMaskError, InvalidPhotographError
 from dcn.figures.confusion import confusion_figure
 from dcn.images.palette import class_palette
 from flows import progress
+from flows.evaluation.protocols.foreground import ForegroundVariants
+from flows.evaluation.results import Results, read_results
 from flows.inputs.region_table import region_counts
-from flows.report.headline import headline_figures, protocols
+from flows.report.headline import headline_metrics
 from flows.report.page import jpeg_uri, photograph_uri, plot_uri, render, template_digest
 from flows.report.paper_figures import ShownImage, paper_figures
 from flows.report.pictures import ResultReader, drawn, jpeg
@@ -23,13 +25,13 @@ from flows.stage import Job, Layout, Stage, Warn
 from storage import Manifest
 
 _PICTURE_WIDTH = 320
-# A page with more of them is slow to open, and nobody reads them there.
+# A page with more refused files is slow to open, and nobody reads them there.
 _SHOWN_REFUSED = 1000
 _TEMPLATE = "report.html.j2"
 
 
 class ReportStage(Stage):
-    """``report.html``: figures, pictures, curves, what was refused, and where everything came from."""
+    """``report.html``: metrics, pictures, curves, refused files, and the provenance of everything."""
 
     name = "report"
     version = 3
@@ -57,27 +59,28 @@ class ReportStage(Stage):
             except (InvalidPhotographError, InvalidMaskError) as error:
                 warn(f"{image.item.image} is not shown: {error}")
             progress.advance(self.name, 1)
-        results = job.checkpoint("evaluate").require().summary
+        results = read_results(job)
+        variants = results.find(ForegroundVariants)
         photographs = [_photograph(reader, one) for one in shown]
         page = render(
             _TEMPLATE,
             dataset=job.settings.dataset.name,
             segmenter=job.settings.segment.segmenter.name,
             regions_are_classes=job.settings.regions_are_classes,
-            figures=headline_figures(results),
+            headlines=headline_metrics(results),
             photographs=photographs,
             columns=list(dict.fromkeys(name for one in photographs for name in one["pictures"])),
             plots=[*_training_plots(job), _regions_histogram(job)],
-            protocols=protocols(results),
+            classifications=results.classifications(),
             classes=_classes(reader, results),
             confusion=_confusion(reader, results),
-            foreground_variants=results.get("foreground_variants", {}),
+            foreground_variants={} if variants is None else variants.root,
             paper=[
                 {"title": one.title, "caption": one.caption, "picture": photograph_uri(one.figure)}
                 for one in paper_figures(job, reader, shown)
             ],
             refused=list(islice(reader.index.refused(), _SHOWN_REFUSED)),
-            more_refused=max(0, reader.index.summary["refused"] - _SHOWN_REFUSED),
+            more_refused=max(0, reader.index.summary.refused - _SHOWN_REFUSED),
             warnings=[
                 (stage, warning)
                 for stage in self.inputs(job.settings)
@@ -91,27 +94,27 @@ class ReportStage(Stage):
 
 
 def _photograph(reader: ResultReader, one: ShownImage) -> dict[str, Any]:
-    pictures = drawn(one.maps, reader.index.summary["ignore_label"])
+    pictures = drawn(one.maps, reader.index.summary.ignore_label)
     encoded = {name: jpeg_uri(jpeg(picture, _PICTURE_WIDTH)) for name, picture in pictures.items()}
     return {"id": one.image.item.id, "regions": len(np.unique(one.maps.regions)), "pictures": encoded}
 
 
-def _classes(reader: ResultReader, results: dict[str, Any]) -> list[dict[str, Any]]:
-    """Name and color of every class of the ground truth, and its IoU by every protocol."""
-    palette = class_palette(reader.index.summary["ignore_label"])
-    found = protocols(results)
+def _classes(reader: ResultReader, results: Results) -> list[dict[str, Any]]:
+    """Collect name and color of every class of the ground truth, and its IoU in every classification."""
+    palette = class_palette(reader.index.summary.ignore_label)
+    found = results.classifications()
     return [
         {
             "name": name,
             "color": "#" + palette[i].tobytes().hex(),
-            "iou": [figures["class_iou"][i] for figures in found.values()],
+            "iou": [one.metrics.class_iou[i] for one in found],
         }
         for i, name in enumerate(reader.index.class_names if found else ())
     ]
 
 
-def _confusion(reader: ResultReader, results: dict[str, Any]) -> str | None:
-    matrices = {title: np.array(figures["confusion"]) for title, figures in protocols(results).items()}
+def _confusion(reader: ResultReader, results: Results) -> str | None:
+    matrices = {one.title: np.array(one.metrics.confusion) for one in results.classifications()}
     return plot_uri(confusion_figure(matrices, reader.index.class_names)) if matrices else None
 
 
@@ -133,7 +136,7 @@ def _provenance(job: Job, stages: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 def _training_plots(job: Job) -> list[dict[str, str]]:
-    """The loss, where something was trained."""
+    """Plot the loss, if the segmenter was trained."""
     if not job.settings.segment.segmenter.trained:
         return []
     curve = json.loads(job.checkpoint("train").read_file("curve.json"))

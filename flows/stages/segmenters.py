@@ -61,7 +61,7 @@ def fit_segmenter(job: Job) -> None:
     if type(segmenter).fit is Segmenter.fit or checkpoint.has_file(_FITTED):
         return
     index, extract = open_index(job), job.checkpoint("extract")
-    rows = index.split_rows(index.summary["train_split"])
+    rows = index.split_rows(index.summary.train_split)
     rows = rows[extract.array("present").rows(0, len(index))[rows]]
     shuffled = np.random.default_rng(_FIT_SEED).permutation(rows).tolist()
     tokens = extract.array("tokens")

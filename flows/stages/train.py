@@ -24,6 +24,7 @@ from flows.errors import name_parameters
 from flows.inputs.image_index import open_index
 from flows.inputs.models import choose_device
 from flows.inputs.parallel import batched
+from flows.inputs.summaries import ExtractSummary, TrainSummary
 from flows.printable import printable_line
 from flows.settings import Settings, TrainSettings
 from flows.stage import Job, Layout, Stage, Warn
@@ -62,10 +63,10 @@ class TrainStage(Stage):
 
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
         run = _TrainingRun(job, self._token_width(job), warn)
-        return run.to_the_end()
+        return run.to_the_end().to_json()
 
     def _token_width(self, job: Job) -> int:
-        return int(job.checkpoint("extract").require().summary["token_width"])
+        return ExtractSummary.read(job).token_width
 
 
 class _TrainingRun:
@@ -83,7 +84,7 @@ class _TrainingRun:
         )
         self._index = open_index(job)
         present = job.checkpoint("extract").array("present").rows(0, len(self._index))
-        rows = self._index.split_rows(self._index.summary["train_split"])
+        rows = self._index.split_rows(self._index.summary.train_split)
         self._rows, self._held_out = _hold_out(
             rows[present[rows]], self._settings.held_out, self._settings.seed
         )
@@ -112,7 +113,7 @@ class _TrainingRun:
         self._best: dict[str, Tensor] = {}
         self._restore()
 
-    def to_the_end(self) -> dict[str, Any]:
+    def to_the_end(self) -> TrainSummary:
         """Run the missing iterations, write the model, and return the summary."""
         settings, trainer = self._settings, self._trainer
         progress.start("train", settings.iterations, trainer.iteration)
@@ -133,20 +134,20 @@ class _TrainingRun:
         self._checkpoint.delete_file(_STATE)
         return self._summary()
 
-    def _summary(self) -> dict[str, Any]:
+    def _summary(self) -> TrainSummary:
         best_iteration, best = max(self._checks, key=lambda check: check[1])
         last = self._curve[-1]
-        return {
-            "images": len(self._rows),
-            "held_out_images": len(self._held_out),
-            "iterations": len(self._curve),
-            "held_out_modularity": best,
-            "best_iteration": best_iteration,
-            "regions_per_image": last.regions,
-            "prototypes_in_use": last.prototypes_in_use,
-            "collapsed_iterations": sum(record.collapsed for record in self._curve),
-            "largest_gradient_norm": max(record.gradient_norm for record in self._curve),
-        }
+        return TrainSummary(
+            images=len(self._rows),
+            held_out_images=len(self._held_out),
+            iterations=len(self._curve),
+            held_out_modularity=best,
+            best_iteration=best_iteration,
+            regions_per_image=last.regions,
+            prototypes_in_use=last.prototypes_in_use,
+            collapsed_iterations=sum(record.collapsed for record in self._curve),
+            largest_gradient_norm=max(record.gradient_norm for record in self._curve),
+        )
 
     def _batches(self) -> Iterator[tuple[list[int], Tensor]]:
         """Read the batches from the current iteration on, each while the one before is trained on."""

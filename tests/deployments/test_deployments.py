@@ -58,8 +58,8 @@ def check_pages(deployed: Deployed) -> None:
     """What the pages of the flow runs show."""
     artifacts = deployed.artifacts()
     assert set(STAGES) <= set(artifacts)
-    figures = {row["figure"]: row["value"] for row in json.loads(artifacts["evaluate"].data)}
-    assert 0 < float(figures["upper_bound.accuracy"]) <= 1
+    metrics = {row["metric"]: row["value"] for row in json.loads(artifacts["evaluate"].data)}
+    assert 0 < float(metrics["upper_bound.accuracy"]) <= 1
     assert "k-means mIoU" in {row["name"] for row in json.loads(artifacts["pipeline"].data)}
     for stage in ("segment", "report"):
         assert artifacts[f"{stage}-pictures"].data.startswith("data:image/jpeg;base64,")

@@ -79,9 +79,9 @@ def test_status_and_results(dcn, config_file: Path, ran: Settings, tmp_path: Pat
     assert status.returncode == 0, status.stderr
     assert status.stdout.count("complete") == len(STAGES)
     results = dcn("results", config_file, "--json")
-    figures = json.loads(results.stdout)
-    assert set(figures) == set(STAGES)
-    assert 0 < figures["evaluate"]["figures"]["upper_bound"]["accuracy"] <= 1
+    stages = json.loads(results.stdout)
+    assert set(stages) == set(STAGES)
+    assert 0 < stages["evaluate"]["metrics"]["upper_bound"]["accuracy"] <= 1
     assert "k-means mIoU" in dcn("results", config_file).stdout
     empty = dcn("status", config_file, "--workspace", tmp_path)
     assert empty.stdout.count("missing") == len(STAGES)

@@ -12,13 +12,20 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion
 from torchmetrics.functional import accuracy, jaccard_index
 
 from dcn.clustering import cluster_directions
-from dcn.evaluation.metrics import class_iou, match_clusters, matched_confusion, mean_iou, pixel_accuracy
+from dcn.evaluation.metrics import (
+    ClassificationMetrics,
+    class_iou,
+    classification_metrics,
+    match_clusters,
+    matched_confusion,
+    mean_iou,
+    pixel_accuracy,
+)
 from dcn.evaluation.overlap import confusion_matrix, region_overlap
 from dcn.evaluation.protocols import (
     Regions,
-    figures,
     foreground_confusion,
-    foreground_quality,
+    foreground_metrics,
     join_regions,
     kmeans_labels,
     kmeans_predictions,
@@ -123,8 +130,8 @@ def regions_of_two_classes() -> Regions:
     )
 
 
-def classified(regions: Regions, predicted: np.ndarray) -> tuple[np.ndarray, dict]:
-    """Class of every region, and the figures of these clusters."""
+def classified(regions: Regions, predicted: np.ndarray) -> tuple[np.ndarray, ClassificationMetrics]:
+    """Class of every region, and the metrics of these clusters."""
     classes, reached = matched_classes(confusion_matrix(regions.overlap, predicted, predicted.max() + 1))
     return classes[predicted], reached
 
@@ -157,16 +164,16 @@ def test_regions_that_were_clustered_are_in_the_cluster_they_were_put_in(
 
 def test_protocols_by_hand() -> None:
     regions = regions_of_two_classes()
-    bound = figures(upper_bound(regions.overlap))
-    assert bound["accuracy"] == pytest.approx((50 + 40 + 30 + 12 + 25 + 20) / 187)
-    assert bound["class_iou"] == pytest.approx([90 / 100, 42 / 52, 1.0])
-    assert bound["confusion"] == [[90, 0, 0], [10, 42, 0], [0, 0, 45]]
-    foreground = foreground_quality(foreground_confusion(regions.overlap, regions.foreground))
-    assert foreground["iou"] == pytest.approx((30 + 12 + 25 + 20) / (30 + 12 + 25 + 20 + 10))
+    bound = classification_metrics(upper_bound(regions.overlap))
+    assert bound.accuracy == pytest.approx((50 + 40 + 30 + 12 + 25 + 20) / 187)
+    assert bound.class_iou == pytest.approx([90 / 100, 42 / 52, 1.0])
+    assert bound.confusion == [[90, 0, 0], [10, 42, 0], [0, 0, 45]]
+    foreground = foreground_metrics(foreground_confusion(regions.overlap, regions.foreground))
+    assert foreground.iou == pytest.approx((30 + 12 + 25 + 20) / (30 + 12 + 25 + 20 + 10))
     for clusters in kmeans_labels(regions, 2, 3):
         classes, reached = classified(regions, kmeans_predictions(regions, clusters))
         assert classes.tolist() == [0, 0, 1, 1, 2, 2]
-        assert reached["miou"] == pytest.approx((90 / 100 + 42 / 52 + 1) / 3)
+        assert reached.miou == pytest.approx((90 / 100 + 42 / 52 + 1) / 3)
 
 
 def test_nearest_regions_by_hand() -> None:
@@ -193,13 +200,13 @@ def test_no_foreground_at_all_is_all_background() -> None:
     (clusters,) = kmeans_labels(regions, 20, 1)
     classes, reached = classified(regions, kmeans_predictions(regions, clusters))
     assert classes.tolist() == [0] * 6
-    assert reached["class_iou"] == pytest.approx([100 / 187, 0, 0])
+    assert reached.class_iou == pytest.approx([100 / 187, 0, 0])
 
 
 def test_foreground_that_no_image_has_is_not_a_number() -> None:
     overlap = np.array([[5, 0]])
-    assert foreground_quality(foreground_confusion(overlap, np.array([True])))["iou"] is None
-    assert figures(upper_bound(overlap))["class_iou"] == [1.0, None]
+    assert foreground_metrics(foreground_confusion(overlap, np.array([True]))).iou is None
+    assert classification_metrics(upper_bound(overlap)).class_iou == [1.0, None]
 
 
 def test_clusters_depend_on_directions_and_not_on_lengths() -> None:

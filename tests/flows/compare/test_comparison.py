@@ -18,15 +18,15 @@ from PIL import Image
 from dcn.images.palette import overlay, region_palette
 from flows.cli.export import export_labels
 from flows.compare.page import write_comparison
-from flows.compare.variants import (
-    Variant,
-    comparison_row,
-    comparison_table,
-    read_values,
-    segmenter_variants,
-    sweep_variants,
-)
+from flows.compare.rows import comparison_row, comparison_table
+from flows.compare.variants import Variant, read_values, segmenter_variants, sweep_variants
 from flows.errors import InvalidSettingsError
+from flows.evaluation.protocols.foreground import Foreground
+from flows.evaluation.protocols.kmeans import KMeans
+from flows.evaluation.protocols.knn import KNN
+from flows.evaluation.protocols.modularity import Modularity
+from flows.evaluation.protocols.upper_bound import UpperBound
+from flows.evaluation.results import read_results
 from flows.execution.plan import find_job
 from flows.settings import Settings, SweepSettings
 from flows.settings.loading import load_settings
@@ -126,24 +126,25 @@ def test_variants_differ_in_their_segmenter_alone(settings: Settings) -> None:
     assert (dcn.settings.train.num_prototypes, spectral.settings.train.num_prototypes) == (4, 3)
 
 
-def test_rows_are_the_figures_of_each(variants: list[Variant], tmp_path: Path) -> None:
+def test_rows_hold_the_metrics_of_each(variants: list[Variant], tmp_path: Path) -> None:
     rows = [comparison_row(variant) for variant in variants]
-    assert [row["name"] for row in rows] == LABELS
+    assert [row.name for row in rows] == LABELS
     for variant, row in zip(variants, rows, strict=True):
         job = find_job(variant.settings)
-        results = json.loads(job.checkpoint("evaluate").read_file("results.json"))
-        assert row["kmeans_miou"] == results["kmeans"]["miou"]
-        assert row["upper_bound_miou"] == results["upper_bound"]["miou"]
-        assert row["foreground_iou"] == results["foreground"]["iou"]
-        assert row["modularity"] == results["segmentation"]["hard_modularity"]
+        results = read_results(job)
+        assert row.cells["kmeans_miou"].value == results.of(KMeans).miou
+        assert row.cells["upper_bound_miou"].value == results.of(UpperBound).miou
+        assert row.cells["foreground_iou"].value == results.of(Foreground).iou
+        assert row.cells["modularity"].value == results.of(Modularity).hard_modularity
         export_labels(variant.settings, "regions", tmp_path / variant.name)
         maps = [np.asarray(Image.open(path)) for path in (tmp_path / variant.name).glob("*.png")]
-        assert row["regions_per_image"] == pytest.approx(np.mean([len(np.unique(labels)) for labels in maps]))
-        assert row["seconds_per_image"] > 0
+        assert row.regions_per_image == pytest.approx(np.mean([len(np.unique(labels)) for labels in maps]))
+        assert row.cells["regions_per_image"].value == row.regions_per_image
+        assert row.cells["seconds_per_image"].value > 0
         one_run = variant.name == "pixels"
-        assert row["knn_miou"] == (None if one_run else results["knn"]["5"]["miou"])
-        assert (row["kmeans_miou_deviation"] is None) == one_run
-        assert row["covering"] is row["published_miou"] is None
+        assert row.cells["knn_miou"].value == (None if one_run else results.of(KNN).miou(5))
+        assert (row.cells["kmeans_miou"].deviation is None) == one_run
+        assert row.cells["covering"].value is row.cells["published_miou"].value is None
 
 
 def test_the_table_leaves_out_what_nobody_has(variants: list[Variant]) -> None:
@@ -153,10 +154,11 @@ def test_the_table_leaves_out_what_nobody_has(variants: list[Variant]) -> None:
     assert "published, VOC 2012 with DINO" not in titles
     column = titles.index("k-means mIoU")
     for row, line in zip(rows, cells, strict=True):
-        assert line[0] == row["name"]
-        expected = f"{row['kmeans_miou']:.3f}"
-        if row["name"] != "pixels":
-            expected += f" ± {row['kmeans_miou_deviation']:.3f}"
+        assert line[0] == row.name
+        cell = row.cells["kmeans_miou"]
+        expected = f"{cell.value:.3f}"
+        if row.name != "pixels":
+            expected += f" ± {cell.deviation:.3f}"
         assert line[column] == expected
     assert [line[titles.index("k-NN mIoU, k = 5")] == "-" for line in cells] == [
         name == "pixels" for name in LABELS
@@ -168,7 +170,8 @@ def test_the_page_has_the_table_and_one_picture_per_photograph_and_segmenter(
 ) -> None:
     page, path = read_page(variants)
     table, _, provenance = page.tables
-    rows = json.loads(path.with_name("comparison.json").read_text())
+    rows = [comparison_row(variant) for variant in variants]
+    assert json.loads(path.with_name("comparison.json").read_text()) == [row.to_json() for row in rows]
     titles, cells = comparison_table(rows)
     assert table == [titles, *cells]
     assert provenance[1:] == [[v.name, find_job(v.settings).keys["evaluate"]] for v in variants]
@@ -215,8 +218,8 @@ def test_a_second_comparison_computes_nothing(variants: list[Variant]) -> None:
     [
         ("train.num_prototypes", r"--over train.num_prototypes: write section.name=value,value,\.\.\."),
         ("train.num_prototypes=3,", "--over train.num_prototypes=3,: write section.name=value"),
-        ("dataset.root=a,b", "dataset.root: figures compare on one data set only"),
-        ("sweep.over=1,2", "sweep.over: figures compare on one data set only"),
+        ("dataset.root=a,b", "dataset.root: metrics compare on one data set only"),
+        ("sweep.over=1,2", "sweep.over: metrics compare on one data set only"),
         ("=3,5", "write section.name=value"),
         ("train.prototypes=normal,none", "train.prototypes: .*not 'none'"),
         ("train.nothing=1,2", "train.nothing: Extra inputs are not permitted"),
@@ -281,7 +284,7 @@ class TestCommands:
 
     @staticmethod
     def lines(output: str) -> dict[str, str]:
-        """First figure of each line of a table, by the name of its variant."""
+        """First number of each line of a table, by the name of its variant."""
         return dict(re.findall(r"^ *(\S.*?) {2,}(\d\.\d+)", output, re.MULTILINE))
 
     def test_compare(self, prefect_server, config_file: Path, variants: list[Variant]) -> None:
@@ -294,7 +297,9 @@ class TestCommands:
         result = self.run(prefect_server, "compare", config_file, *chosen)
         assert result.returncode == 0, result.stderr
         checkpoint, rows = write_comparison(variants[3:])
-        assert self.lines(result.stdout) == {row["name"]: f"{row['kmeans_miou']:.3f}" for row in rows}
+        assert self.lines(result.stdout) == {
+            row.name: f"{row.cells['kmeans_miou'].value:.3f}" for row in rows
+        }
         assert str(Path(checkpoint.location, "files") / "comparison.html") in result.stdout
         # The stages had run in this process: the command computed nothing of them anew.
         assert times == {path: path.stat().st_mtime_ns for path in times}
@@ -309,7 +314,7 @@ class TestCommands:
         assert result.returncode == 0, result.stderr
         names = [f"segment.segmenter.num_regions={k}" for k in (2, 3)]
         rows = [comparison_row(variant) for variant in variants[:2]]
-        expected = [f"{row['kmeans_miou']:.3f}" for row in rows]
+        expected = [f"{row.cells['kmeans_miou'].value:.3f}" for row in rows]
         assert self.lines(result.stdout) == dict(zip(names, expected, strict=True))
         page = Page(Path(result.stdout.split("Open ")[1].strip()).read_text())
         assert [row[0] for row in page.tables[0][1:]] == names

@@ -11,8 +11,11 @@ from skimage.metrics import variation_of_information
 from sklearn.metrics import rand_score
 
 from flows.cli.export import export_labels
+from flows.evaluation.protocols.annotators import Annotators
+from flows.evaluation.results import Results
 from flows.execution.plan import find_job
 from flows.execution.run import StageResult, compute_shards, run_stage
+from flows.inputs.summaries import IndexSummary
 from flows.settings import Settings
 from tests.conftest import draw_scene
 from tests.flows.helpers import changed, run_stages
@@ -99,10 +102,10 @@ def recomputed(root: Path, seeds: tuple[int, ...], maps: Path) -> dict[str, floa
 
 
 def check(result: StageResult, expected: dict[str, float]) -> None:
-    figures = result.manifest.summary["segmentation"]
-    assert {name: figures[name] for name in NAMES} == pytest.approx(expected, abs=1e-6)
-    assert 0 < figures["covering"] < 1
-    assert 0 < figures["rand_index"] < 1
+    metrics = Results.from_manifest(result.manifest).of(Annotators)
+    assert metrics.model_dump() == pytest.approx(expected, abs=1e-6)
+    assert 0 < metrics.covering < 1
+    assert 0 < metrics.rand_index < 1
 
 
 @pytest.mark.parametrize("segmenter", ["dcn", "spectral"])
@@ -113,13 +116,13 @@ def test_region_metrics_are_those_of_other_libraries(
     settings = make_settings(tiny_config, bsds, name=segmenter, **regions)
     results = run_stages(settings)
     check(results["evaluate"], recomputed(bsds, SPLITS["test"], exported(settings)))
-    summary = results["evaluate"].manifest.summary
-    assert (summary["split"], summary["images"], summary["labelled_images"]) == ("test", 5, 0)
-    assert set(summary) == {"split", "images", "segmentation", "labelled_images", "kmeans"}
+    found = Results.from_manifest(results["evaluate"].manifest)
+    assert (found.split, found.images, found.labelled_images) == ("test", 5, 0)
+    assert list(found.sections) == ["segmentation", "annotators", "kmeans"]
     assert not any(result.warnings for result in results.values())
     page = find_job(settings).checkpoint("report").read_file("report.html").decode()
     assert "probabilistic Rand index" in page
-    assert f"{summary['segmentation']['covering']:.3f}" in page
+    assert f"{found.of(Annotators).covering:.3f}" in page
     assert all(result.reused for result in run_stages(settings).values())
 
 
@@ -129,8 +132,8 @@ def test_broken_ground_truth_is_refused_and_in_no_mean(tiny_config: dict[str, An
     save_truth(truth_file(bsds, 6), [np.ones((7, 7), np.uint16)])
     settings = make_settings(tiny_config, bsds)
     results = run_stages(settings)
-    summary = results["index"].manifest.summary
-    assert (summary["images"], summary["labelled"], summary["refused"]) == (8, 5, 3)
+    summary = IndexSummary.of(results["index"].manifest)
+    assert (summary.images, summary.labelled, summary.refused) == (8, 5, 3)
     warnings = results["index"].warnings
     for name, reason in (
         ("4", "cannot be read as a MAT file"),
@@ -141,7 +144,7 @@ def test_broken_ground_truth_is_refused_and_in_no_mean(tiny_config: dict[str, An
             warning for warning in warnings if warning.startswith(f"test/{name} was refused: mask: ")
         ]
         assert reason in warning
-    assert results["evaluate"].manifest.summary["images"] == 5
+    assert Results.from_manifest(results["evaluate"].manifest).images == 5
     check(results["evaluate"], recomputed(bsds, (7, 8), exported(settings)))
 
 
@@ -151,8 +154,8 @@ def test_without_any_ground_truth_the_metrics_are_not_defined(
     for seed in SPLITS["test"]:
         truth_file(bsds, seed).unlink()
     settings = make_settings(tiny_config, bsds)
-    figures = run_stages(settings)["evaluate"].manifest.summary["segmentation"]
-    assert [figures[name] for name in NAMES] == [None, None, None]
+    metrics = Results.from_manifest(run_stages(settings)["evaluate"].manifest).of(Annotators)
+    assert metrics.model_dump() == dict.fromkeys(NAMES)
     page = find_job(settings).checkpoint("report").read_file("report.html").decode()
     assert "not defined" in page
 
@@ -176,14 +179,15 @@ def test_ground_truth_that_changes_between_runs_is_measured_anew(
     tiny_config: dict[str, Any], bsds: Path
 ) -> None:
     settings = make_settings(tiny_config, bsds)
-    before = run_stages(settings, "evaluate")["evaluate"].manifest.summary["segmentation"]
+    before = Results.from_manifest(run_stages(settings, "evaluate")["evaluate"].manifest)
     halves = np.ones((45, 60), np.uint16)
     halves[:22] = 2
     save_truth(truth_file(bsds, 5), [halves])
     results = run_stages(settings, "evaluate")
     assert not results["index"].reused
     check(results["evaluate"], recomputed(bsds, SPLITS["test"], exported(settings)))
-    assert results["evaluate"].manifest.summary["segmentation"]["covering"] != before["covering"]
+    after = Results.from_manifest(results["evaluate"].manifest)
+    assert after.of(Annotators).covering != before.of(Annotators).covering
 
 
 def test_swapped_splits_share_nothing_but_the_photographs(bsds: Path, tiny_config: dict[str, Any]) -> None:

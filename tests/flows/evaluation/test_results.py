@@ -1,4 +1,4 @@
-"""Every figure of ``results.json`` recomputed from files and cached arrays, and what bad input does to them."""
+"""Every metric of ``results.json`` recomputed from files and cached arrays, and the effect of bad input."""
 
 import io
 import json
@@ -18,9 +18,20 @@ from sklearn.metrics import confusion_matrix
 from sklearn.preprocessing import normalize
 from torchmetrics.functional import accuracy, jaccard_index
 
+from dcn.evaluation.metrics import ClassificationMetrics
+from dcn.evaluation.protocols import ForegroundMetrics
 from flows.cli.export import export_labels
+from flows.errors import FlowError
+from flows.evaluation.protocols.angles import Angles
+from flows.evaluation.protocols.foreground import Foreground, ForegroundVariants
+from flows.evaluation.protocols.kmeans import KMeans as KMeansProtocol
+from flows.evaluation.protocols.knn import KNN
+from flows.evaluation.protocols.modularity import Modularity
+from flows.evaluation.protocols.upper_bound import UpperBound
+from flows.evaluation.results import Results
 from flows.execution.plan import find_job
 from flows.execution.run import StageResult, compute_shards, run_stage
+from flows.inputs.summaries import IndexSummary
 from flows.report.pictures import contact_sheet
 from flows.settings import Settings
 from flows.stage import Job
@@ -68,12 +79,12 @@ def settings(voc: Path, tiny_config: dict[str, Any], tmp_path_factory: pytest.Te
 
 
 class Finished:
-    """What a run left: figures, arrays by row, and maps of the evaluated photographs, pixels in one line."""
+    """The output of a run: metrics, arrays by row, and maps of the evaluated photographs as one line of pixels."""
 
     def __init__(self, settings: Settings, output: Path) -> None:
         job = find_job(settings)
-        self.results = json.loads(job.checkpoint("evaluate").read_file("results.json"))
-        count = job.checkpoint("index").require().summary["images"]
+        self.results = Results.from_json(json.loads(job.checkpoint("evaluate").read_file("results.json")))
+        count = IndexSummary.read(job).images
 
         def read(stage: str, name: str) -> np.ndarray:
             return job.checkpoint(stage).array(name).rows(0, count)
@@ -102,16 +113,16 @@ class Finished:
         """Pixels of the evaluated photographs by a value of each region, ``[N, k]``."""
         return self.pixels([values[row][self.maps[row]] for row in self.evaluated])
 
-    def check(self, figures: dict[str, Any], predicted: np.ndarray) -> None:
-        """Figures equal those of torchmetrics on these pixels."""
+    def check(self, metrics: ClassificationMetrics, predicted: np.ndarray) -> None:
+        """Metrics equal those of torchmetrics on these pixels."""
         shown, truth = torch.from_numpy(predicted), torch.from_numpy(self.truth)
         options = {"task": "multiclass", "num_classes": 21, "ignore_index": VOID}
         iou = jaccard_index(shown, truth, average="none", **options).numpy()
         expected = {label: pytest.approx(iou[label], abs=1e-6) for label in CLASSES}
-        assert figures["class_iou"] == [expected.get(label) for label in range(21)]
-        assert figures["miou"] == pytest.approx(np.mean([iou[label] for label in expected]), abs=1e-6)
+        assert metrics.class_iou == [expected.get(label) for label in range(21)]
+        assert metrics.miou == pytest.approx(np.mean([iou[label] for label in expected]), abs=1e-6)
         share = accuracy(shown, truth, average="micro", **options)
-        assert figures["accuracy"] == pytest.approx(share.item(), abs=1e-6)
+        assert metrics.accuracy == pytest.approx(share.item(), abs=1e-6)
 
     def majority(self, row: int, region: int) -> int:
         """Most frequent class of a region, -1 where it is all void."""
@@ -148,7 +159,7 @@ def finished(
 
 def test_the_upper_bound(finished: Finished) -> None:
     best = np.array([[max(finished.majority(row, r), 0) for r in range(4)] for row in range(17)])
-    finished.check(finished.results["upper_bound"], finished.painted(best))
+    finished.check(finished.results.of(UpperBound), finished.painted(best))
 
 
 def test_kmeans(finished: Finished) -> None:
@@ -174,14 +185,17 @@ def test_kmeans(finished: Finished) -> None:
         miou.append(np.mean(hits))
         share.append((predicted == finished.truth)[counted].mean())
         runs.append((model.inertia_, seed, predicted))
-    found = finished.results["kmeans"]
+    found = finished.results.of(KMeansProtocol)
     for name, values in (("miou", miou), ("accuracy", share)):
-        assert found[name] == pytest.approx(np.mean(values))
-        assert found[f"{name}_deviation"] == pytest.approx(np.std(values))
+        assert getattr(found, name) == pytest.approx(np.mean(values))
+        assert getattr(found, f"{name}_deviation") == pytest.approx(np.std(values))
     _, seed, predicted = min(runs)
-    assert (found["shown_seed"], found["clusters"], found["seeds"]) == (seed, 6, 3)
+    assert (found.shown_seed, found.clusters, found.seeds) == (seed, 6, 3)
     np.testing.assert_array_equal(finished.semantic, predicted)
-    finished.check({**found, "miou": miou[seed], "accuracy": share[seed]}, predicted)
+    shown = ClassificationMetrics(
+        miou=miou[seed], accuracy=share[seed], class_iou=found.class_iou, confusion=found.confusion
+    )
+    finished.check(shown, predicted)
 
 
 def test_neighbors_are_regions_of_the_training_split(finished: Finished) -> None:
@@ -198,20 +212,20 @@ def test_neighbors_are_regions_of_the_training_split(finished: Finished) -> None
             for neighbor in np.argsort(-cosines)[:k]:
                 votes[bank[neighbor][2]] += max(cosines[neighbor], 0)
             classes[row, region] = max(votes, key=votes.get)
-        finished.check(finished.results["knn"][str(k)], finished.painted(classes))
+        finished.check(finished.results.of(KNN).root[k], finished.painted(classes))
 
 
 def test_foreground(finished: Finished) -> None:
     """By all six rules, each with 2-means of scikit-learn."""
     objects, counted = finished.truth > 0, finished.truth != VOID
 
-    def check(figures: dict[str, float], foreground: np.ndarray) -> None:
+    def check(metrics: ForegroundMetrics, foreground: np.ndarray) -> None:
         found = finished.painted(foreground).astype(bool)
         iou = (found & objects & counted).sum() / ((found | objects) & counted).sum()
-        assert figures["iou"] == pytest.approx(iou)
-        assert figures["accuracy"] == pytest.approx((found == objects)[counted].mean())
+        assert metrics.iou == pytest.approx(iou)
+        assert metrics.accuracy == pytest.approx((found == objects)[counted].mean())
 
-    check(finished.results["foreground"], finished.foreground)
+    check(finished.results.of(Foreground), finished.foreground)
     for reduction, score in [(r, s) for r in ("max", "mean", "min") for s in ("sum", "mean")]:
         foreground = np.zeros((17, 4), dtype=bool)
         for row in finished.evaluated:
@@ -224,11 +238,11 @@ def test_foreground(finished: Finished) -> None:
             high = split.labels_ == split.cluster_centers_.argmax() if split else [True]
             foreground[row, regions] = high
         check(
-            finished.results["foreground_variants"][f"{reduction} over heads, {score} over pixels"],
+            finished.results.of(ForegroundVariants).root[f"{reduction} over heads, {score} over pixels"],
             foreground,
         )
-    default = finished.results["foreground_variants"]["max over heads, sum over pixels"]
-    assert default == finished.results["foreground"]
+    default = finished.results.of(ForegroundVariants).root["max over heads, sum over pixels"]
+    assert default == finished.results.of(Foreground)
 
 
 def test_angles(finished: Finished) -> None:
@@ -255,13 +269,13 @@ def test_angles(finished: Finished) -> None:
         unit.append(normalize(finished.tokens[row]))
     single = np.array([angles(*pair) for pair in zip(unit, classes, strict=True)])
     whole = angles(np.concatenate(unit), np.concatenate(classes))
-    found = finished.results["angles"]
-    for figures, (intra, inter) in (
-        (found["single_images"], np.nanmean(single, axis=0)),
-        (found["data_set"], whole),
+    found = finished.results.of(Angles)
+    for metrics, (intra, inter) in (
+        (found.single_images, np.nanmean(single, axis=0)),
+        (found.data_set, whole),
     ):
-        assert figures["intra_class"] == pytest.approx(intra, abs=1e-3)
-        assert figures["inter_class"] == pytest.approx(inter, abs=1e-3)
+        assert metrics.intra_class == pytest.approx(intra, abs=1e-3)
+        assert metrics.inter_class == pytest.approx(inter, abs=1e-3)
 
 
 def test_embeddings_that_are_not_finite_are_counted(broken, settings: Settings) -> None:
@@ -269,7 +283,7 @@ def test_embeddings_that_are_not_finite_are_counted(broken, settings: Settings) 
     lost = int((find_job(here).checkpoint("segment").array("area").rows(5, 7) > 0).sum())
     assert lost >= 2
     assert f"{lost} regions have no embedding" in "\n".join(results["evaluate"].warnings)
-    assert results["evaluate"].manifest.summary["regions_without_embedding"] == lost
+    assert Results.from_manifest(results["evaluate"].manifest).regions_without_embedding == lost
     assert "report" in results
 
 
@@ -312,10 +326,11 @@ class TestBadInput:
         for seed in SPLITS["train"]:
             self.file(settings, "mask", seed).unlink()
         results = run_stages(settings)["evaluate"]
-        assert results.warnings == ("k-NN has no figures: no photograph of the split train has ground truth",)
-        assert results.manifest.summary["knn"] == {}
-        assert results.manifest.summary["labelled_images"] == 12
-        assert 0 < results.manifest.summary["kmeans"]["miou"] < 1
+        assert results.warnings == ("k-NN has no metrics: no photograph of the split train has ground truth",)
+        found = Results.from_manifest(results.manifest)
+        assert found.of(KNN).root == {}
+        assert found.labelled_images == 12
+        assert 0 < found.of(KMeansProtocol).miou < 1
         page = self.page(settings)
         assert "k-NN, k =" not in page
         assert results.warnings[0] in page
@@ -326,15 +341,15 @@ class TestBadInput:
             self.file(settings, "mask", seed).unlink()
         results = run_stages(settings)["evaluate"]
         assert results.warnings == ()
-        assert set(results.manifest.summary["kmeans"]) == {"clusters", "seeds", "shown_seed"}
-        assert results.manifest.summary["kmeans"]["clusters"] == 6
-        assert set(results.manifest.summary) == {
-            "split",
-            "images",
-            "segmentation",
-            "labelled_images",
-            "kmeans",
-        }
+        found = Results.from_manifest(results.manifest)
+        assert found.of(KMeansProtocol).model_fields_set == {"clusters", "seeds", "shown_seed"}
+        assert found.of(KMeansProtocol).clusters == 6
+        assert list(found.sections) == ["segmentation", "kmeans"]
+        assert list(found.to_json()) == ["split", "images", "segmentation", "labelled_images", "kmeans"]
+        with pytest.raises(
+            FlowError, match="the results have no section upper_bound: .*segmentation, kmeans"
+        ):
+            found.of(UpperBound)
         assert "no ground truth to compare with" in self.page(settings)
 
     def test_fewer_regions_than_clusters(self, settings: Settings, results) -> None:
@@ -344,21 +359,21 @@ class TestBadInput:
         embedding = job.checkpoint("embed").array("embedding").rows(5, 17)[foreground]
         count = len(np.unique(embedding, axis=0))
         assert count == foreground.sum() < 100
-        assert result.manifest.summary["kmeans"]["clusters"] == count
+        assert Results.from_manifest(result.manifest).of(KMeansProtocol).clusters == count
         assert result.warnings == (
             f"k-means has {count} clusters instead of 100: there are only {count} foreground regions",
         )
 
     def test_a_photograph_of_one_region_is_foreground(self, settings: Settings, results) -> None:
         here = changed(settings, segment={"segmenter": {"name": "kmeans", "num_regions": 1}})
-        figures = run_stages(here)["evaluate"].manifest.summary
+        found = Results.from_manifest(run_stages(here)["evaluate"].manifest)
         assert find_job(here).checkpoint("segment").array("foreground").rows(0, 17).all()
         truth = np.concatenate(
             [np.asarray(Image.open(self.file(settings, "mask", s))).ravel() for s in SPLITS["val"]]
         )
         objects = (truth != VOID) & (truth > 0)
-        assert figures["foreground"]["iou"] == pytest.approx(objects.sum() / (truth != VOID).sum())
-        assert figures["segmentation"]["regions_per_image"] == 1
+        assert found.of(Foreground).iou == pytest.approx(objects.sum() / (truth != VOID).sum())
+        assert found.of(Modularity).regions_per_image == 1
 
     def test_without_foreground_everything_is_background(
         self, settings: Settings, results, tmp_path: Path
@@ -370,7 +385,7 @@ class TestBadInput:
         assert result.warnings == (
             "k-means has 0 clusters instead of 6: there are only 0 foreground regions",
         )
-        assert result.manifest.summary["foreground"]["iou"] == 0
+        assert Results.from_manifest(result.manifest).of(Foreground).iou == 0
         assert export_labels(here, "semantic", tmp_path) == 12
         assert all(not np.asarray(Image.open(path)).any() for path in tmp_path.glob("*.png"))
 
@@ -382,7 +397,7 @@ class TestBadInput:
         count = (job.checkpoint("segment").array("area").rows(5, 6) > 0).sum()
         (warning,) = results["evaluate"].warnings
         assert warning.startswith(f"{count} regions have no embedding (their photograph could not be read")
-        assert results["evaluate"].manifest.summary["labelled_images"] == 12
+        assert Results.from_manifest(results["evaluate"].manifest).labelled_images == 12
         (warning,) = results["report"].warnings
         assert warning.startswith("JPEGImages/05.jpg is not shown: it cannot be read any more")
         sheet = Image.open(io.BytesIO(contact_sheet(job, 8, semantic=True)))
@@ -404,4 +419,4 @@ class TestBadInput:
         _, results = self.run(settings, meanwhile, "index", "evaluate")
         assert len(results["evaluate"].warnings) == 1
         assert results["evaluate"].warnings[0].startswith("SegmentationClass/06.png counts nowhere: ")
-        assert results["evaluate"].manifest.summary["labelled_images"] == 11
+        assert Results.from_manifest(results["evaluate"].manifest).labelled_images == 11

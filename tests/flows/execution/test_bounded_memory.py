@@ -1,8 +1,7 @@
-"""What is done so that more images need no more memory: the same figures, block by block and by samples."""
+"""More images need no more memory: the same metrics, block by block and by samples."""
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +14,16 @@ from sklearn.preprocessing import normalize
 
 from dcn.evaluation.protocols import Regions
 from flows.evaluation import dataset_angles
+from flows.evaluation.protocols.kmeans import KMeans as KMeansProtocol
+from flows.evaluation.protocols.knn import KNN
+from flows.evaluation.results import Results, read_results
 from flows.execution.plan import STAGES, find_job
 from flows.execution.run import compute_shards, run_stage
 from flows.inputs import region_table
 from flows.inputs.image_index import ImageIndex, evenly_spread, open_index
 from flows.inputs.models import _load_network
 from flows.inputs.region_table import read_regions, region_blocks, region_counts
+from flows.inputs.summaries import IndexSummary
 from flows.settings import Settings
 from flows.stages import index as index_stage
 from flows.stages import report
@@ -48,11 +51,11 @@ def copy(embedded: Settings, tmp_path: Path) -> Settings:
     return changed(embedded, workspace=str(tmp_path / "workspace"))
 
 
-def evaluated(settings: Settings) -> tuple[dict, np.ndarray]:
-    """Figures and classes of a run."""
+def evaluated(settings: Settings) -> tuple[Results, np.ndarray]:
+    """Metrics and classes of a run."""
     run_stages(settings, "evaluate")
-    checkpoint = find_job(settings).checkpoint("evaluate")
-    return json.loads(checkpoint.read_file("results.json")), checkpoint.read_values("semantic.npy")
+    job = find_job(settings)
+    return read_results(job), job.checkpoint("evaluate").read_values("semantic.npy")
 
 
 def same(found: object, expected: object) -> None:
@@ -66,14 +69,14 @@ def same(found: object, expected: object) -> None:
         assert found == (pytest.approx(expected) if isinstance(expected, float) else expected)
 
 
-def test_blocks_of_photographs_change_no_figure(copy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_photographs_change_no_metric(copy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, semantic = evaluated(copy)
     monkeypatch.setattr(region_table, "_BLOCK", 3)
     monkeypatch.setattr(dataset_angles, "_SHARDS_TOGETHER", 2)
     checkpoint = find_job(copy).checkpoint("evaluate")
     checkpoint.delete()
     results, found = evaluated(copy)
-    same(results, whole)
+    same(results.to_json(), whole.to_json())
     np.testing.assert_array_equal(found, semantic)
     job = find_job(copy)
     rows = np.array([1, 4, 5, 9, 13])
@@ -118,7 +121,7 @@ def test_kmeans_learns_from_a_sample_and_classifies_all(copy: Settings) -> None:
         given = [regions.overlap[predicted == c].sum() for c in range(3)]
         iou = [h / (g + regions.overlap[:, c].sum() - h) for c, (h, g) in enumerate(zip(hits, given))]
         runs.append((model.inertia_, np.mean(iou), predicted))
-    assert results["kmeans"]["miou"] == pytest.approx(np.mean([miou for _, miou, _ in runs]))
+    assert results.of(KMeansProtocol).miou == pytest.approx(np.mean([miou for _, miou, _ in runs]))
     shown = min(runs, key=lambda run: run[0])[2]
     np.testing.assert_array_equal(semantic[regions.image, regions.index], shown)
     assert len(regions.image) == (semantic >= 0).sum()
@@ -138,7 +141,7 @@ def test_the_bank_of_neighbors_is_a_sample(copy: Settings) -> None:
         for neighbor in nearest:
             votes[regions.overlap[neighbor].argmax()] += max(unit[neighbor] @ unit[query], 0)
         matrix[votes.argmax()] += regions.overlap[query]
-    assert results["knn"]["3"]["confusion"] == matrix.tolist()
+    assert results.of(KNN).root[3].confusion == matrix.tolist()
 
 
 def test_a_shard_looks_at_its_own_part_of_the_index(copy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,8 +184,8 @@ class TestIndex:
             path.relative_to(folder / "photos").with_suffix("").as_posix() for path in names
         ]
         assert [index.image(row).row for row in range(11)] == list(range(11))
-        assert (manifest.summary["images"], manifest.summary["refused"]) == (11, 3)
-        assert sum(manifest.summary["left_out_of_part"].values()) == 3
+        assert (index.summary.images, index.summary.refused) == (11, 3)
+        assert sum(index.summary.left_out_of_part.values()) == 3
         # What the shards were given to read is not kept, and the manifest does not name it.
         assert not manifest.files
         assert not find_job(settings).checkpoint("index").file_names(manifest)
@@ -209,7 +212,7 @@ class TestIndex:
         settings = tiny_settings(dataset={"root": str(folder / "photos"), "masks": None, "classes": None})
         said: list[str] = []
         manifest = run_stage(find_job(settings, "index"), "index", compute_shards, said.append).manifest
-        assert manifest.summary["refused"] == 123
+        assert IndexSummary.of(manifest).refused == 123
         assert len(said) == len(manifest.warnings) == 101
         assert said[-1] == manifest.warnings[-1] == "and 23 more"
         run_stages(settings)

@@ -18,6 +18,7 @@ from flows.execution import retries
 from flows.execution.plan import find_job
 from flows.execution.retries import is_transient
 from flows.execution.run import compute_shards, run_stage
+from flows.inputs.summaries import IndexSummary
 from flows.pipeline import index, sections
 from flows.report.pictures import contact_sheet
 from flows.settings import Settings
@@ -68,8 +69,8 @@ def test_a_photograph_that_cannot_be_read_just_now_is_not_left_out(
     assert not result.reused
     assert not [message for message in result.warnings if "scene 05" in message]
     if stage == "index":
-        assert result.manifest.summary["images"] == 14
-        assert result.manifest.summary["labelled"] == 14
+        assert IndexSummary.of(result.manifest).images == 14
+        assert IndexSummary.of(result.manifest).labelled == 14
 
 
 @pytest.mark.parametrize("folder", ["photos", "masks"])
@@ -78,10 +79,10 @@ def test_a_photograph_that_is_refused_for_good_is_recorded(
 ) -> None:
     name = f"{folder}/left/scene 05.png"
     monkeypatch.setattr(files, "_content", failing(99, errno.EACCES, files._content, name))
-    summary = run_stages(tiny_settings(), "index")["index"].manifest.summary
-    assert summary["refused"] == 1
-    assert summary["images"] == (13 if folder == "photos" else 14)
-    assert summary["labelled"] == 13
+    summary = IndexSummary.of(run_stages(tiny_settings(), "index")["index"].manifest)
+    assert summary.refused == 1
+    assert summary.images == (13 if folder == "photos" else 14)
+    assert summary.labelled == 13
 
 
 def test_a_listing_that_fails_is_no_listing(photograph_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,5 +172,5 @@ def test_a_flow_lists_prepares_and_reads_again(
     monkeypatch.setattr(IndexStage, "prepare", prepare_later)
     state = index(**sections(settings), return_state=True)
     assert state.is_completed(), state
-    summary = find_job(settings, "index").checkpoint("index").require().summary
-    assert (summary["images"], summary["refused"]) == (14, 0)
+    summary = IndexSummary.read(find_job(settings, "index"))
+    assert (summary.images, summary.refused) == (14, 0)

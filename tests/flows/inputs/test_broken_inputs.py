@@ -10,8 +10,12 @@ from PIL import Image
 
 from dcn.errors import NonFiniteTrainingError, WeightsUnavailableError
 from flows.errors import DatasetChangedError, EmptyDatasetError
+from flows.evaluation.protocols.kmeans import KMeans
+from flows.evaluation.protocols.upper_bound import UpperBound
+from flows.evaluation.results import Results
 from flows.execution.plan import find_job
 from flows.execution.run import compute_shards, run_stage
+from flows.inputs.summaries import SegmentSummary
 from flows.report.pictures import ResultReader
 from flows.settings import Settings
 from storage import CheckpointDamagedError
@@ -47,7 +51,7 @@ def test_photographs_that_vanish_or_change_after_indexing_are_left_out(
     warnings = "\n".join(results["extract"].warnings)
     assert "left/scene 01.png was left out: it cannot be read any more: No such file" in warnings
     assert "right/scene 02.png was left out: it was changed after it was indexed" in warnings
-    assert results["segment"].manifest.summary["images"] == 12
+    assert SegmentSummary.of(results["segment"].manifest).images == 12
     area = job.checkpoint("segment").array("area").rows(0, 14)
     assert ((area > 0).any(axis=1)).sum() == 12
     assert len(list(ResultReader(job, semantic=False).segmented())) == 12
@@ -69,11 +73,11 @@ def test_without_ground_truth_the_pipeline_ends_too(
         dataset=without_truth(photograph_folder / "photos"),
         evaluate={"num_clusters": 4, "attainable_images": 0},
     )
-    results = run_stages(settings)["evaluate"].manifest.summary
-    assert results["labelled_images"] == 0
-    assert "miou" not in results["kmeans"]
-    assert "upper_bound" not in results
-    assert 1 <= results["kmeans"]["clusters"] <= 4
+    results = Results.from_manifest(run_stages(settings)["evaluate"].manifest)
+    assert results.labelled_images == 0
+    assert results.of(KMeans).miou is None
+    assert results.find(UpperBound) is None
+    assert 1 <= results.of(KMeans).clusters <= 4
     page = find_job(settings).checkpoint("report").read_file("report.html").decode()
     assert "no ground truth to compare with" in page
 
@@ -90,7 +94,7 @@ def test_one_photograph_is_enough(tmp_path: Path, tiny_settings: MakeSettings) -
     Image.fromarray(draw_scene(1)[0]).save(tmp_path / "photos" / "only.png")
     settings = tiny_settings(dataset=without_truth(tmp_path / "photos"))
     results = run_stages(settings)
-    assert results["evaluate"].manifest.summary["images"] == 1
+    assert Results.from_manifest(results["evaluate"].manifest).images == 1
 
 
 def test_damaged_tokens_stop_training_and_are_named(copy: Settings) -> None:

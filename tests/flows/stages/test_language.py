@@ -1,6 +1,5 @@
-"""The stage ``language`` to the figures of MaskCLIP alone and with regions, on a tiny CLIP with random weights."""
+"""The stage ``language`` to the metrics of MaskCLIP alone and with regions, on a tiny CLIP with random weights."""
 
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -21,6 +20,8 @@ from torch import nn
 from dcn.errors import InvalidOptionError, WeightsUnavailableError
 from flows.cli.export import export_labels
 from flows.errors import InvalidSettingsError, describe_error
+from flows.evaluation.protocols.language import Language
+from flows.evaluation.results import read_results
 from flows.execution.plan import find_job, stages_up_to
 from flows.execution.run import StageResult, compute_shards, run_stage
 from flows.settings import Settings
@@ -140,7 +141,7 @@ def test_the_cosines_are_those_of_open_clips_own_forward_pass(settings: Settings
     np.testing.assert_allclose(logits.astype(np.float32), expected.numpy(), atol=2e-3)
 
 
-def test_figures_of_pixels_and_of_modes_of_regions(
+def test_metrics_of_pixels_and_of_modes_of_regions(
     settings: Settings, pixel_classes: list[np.ndarray], tmp_path: Path
 ) -> None:
     job = find_job(settings)
@@ -158,22 +159,22 @@ def test_figures_of_pixels_and_of_modes_of_regions(
         inside.append(np.where(kept, classes, 0).ravel())
         modes.append(of_region.ravel())
     labels = np.concatenate(truth)
-    figures = json.loads(job.checkpoint("evaluate").read_file("results.json"))["language"]
-    for name, predicted, counted in (
-        ("pixels_where_no_background", alone, (labels != 255) & (labels != 0)),
-        ("pixels_in_foreground", inside, labels != 255),
-        ("regions", modes, labels != 255),
+    found = read_results(job).of(Language)
+    for metrics, predicted, counted in (
+        (found.pixels_where_no_background, alone, (labels != 255) & (labels != 0)),
+        (found.pixels_in_foreground, inside, labels != 255),
+        (found.regions, modes, labels != 255),
     ):
         shown = np.concatenate(predicted)[counted]
         matrix = confusion_matrix(shown, labels[counted], labels=range(5))  # rows are predicted
-        assert figures[name]["confusion"] == matrix.tolist()
+        assert metrics.confusion == matrix.tolist()
         hits, occurs = matrix.diagonal(), matrix.sum(axis=0) > 0
         iou = hits / (matrix.sum(axis=0) + matrix.sum(axis=1) - hits).clip(min=1)
         expected = [pytest.approx(value) if there else None for value, there in zip(iou, occurs, strict=True)]
-        assert figures[name]["class_iou"] == expected
-        assert figures[name]["miou"] == pytest.approx(iou[occurs].mean())
-        assert figures[name]["accuracy"] == pytest.approx((shown == labels[counted]).mean())
-    assert figures["regions"] != figures["pixels_in_foreground"]
+        assert metrics.class_iou == expected
+        assert metrics.miou == pytest.approx(iou[occurs].mean())
+        assert metrics.accuracy == pytest.approx((shown == labels[counted]).mean())
+    assert found.regions != found.pixels_in_foreground
     assert occurs.tolist() == [True, True, True, False, False]
 
 

@@ -17,8 +17,11 @@ from sklearn.preprocessing import normalize
 from dcn.segmenters.spectral import spectral_assignment
 from flows.cli.export import export_labels
 from flows.errors import EmptyDatasetError
+from flows.evaluation.protocols.kmeans import KMeans as KMeansProtocol
+from flows.evaluation.results import Results
 from flows.execution.plan import find_job
 from flows.execution.run import StageResult, compute_shards, run_stage
+from flows.inputs.summaries import SegmentSummary
 from flows.settings import Settings
 from tests.flows.helpers import changed, run_stages
 
@@ -119,7 +122,7 @@ def test_regions_are_the_upsampled_assignment(runs: Runs, name: str, tmp_path: P
         expected = [*inside.min(axis=0), *(inside.max(axis=0) + 1)] if len(inside) else [0, 0, 0, 0]
         assert box[row, region].tolist() == expected
     per_image = [len(np.unique(labels)) for labels in maps]
-    assert segment.require().summary["regions_per_image"] == pytest.approx(np.mean(per_image))
+    assert SegmentSummary.of(segment.require()).regions_per_image == pytest.approx(np.mean(per_image))
 
 
 def test_kmeans_is_that_of_scikit_learn_on_the_cached_tokens(runs: Runs) -> None:
@@ -143,9 +146,9 @@ def test_clusters_of_all_pixels_are_the_nearest_centers_and_classes(runs: Runs, 
     matched = dict(zip(*linear_sum_assignment(-iou), strict=True))
     expected = np.array([matched.get(cluster, 0) for cluster in range(4)])[found]
     np.testing.assert_array_equal(np.stack(list(classes.values())).ravel(), expected)
-    kmeans = runs["pixels"][1]["evaluate"].manifest.summary["kmeans"]
-    assert kmeans["miou"] == pytest.approx(jaccard_score(truth, expected, average="macro"))
-    assert (kmeans["clusters"], kmeans["seeds"]) == (4, 1)
+    kmeans = Results.from_manifest(runs["pixels"][1]["evaluate"].manifest).of(KMeansProtocol)
+    assert kmeans.miou == pytest.approx(jaccard_score(truth, expected, average="macro"))
+    assert (kmeans.clusters, kmeans.seeds) == (4, 1)
 
 
 @pytest.mark.parametrize(
@@ -215,8 +218,8 @@ class TestVanished:
     def test_one_whose_colors_are_needed(self, tiny_settings: MakeSettings, photographs: list[Path]) -> None:
         settings = self.make(tiny_settings, photographs, name="spectral", num_regions=2, color_weight=1.0)
         results = self.run(settings, photographs[:1], "extract")
-        assert results["segment"].manifest.summary["images"] == 3
-        assert results["evaluate"].manifest.summary["images"] == 3
+        assert SegmentSummary.of(results["segment"].manifest).images == 3
+        assert Results.from_manifest(results["evaluate"].manifest).images == 3
         (warning,) = results["segment"].warnings
         assert warning.startswith(
             f"{photographs[0].name} was left out: it cannot be read any more: No such file"

@@ -13,7 +13,12 @@ from torchmetrics.functional import accuracy, jaccard_index
 from dcn.network import DynamicClusteringNetwork
 from flows.cli.export import export_labels
 from flows.errors import FlowError
+from flows.evaluation.protocols.kmeans import KMeans
+from flows.evaluation.protocols.modularity import Modularity
+from flows.evaluation.protocols.upper_bound import UpperBound
+from flows.evaluation.results import read_results
 from flows.execution.plan import find_job
+from flows.inputs.summaries import TrainSummary
 from flows.settings import Settings
 from tests.flows.helpers import digests, run_stages
 
@@ -34,9 +39,9 @@ def test_shapes_and_regions(finished: Settings) -> None:
     assert not (foreground & (area == 0)).any()
 
 
-def test_figures_equal_torchmetrics_on_the_exported_files(finished: Settings, tmp_path: Path) -> None:
+def test_metrics_equal_torchmetrics_on_the_exported_files(finished: Settings, tmp_path: Path) -> None:
     """The exported PNGs and the masks on disk are all that this computation shares with the stage."""
-    results = json.loads(find_job(finished).checkpoint("evaluate").read_file("results.json"))
+    results = read_results(find_job(finished))
     assert export_labels(finished, "semantic", tmp_path / "semantic") == 14
     assert export_labels(finished, "regions", tmp_path / "regions") == 14
     masks_folder = Path(finished.dataset.masks)
@@ -57,31 +62,30 @@ def test_figures_equal_torchmetrics_on_the_exported_files(finished: Settings, tm
     arguments = {"task": "multiclass", "num_classes": 3}
     shown = torch.from_numpy(np.stack(predicted).astype(np.int64))
     expected = jaccard_index(shown, truth_tensor, average="none", **arguments)
-    np.testing.assert_allclose(results["kmeans"]["class_iou"], expected.numpy(), atol=1e-6)
+    np.testing.assert_allclose(results.of(KMeans).class_iou, expected.numpy(), atol=1e-6)
     bound = torch.from_numpy(np.stack(best).astype(np.int64))
-    assert results["upper_bound"]["miou"] == pytest.approx(
+    assert results.of(UpperBound).miou == pytest.approx(
         jaccard_index(bound, truth_tensor, **arguments).item(), abs=1e-6
     )
-    assert results["upper_bound"]["accuracy"] == pytest.approx(
+    assert results.of(UpperBound).accuracy == pytest.approx(
         accuracy(bound, truth_tensor, average="micro", **arguments).item(), abs=1e-6
     )
-    assert results["segmentation"]["regions_per_image"] == pytest.approx(np.mean(regions_per_image))
+    assert results.of(Modularity).regions_per_image == pytest.approx(np.mean(regions_per_image))
 
 
 def test_the_share_of_attainable_modularity_is_a_share(finished: Settings) -> None:
-    results = json.loads(find_job(finished).checkpoint("evaluate").read_file("results.json"))
-    figures = results["segmentation"]
-    assert 0 < figures["share_of_attainable"] < 1.02
-    assert figures["attainable_images"] == 6
+    metrics = read_results(find_job(finished)).of(Modularity)
+    assert 0 < metrics.share_of_attainable < 1.02
+    assert metrics.attainable_images == 6
 
 
 def test_the_best_weights_are_kept_and_not_the_last(finished: Settings) -> None:
     files = Path(find_job(finished).checkpoint("train").location, "files")
     curve = json.loads((files / "curve.json").read_text())
-    summary = find_job(finished).checkpoint("train").require().summary
+    summary = TrainSummary.read(find_job(finished))
     assert [step["iteration"] for step in curve["steps"]] == list(range(12))
     assert [iteration for iteration, _ in curve["held_out"]] == [3, 6, 9, 12]
-    assert summary["held_out_modularity"] == max(value for _, value in curve["held_out"])
+    assert summary.held_out_modularity == max(value for _, value in curve["held_out"])
     assert not (files / "state.safetensors").exists()
 
 

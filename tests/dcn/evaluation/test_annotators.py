@@ -1,4 +1,4 @@
-"""Region benchmarks by hand and against scikit-image, scikit-learn and loops over regions."""
+"""Agreement with annotators: by hand, and against scikit-image, scikit-learn and loops over regions."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from skimage.metrics import variation_of_information
 from sklearn.metrics import rand_score
 
-from dcn.evaluation.region_metrics import region_scores
+from dcn.evaluation.annotators import compare_with_annotators
 
 
 @st.composite
@@ -25,15 +25,15 @@ def annotated_image(draw) -> tuple[np.ndarray, list[np.ndarray]]:
 def test_scores_by_hand() -> None:
     labels = np.array([[0, 0, 1, 1]], dtype=np.uint8)
     same = np.array([[3, 3, 1, 1]], dtype=np.uint16)
-    scores = region_scores(labels, [same])
+    scores = compare_with_annotators(labels, [same])
     assert (scores.covering, scores.rand_index, scores.variation_of_information) == (1, 1, 0)
     split = np.array([[1, 2, 3, 3]], dtype=np.uint16)
     # IoU 1/2 for two regions of one pixel, 1 for one of two. Of six pairs one is apart only for the annotator.
-    scores = region_scores(labels, [split])
+    scores = compare_with_annotators(labels, [split])
     assert scores.covering == pytest.approx((0.5 + 0.5 + 2) / 4)
     assert scores.rand_index == pytest.approx(5 / 6)
     assert scores.variation_of_information == pytest.approx(0.5)  # one bit, for half of the pixels
-    both = region_scores(labels, [same, split])
+    both = compare_with_annotators(labels, [same, split])
     assert both.covering == pytest.approx((1 + 0.75) / 2)
     assert both.rand_index == pytest.approx((1 + 5 / 6) / 2)
     assert both.variation_of_information == pytest.approx(0.25)
@@ -43,7 +43,7 @@ def test_scores_by_hand() -> None:
 @settings(max_examples=60, deadline=None)
 def test_rand_index_and_variation_of_information_equal_those_of_libraries(problem) -> None:
     labels, annotators = problem
-    scores = region_scores(labels, annotators)
+    scores = compare_with_annotators(labels, annotators)
     rand = [rand_score(annotator.ravel(), labels.ravel()) for annotator in annotators]
     information = [variation_of_information(annotator, labels).sum() for annotator in annotators]
     assert scores.rand_index == pytest.approx(np.mean(rand))
@@ -61,22 +61,24 @@ def test_covering_against_a_loop(problem) -> None:
             best = max(((labels == r) & true).sum() / ((labels == r) | true).sum() for r in np.unique(labels))
             covered += true.sum() * best
             area += true.sum()
-    assert region_scores(labels, annotators).covering == pytest.approx(covered / area)
+    assert compare_with_annotators(labels, annotators).covering == pytest.approx(covered / area)
 
 
 def test_unlabelled_pixels_count_nowhere() -> None:
     labels = np.array([[0, 0, 1, 1, 0, 1]], dtype=np.uint8)
     annotator = np.array([[1, 2, 2, 2, 0, 0]], dtype=np.uint16)
-    assert region_scores(labels, [annotator]) == region_scores(labels[:, :4], [annotator[:, :4]])
+    assert compare_with_annotators(labels, [annotator]) == compare_with_annotators(
+        labels[:, :4], [annotator[:, :4]]
+    )
 
 
 def test_an_image_of_bsds_size_in_extremes() -> None:
     """One region, and one for every pixel: 10^10 pairs do not overflow."""
     one = np.zeros((321, 481), dtype=np.uint8)
     many = (np.arange(one.size) % 60_000 + 1).reshape(one.shape).astype(np.uint16)
-    assert region_scores(one, [one.astype(np.uint16) + 1]).rand_index == 1
-    scores = region_scores(one, [many])
+    assert compare_with_annotators(one, [one.astype(np.uint16) + 1]).rand_index == 1
+    scores = compare_with_annotators(one, [many])
     assert 0 <= scores.rand_index < 1e-4
     assert scores.covering < 1e-4
     single = np.ones((1, 1), dtype=np.uint16)
-    assert region_scores(np.zeros((1, 1), dtype=np.uint8), [single]).rand_index == 1
+    assert compare_with_annotators(np.zeros((1, 1), dtype=np.uint8), [single]).rand_index == 1

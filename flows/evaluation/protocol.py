@@ -1,0 +1,200 @@
+"""Interface of a protocol of the evaluation: what it stores, measures, adds up and shows.
+
+A new protocol is one module in :mod:`flows.evaluation.protocols` with a subclass of :class:`Protocol`, and
+one line in the table :data:`flows.evaluation.protocols.PROTOCOLS`. The stage, ``results.json``, the page, the
+tables of comparisons and the artifacts follow from the table.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel
+
+from dcn.evaluation.metrics import ClassificationMetrics
+from dcn.evaluation.protocols import Regions
+from flows.evaluation.inputs import EvaluatedRun, Photograph, Shard
+from flows.stage import Warn
+from storage import ArraySpec
+
+Metrics = TypeVar("Metrics", bound=BaseModel)
+Rows = dict[str, npt.NDArray[Any]]
+
+
+class Group(IntEnum):
+    """What a protocol measures. Pages show groups in this order; inside a group the table's order holds."""
+
+    CLASSES = 1  # classes that were found without the ground truth
+    GROUND_TRUTH = 2  # regions and foreground, with the classes of the ground truth
+    REGIONS = 3  # regions without classes
+    TOKENS = 4  # tokens, before any region
+
+
+@dataclass(frozen=True)
+class ProtocolArray:
+    """An array of a protocol, one row for each photograph of the data set.
+
+    Attributes:
+        spec: name, shape of a row and type, as they are stored.
+        fill: value of the rows of photographs that the protocol says nothing about.
+
+    """
+
+    spec: ArraySpec
+    fill: float = 0
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A metric that a person looks at first: its name, its value as text, and what it means."""
+
+    name: str
+    value: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Column(Generic[Metrics]):
+    """A column of the protocol in the table of a comparison.
+
+    Attributes:
+        name: key in ``comparison.json``.
+        title: head of the column.
+        value: reads the value from the metrics; None if it is not defined.
+        digits: decimal places.
+        deviation: reads the standard deviation, if the column has one.
+        curve: the page of the comparison draws the value against the number of regions.
+
+    """
+
+    name: str
+    title: str
+    value: Callable[[Metrics], float | None]
+    digits: int = 3
+    deviation: Callable[[Metrics], float | None] | None = None
+    curve: bool = False
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Classes of all evaluated pixels, for the tables and the confusion matrices of the page.
+
+    Attributes:
+        title: name of the protocol and of its variant, as the page shows it.
+        metrics: metrics of the classes that the page shows.
+        miou_deviation: standard deviation of the mean IoU over seeds, if there are several.
+        accuracy_deviation: likewise of the pixel accuracy.
+
+    """
+
+    title: str
+    metrics: ClassificationMetrics
+    miou_deviation: float | None = None
+    accuracy_deviation: float | None = None
+
+
+class Tally(ABC, Generic[Metrics]):
+    """The running total of one protocol in the pass over all regions of the evaluated photographs.
+
+    Its memory must not grow with the number of photographs, apart from a few numbers for each.
+    """
+
+    def add(self, block: Regions) -> None:
+        """Add the regions of some photographs. Photographs come in order, and each one once."""
+
+    @abstractmethod
+    def metrics(self) -> Metrics:
+        """Compute the metrics after the last block. May write files of the protocol to the checkpoint."""
+
+
+class Protocol(ABC, Generic[Metrics]):
+    """Base class of all protocols.
+
+    A protocol may keep arrays, which it fills shard by shard (:meth:`measure_shard`) or photograph by
+    photograph (:meth:`measure`). At the end :meth:`tally` goes over the regions of all evaluated photographs,
+    in one pass for all protocols.
+
+    Attributes:
+        name: section of ``results.json``.
+        version: raise it when the same inputs would give other arrays or metrics.
+        group: what the protocol measures.
+        needs_labels: the protocol needs masks with classes. It applies to data sets with classes only, sees
+            only blocks with labelled regions, and has no metrics if no evaluated photograph is labelled.
+        all_splits: :meth:`measure` sees the segmented photographs of all splits, not only the evaluated ones.
+        metrics_type: pydantic model of the metrics. ``results.json`` has the fields that were set, so a field
+            with a default may be absent there.
+
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    group: ClassVar[Group]
+    needs_labels: ClassVar[bool] = False
+    all_splits: ClassVar[bool] = False
+    metrics_type: type[Metrics]
+
+    def applies(self, run: EvaluatedRun) -> bool:
+        """Whether the protocol is defined for a run: its data set, its segmenter and its settings."""
+        return not self.needs_labels or run.num_classes > 0
+
+    def arrays(self, run: EvaluatedRun) -> tuple[ProtocolArray, ...]:
+        """Arrays of the protocol in the checkpoint of ``evaluate``. Their names are unique in the table."""
+        return ()
+
+    def prepare(self, run: EvaluatedRun) -> None:
+        """Write files that all shards read, before the first shard. Safe to repeat."""
+
+    def measure_shard(self, run: EvaluatedRun, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Fill arrays of the protocol for one shard at once, where batches are faster.
+
+        Args:
+            run: the run.
+            shard: cached arrays of the ``s`` photographs of the shard.
+            arrays: arrays of the protocol ``[s, ...]``, filled with their fill value.
+
+        """
+
+    def measure(self, photograph: Photograph) -> Rows:
+        """Measure one photograph: the row of each array that the protocol has something to say about.
+
+        Called from several threads at once.
+        """
+        return {}
+
+    @abstractmethod
+    def tally(self, run: EvaluatedRun, rows: npt.NDArray[np.int64], warn: Warn) -> Tally[Metrics]:
+        """Begin the pass over all regions.
+
+        Args:
+            run: the run. All arrays are complete.
+            rows: rows of the evaluated photographs that have regions, at least one.
+            warn: takes what a reader of the metrics should know.
+
+        """
+
+    def headline(self, metrics: Metrics) -> list[Headline]:
+        """Metrics that the page and the command line show first."""
+        return []
+
+    def columns(self) -> tuple[Column[Metrics], ...]:
+        """Columns of the protocol in comparisons."""
+        return ()
+
+    def classifications(self, metrics: Metrics) -> list[Classification]:
+        """Classes that the protocol gave to regions or pixels; empty if it gives none."""
+        return []
+
+
+def shown_metric(value: float | None, digits: int = 3) -> str:
+    """Format a metric as text.
+
+    >>> shown_metric(0.47123), shown_metric(None)
+    ('0.471', 'not defined')
+    """
+    return "not defined" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,172 @@
+"""k-means classification of regions: clusters matched to classes by the Hungarian algorithm (section 4.3)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from dcn.clustering import Clusters
+from dcn.evaluation.metrics import ClassificationMetrics
+from dcn.evaluation.overlap import confusion_matrix
+from dcn.evaluation.protocols import (
+    Regions,
+    join_regions,
+    kmeans_labels,
+    kmeans_predictions,
+    matched_classes,
+    mean_and_deviation,
+)
+from dcn.options import Options
+from flows.evaluation.confusions import Matrix, add_confusions
+from flows.evaluation.inputs import EvaluatedRun
+from flows.evaluation.protocol import Classification, Column, Group, Headline, Protocol, Tally, shown_metric
+from flows.inputs.image_index import evenly_spread
+from flows.inputs.region_table import region_blocks
+from flows.stage import Warn
+
+# Class of every region [N, k] by the shown seed, for pictures and exports; -1 if a region does not occur or
+# was not evaluated. Without ground truth the numbers are clusters.
+SEMANTIC = "semantic.npy"
+_DEFAULT_CLUSTERS = 20
+
+
+class KMeansMetrics(Options):
+    """Metrics of k-means classification. JSON.
+
+    Attributes:
+        clusters: number of clusters, without the background.
+        seeds: number of runs of k-means.
+        shown_seed: the run with the least inertia, which pictures show.
+        miou: mean IoU, averaged over the seeds. This field and the following ones are absent without
+            labelled photographs.
+        miou_deviation: standard deviation of the mean IoU over the seeds.
+        accuracy: pixel accuracy, averaged over the seeds.
+        accuracy_deviation: standard deviation of the pixel accuracy over the seeds.
+        class_iou: ``[C]`` IoU of each class, of the shown seed.
+        confusion: ``[C, C]`` confusion matrix of the shown seed.
+
+    """
+
+    clusters: int
+    seeds: int
+    shown_seed: int
+    miou: float | None = None
+    miou_deviation: float | None = None
+    accuracy: float | None = None
+    accuracy_deviation: float | None = None
+    class_iou: list[float | None] | None = None
+    confusion: list[list[int]] | None = None
+
+
+class KMeans(Protocol[KMeansMetrics]):
+    """Writes ``semantic.npy`` as well: the class of every region by the shown seed.
+
+    k-means learns from the foreground regions of ``evaluate.sampled_images`` evaluated photographs, and then
+    every evaluated region belongs to the cluster with the nearest center. If regions are classes already
+    (segmenter ``pixels``), the regions themselves are the clusters.
+    """
+
+    name = "kmeans"
+    group = Group.CLASSES
+    metrics_type = KMeansMetrics
+
+    def tally(self, run: EvaluatedRun, rows: npt.NDArray[np.int64], warn: Warn) -> Tally[KMeansMetrics]:
+        return _KMeansTally(run, rows, warn)
+
+    def headline(self, metrics: KMeansMetrics) -> list[Headline]:
+        if metrics.miou is None:
+            return [Headline("k-means clusters", f"{metrics.clusters}", "no ground truth to compare with")]
+        runs = f"{metrics.clusters} clusters, {metrics.seeds} seeds"
+        miou = _over_seeds(metrics, metrics.miou, metrics.miou_deviation)
+        accuracy = _over_seeds(metrics, metrics.accuracy, metrics.accuracy_deviation)
+        return [
+            Headline("k-means mIoU", miou, runs),
+            Headline("k-means pixel accuracy", accuracy, "over the same seeds"),
+        ]
+
+    def columns(self) -> tuple[Column[KMeansMetrics], ...]:
+        return (
+            Column(
+                "kmeans_miou",
+                "k-means mIoU",
+                lambda found: found.miou,
+                deviation=lambda found: found.miou_deviation if found.seeds > 1 else None,
+                curve=True,
+            ),
+        )
+
+    def classifications(self, metrics: KMeansMetrics) -> list[Classification]:
+        if metrics.class_iou is None or metrics.confusion is None:
+            return []
+        reached = ClassificationMetrics(
+            miou=metrics.miou,
+            accuracy=metrics.accuracy,
+            class_iou=metrics.class_iou,
+            confusion=metrics.confusion,
+        )
+        return [Classification("k-means", reached, metrics.miou_deviation, metrics.accuracy_deviation)]
+
+
+def _over_seeds(metrics: KMeansMetrics, mean: float | None, deviation: float | None) -> str:
+    several = metrics.seeds > 1 and deviation is not None
+    return f"{shown_metric(mean)} ± {deviation:.3f}" if several else shown_metric(mean)
+
+
+class _KMeansTally(Tally[KMeansMetrics]):
+    def __init__(self, run: EvaluatedRun, rows: npt.NDArray[np.int64], warn: Warn) -> None:
+        self._run = run
+        self._warn = warn
+        foreground_classes = run.num_classes - 1 if run.num_classes else _DEFAULT_CLUSTERS
+        self._wanted = run.settings.evaluate.num_clusters or foreground_classes
+        self._fitted = [] if run.settings.regions_are_classes else _fit(run, rows, self._wanted)
+        inertia = [clusters.inertia for clusters in self._fitted]
+        self._shown = int(np.argmin(inertia)) if inertia else 0
+        self._semantic = np.full((len(run.index), run.num_regions), -1, dtype=np.int16)
+        self._totals: dict[int, Matrix] = {}  # [K, C] by seed
+
+    def add(self, block: Regions) -> None:
+        runs = [kmeans_predictions(block, clusters) for clusters in self._fitted] or [block.index]
+        self._semantic[block.image, block.index] = runs[self._shown]
+        matrices = {
+            seed: confusion_matrix(block.overlap, predicted, int(predicted.max()) + 1)
+            for seed, predicted in enumerate(runs)
+        }
+        add_confusions(self._totals, matrices)
+
+    def metrics(self) -> KMeansMetrics:
+        found = len(self._fitted[0].centers) if self._fitted else self._run.num_regions
+        if self._fitted and found < self._wanted:
+            self._warn(
+                f"k-means has {found} clusters instead of {self._wanted}: there are only "
+                f"{len(self._fitted[0].labels)} foreground regions"
+            )
+        clusters = {"clusters": found, "seeds": max(1, len(self._fitted)), "shown_seed": self._shown}
+        reached = self._matched() if self._totals[self._shown].any() else {}  # else nothing is labelled
+        self._run.checkpoint.write_values(SEMANTIC, self._semantic)
+        return KMeansMetrics.model_validate({**clusters, **reached})
+
+    def _matched(self) -> dict[str, object]:
+        """Match the clusters of each seed to classes; replace the clusters of the shown seed by classes."""
+        classified = [matched_classes(matrix) for matrix in self._totals.values()]
+        results: dict[str, object] = {}
+        for name in ("miou", "accuracy"):
+            mean, deviation = mean_and_deviation([getattr(reached, name) for _, reached in classified])
+            results |= {name: mean, f"{name}_deviation": deviation}
+        class_of_cluster, shown = classified[self._shown]
+        _rename(self._semantic, class_of_cluster)
+        return results | {"class_iou": shown.class_iou, "confusion": shown.confusion}
+
+
+def _fit(run: EvaluatedRun, rows: npt.NDArray[np.int64], wanted: int) -> list[Clusters]:
+    """Cluster the foreground regions of a sample of the photographs, once for each seed."""
+    settings = run.settings.evaluate
+    sampled = region_blocks(run.job, evenly_spread(rows, settings.sampled_images))
+    foreground = join_regions([regions.take(regions.foreground) for regions in sampled])
+    return kmeans_labels(foreground, wanted, settings.num_seeds)
+
+
+def _rename(semantic: npt.NDArray[np.int16], classes: npt.NDArray[np.int64]) -> None:
+    """Replace clusters by their classes ``[K]``, in place; -1 stays."""
+    table = np.append(classes, -1).astype(np.int16)
+    for start in range(0, len(semantic), 1 << 16):  # a copy of all rows at once would be as large as they are
+        semantic[start : start + (1 << 16)] = table[semantic[start : start + (1 << 16)]]

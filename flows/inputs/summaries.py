@@ -1,0 +1,140 @@
+"""Typed summaries of the stages: the few numbers that a stage leaves in its manifest for later stages.
+
+A stage writes ``IndexSummary(...).to_json()``; a later stage reads ``IndexSummary.read(job)``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+from pydantic import ValidationError
+
+from dcn.options import Options
+from flows.errors import InvalidSummaryError
+from flows.stage import Job
+from storage import Manifest
+
+
+class Summary(Options):
+    """Base of the summaries.
+
+    Attributes:
+        stage: name of the stage that writes the summary.
+
+    """
+
+    stage: ClassVar[str]
+
+    @classmethod
+    def read(cls, job: Job) -> Self:
+        """Read the summary of the stage's checkpoint in a run.
+
+        Raises:
+            CheckpointMissingError: the checkpoint is not complete.
+            InvalidSummaryError: other software wrote the summary.
+
+        """
+        return cls.of(job.checkpoint(cls.stage).require())
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """Read the summary of a complete manifest of the stage.
+
+        Raises:
+            InvalidSummaryError: other software wrote the summary.
+
+        """
+        try:
+            return cls.model_validate(manifest.summary)
+        except ValidationError as error:
+            raise unreadable_summary(manifest, error) from error
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to the dictionary that the manifest stores."""
+        return self.model_dump(mode="json")
+
+
+def unreadable_summary(manifest: Manifest, error: ValidationError) -> InvalidSummaryError:
+    """Say in one sentence which value of a summary this software does not understand."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return InvalidSummaryError(
+        f"the summary of {manifest.stage}/{manifest.key} was written by other software ({place}: "
+        f"{first['msg']}); delete that checkpoint, then run this again"
+    )
+
+
+class IndexSummary(Summary):
+    """Summary of ``index``: the usable photographs and the classes of the data set.
+
+    Attributes:
+        images: photographs that can be used, ``N``.
+        labelled: photographs of these with ground truth.
+        refused: files that cannot be used.
+        class_names: name of each class, background first; empty without classes.
+        ignore_label: label of pixels that count nowhere.
+        train_split: split that the network is trained on.
+        evaluate_split: split that ``evaluate`` measures.
+        left_out_of_part: number of refused photographs by part of the index; parts without any are absent.
+        content: digest of the photographs and the ground truth.
+
+    """
+
+    stage = "index"
+    images: int
+    labelled: int
+    refused: int
+    class_names: tuple[str, ...]
+    ignore_label: int
+    train_split: str
+    evaluate_split: str
+    left_out_of_part: dict[int, int]
+    content: str
+
+
+class ExtractSummary(Summary):
+    """Summary of ``extract``: photographs that were read, those refused, and the shape of the tokens."""
+
+    stage = "extract"
+    images: int
+    refused: int
+    tokens_per_image: int
+    token_width: int
+
+
+class TrainSummary(Summary):
+    """Summary of ``train``.
+
+    Attributes:
+        images: photographs that the network was trained on.
+        held_out_images: photographs that selected the weights.
+        iterations: length of the training.
+        held_out_modularity: best mean modularity of the held-out photographs.
+        best_iteration: iteration of the weights that were kept.
+        regions_per_image: mean number of regions in the last batch.
+        prototypes_in_use: prototypes that some token of the last batch belongs to.
+        collapsed_iterations: iterations in which the centers were the same for every photograph.
+        largest_gradient_norm: over all iterations.
+
+    """
+
+    stage = "train"
+    images: int
+    held_out_images: int
+    iterations: int
+    held_out_modularity: float
+    best_iteration: int
+    regions_per_image: float
+    prototypes_in_use: int
+    collapsed_iterations: int
+    largest_gradient_norm: float
+
+
+class SegmentSummary(Summary):
+    """Summary of ``segment``: photographs with regions, seconds and mean numbers of regions for each."""
+
+    stage = "segment"
+    images: int
+    segmentation_seconds_per_image: float
+    regions_per_image: float
+    foreground_regions_per_image: float
