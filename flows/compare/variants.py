@@ -25,12 +25,14 @@ class Variant:
         name: unique in the comparison.
         group: variants of one group are the points of one curve.
         settings: all of them.
+        listing: digest of the listing of the data set, if it is known: see :func:`find_job`.
 
     """
 
     name: str
     group: str
     settings: Settings
+    listing: str | None = None
 
 
 def segmenter_variants(settings: Settings) -> list[Variant]:
@@ -110,7 +112,7 @@ def _text(value: Any) -> str:
 
 def comparison_row(variant: Variant) -> dict[str, Any]:
     """The figures of one variant whose ``evaluate`` is complete; None where one is not defined."""
-    job = find_job(variant.settings)
+    job = find_job(variant.settings, listing=variant.listing)
     results = job.checkpoint("evaluate").require().summary
     segment = job.checkpoint("segment").require().summary
     kmeans, bound = results["kmeans"], results.get("upper_bound", {})
