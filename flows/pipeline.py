@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from prefect import Flow, flow, get_run_logger, task
@@ -45,7 +45,6 @@ from flows.settings import (
     WorkspaceLocation,
 )
 from flows.stage import Job
-from flows.stages.index import listing_once
 
 Record = TypeVar("Record")
 
@@ -85,15 +84,15 @@ _TASKS_PER_WORKER = 4
 
 @task(cache_policy=NO_CACHE, **NOT_KEPT, **RETRIES)
 def step(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What of a stage is no shard. It begins anew, or where it was, so running it twice does no harm."""
+    """Run a stage's unsharded part. Safe to repeat."""
     return work()
 
 
-def _find_job(settings: Settings, stage: str) -> Job:
-    """The job of a stage; a listing of the data set that fails is tried again."""
+def _find_job(settings: Settings, stage: str, listing: str | None = None) -> Job:
+    """Find the job of a stage, as a task: if the data set cannot be listed just now, Prefect tries again."""
     name = f"{stage} keys"
-    found = step.with_options(name=name, task_run_name=name)(lambda: find_job(settings, stage).to_json())
-    return Job.from_json(found)
+    named = step.with_options(name=name, task_run_name=name)
+    return Job.from_json(named(lambda: find_job(settings, stage, listing).to_json()))
 
 
 def _run_shards(job: Job, stage: str, shards: list[int]) -> None:
@@ -135,9 +134,8 @@ def _warn(message: str) -> None:
     progress.warn(message)
 
 
-def _run_stage(stage: str, settings: Settings) -> StageRecord:
+def _run_stage(stage: str, job: Job) -> StageRecord:
     logger = get_run_logger()
-    job = _find_job(settings, stage)
 
     def say(message: str) -> None:
         logger.info(message)
@@ -146,7 +144,7 @@ def _run_stage(stage: str, settings: Settings) -> StageRecord:
     def attempt(what: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         name = f"{stage} {what}"
         # What comes before the shards takes as long as the data set has names.
-        limit = settings.runner.task_timeout if what == "rest" else None
+        limit = job.settings.runner.task_timeout if what == "rest" else None
         return step.with_options(name=name, task_run_name=name, timeout_seconds=limit)(work)
 
     with PageProgress(stage) as page, progress.watched(page):
@@ -197,8 +195,7 @@ def _make_flow(
         """
         arguments = locals()
         try:
-            with listing_once():
-                return run(Settings(**{name: arguments[name] for name in Settings.model_fields}))
+            return run(Settings(**{name: arguments[name] for name in Settings.model_fields}))
         except Exception as error:
             _show_failure(error)
             raise
@@ -213,16 +210,26 @@ def _show_failure(error: Exception) -> None:
         get_run_logger().warning("the cause could not be put on the page", exc_info=True)
 
 
-def _stage_flow(stage: str) -> Flow[..., list[StageRecord]]:
+def _stage_flow(stage: str, listing: str | None = None) -> Flow[..., list[StageRecord]]:
+    """Make the flow of a stage.
+
+    Args:
+        stage: name of the stage.
+        listing: digest of the listing of the data set, from the flow that calls this one; None lists the data
+            set when the flow runs.
+
+    """
+
     def run(settings: Settings) -> list[StageRecord]:
         records: list[StageRecord] = []
-        job = _find_job(settings, stage)
+        job = _find_job(settings, stage, listing)
         for earlier in stages_up_to(stage, settings)[:-1]:
             manifest = job.checkpoint(earlier).read_manifest()
             if manifest is None or not manifest.complete:
-                records.extend(FLOWS[earlier](**sections(settings)))
-                job = _find_job(settings, stage)  # the keys after an index are known once it is there
-        return [*records, _run_stage(stage, settings)]
+                records.extend(_stage_flow(earlier, job.listing)(**sections(settings)))
+                # The keys after the index are known once it is complete.
+                job = _find_job(settings, stage, job.listing)
+        return [*records, _run_stage(stage, job)]
 
     return _make_flow(stage, run, inspect.getdoc(STAGES[stage]) or "")
 
@@ -239,12 +246,13 @@ globals().update(FLOWS)
 
 def _run_pipeline(settings: Settings) -> list[StageRecord]:
     stages = stages_up_to(None, settings)
+    listing = _find_job(settings, stages[0]).listing
     records = {}
     with PageProgress("pipeline") as page:
         page.start("pipeline", len(stages), 0)
         for stage in stages:
             # Each flow finds the stages before it complete, and adds the record of its own.
-            records[stage] = FLOWS[stage](**sections(settings))[-1]
+            records[stage] = _stage_flow(stage, listing)(**sections(settings))[-1]
             page.advance("pipeline", 1, stage)
     publish_pipeline(Results.from_json(records["evaluate"].summary))
     return list(records.values())
@@ -256,11 +264,12 @@ pipeline = _make_flow("pipeline", _run_pipeline, "All stages, from the data set 
 def run_variants(variants: list[Variant]) -> list[ComparisonRecord]:
     """Run each variant up to ``evaluate`` on shared checkpoints, write the page, and return one record."""
     logger = get_run_logger()
+    listing = _find_job(variants[0].settings, "index").listing  # all variants have the same data set
     for variant in variants:
         logger.info("%s", variant.name)
         progress.say(variant.name)
-        FLOWS["evaluate"](**sections(variant.settings))
-    checkpoint, rows = write_comparison(variants)
+        _stage_flow("evaluate", listing)(**sections(variant.settings))
+    checkpoint, rows = write_comparison([replace(variant, listing=listing) for variant in variants])
     publish_comparison(rows)
     return [ComparisonRecord(checkpoint.key, rows)]
 

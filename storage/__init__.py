@@ -9,6 +9,7 @@ from storage.errors import (
     FileSystemError,
     NoSpaceError,
     StorageError,
+    UnknownArrayError,
 )
 from storage.key import content_key
 from storage.manifest import Manifest
@@ -26,6 +27,7 @@ __all__ = [
     "NoSpaceError",
     "ShardRecord",
     "StorageError",
+    "UnknownArrayError",
     "Workspace",
     "content_key",
     "count_parts",

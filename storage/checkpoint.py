@@ -31,7 +31,13 @@ from storage.arrays import (
     delete_shard,
     write_rows,
 )
-from storage.errors import CheckpointDamagedError, CheckpointMissingError, NoSpaceError, StorageError
+from storage.errors import (
+    CheckpointDamagedError,
+    CheckpointMissingError,
+    NoSpaceError,
+    StorageError,
+    UnknownArrayError,
+)
 from storage.kept_files import KeptFiles
 from storage.key import canonical_json, digest_of_parts
 from storage.manifest import Manifest, manifest_bytes, parse_manifest
@@ -47,7 +53,11 @@ _KINDS = "biuf"
 
 
 class Checkpoint:
-    """A checkpoint, whether it is there or not.
+    """A checkpoint, whether it exists or not.
+
+    The object remembers the manifest of a complete checkpoint, which changes only if a repair or another run
+    takes it back. So keep the object no longer than one piece of work. An incomplete checkpoint's manifest is
+    read anew each time, and :meth:`read_manifest` always reads.
 
     Args:
         store: its own folder.
@@ -59,6 +69,7 @@ class Checkpoint:
     def __init__(self, store: Store, stage: str, key: str) -> None:
         self._store = store
         self._files = KeptFiles(store)
+        self._complete: Manifest | None = None
         self.stage = stage
         self.key = key
 
@@ -116,7 +127,7 @@ class Checkpoint:
             CheckpointMissingError: it does not exist or is not complete.
 
         """
-        manifest = self.read_manifest()
+        manifest = self._manifest()
         if manifest is None or not manifest.complete:
             state = "does not exist" if manifest is None else "is not complete"
             raise CheckpointMissingError(f"the checkpoint {self.location} {state}", self.stage)
@@ -129,9 +140,18 @@ class Checkpoint:
             CheckpointMissingError: the checkpoint was never begun.
 
         """
-        manifest = self.read_manifest()
+        manifest = self._manifest()
         if manifest is None:
             raise CheckpointMissingError(f"the checkpoint {self.location} was never begun", self.stage)
+        return manifest
+
+    def _manifest(self) -> Manifest | None:
+        """The manifest; that of a complete checkpoint is read once."""
+        if self._complete is not None:
+            return self._complete
+        manifest = self.read_manifest()
+        if manifest is not None and manifest.complete:
+            self._complete = manifest
         return manifest
 
     def begin(self, manifest: Manifest, extra_bytes: int = 0) -> Manifest:
@@ -195,6 +215,7 @@ class Checkpoint:
             self._write_manifest(replace(manifest, seconds=manifest.seconds + seconds))
 
     def _write_manifest(self, manifest: Manifest) -> None:
+        self._complete = None
         self._store.write("manifest.json", manifest_bytes(manifest))
 
     def _check_space(self, manifest: Manifest, extra_bytes: int) -> None:
@@ -276,11 +297,17 @@ class Checkpoint:
 
         Raises:
             CheckpointMissingError: the checkpoint was never begun.
+            UnknownArrayError: it has no such array.
             CheckpointDamagedError: the metadata of the array are not those that the manifest names.
 
         """
         manifest = self.require_begun()
-        spec = next(spec for spec in manifest.arrays if spec.name == name)
+        specs = {spec.name: spec for spec in manifest.arrays}
+        if name not in specs:
+            raise UnknownArrayError(
+                f"the checkpoint {self.location} has no array {name!r}; it has {', '.join(specs) or 'none'}"
+            )
+        spec = specs[name]
         reader = ArrayReader(self._store, f"arrays/{name}")
         reader.check(spec, manifest.rows, manifest.shard_rows)
         return reader
@@ -313,7 +340,7 @@ class Checkpoint:
                 nothing to compare with.
 
         """
-        manifest = self.read_manifest()
+        manifest = self._manifest()
         return self._files.read(name, None if manifest is None else manifest.files.get(name))
 
     def has_file(self, name: str) -> bool:
@@ -393,6 +420,7 @@ class Checkpoint:
             manifest = self.read_manifest()
         except StorageError:  # nobody reads past a manifest that cannot be read
             manifest = None
+        self._complete = None
         if manifest is not None and manifest.complete:
             self._write_manifest(replace(manifest, complete=False, content="", files={}))
         for part in ("shards", "digests", "files", "arrays"):

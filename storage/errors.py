@@ -23,6 +23,10 @@ class CheckpointDamagedError(StorageError):
     """The bytes of a checkpoint are not those that were written."""
 
 
+class UnknownArrayError(StorageError):
+    """A checkpoint has no array of this name."""
+
+
 class FileSystemError(StorageError, OSError):
     """The file system or the network failed; ``errno`` is None if the number of the error is unknown."""
 

@@ -31,7 +31,7 @@ def write_comparison(variants: list[Variant]) -> tuple[Checkpoint, list[Comparis
         The checkpoint ``compare/<key>``, and the rows of the table.
 
     """
-    jobs = {variant.name: find_job(variant.settings) for variant in variants}
+    jobs = {variant.name: find_job(variant.settings, listing=variant.listing) for variant in variants}
     inputs = {name: job.checkpoint("evaluate").key for name, job in jobs.items()}
     settings = {"template": template_digest(_TEMPLATE)}
     key = content_key({"stage": "compare", "version": 1, "settings": settings, "inputs": inputs})
@@ -114,7 +114,8 @@ def _photographs(variants: list[Variant], rows: list[ComparisonRow]) -> dict[str
         if place not in nearest or distance < nearest[place][0]:
             nearest[place] = distance, variant
     shown = [variant for _, variant in nearest.values()]
-    readers = {variant.name: ResultReader(find_job(variant.settings), semantic=False) for variant in shown}
+    jobs = {variant.name: find_job(variant.settings, listing=variant.listing) for variant in shown}
+    readers = {name: ResultReader(job, semantic=False) for name, job in jobs.items()}
     dataset = open_dataset(shown[0].settings.dataset)
     photographs = []
     for image in next(iter(readers.values())).shown(_PHOTOGRAPHS):

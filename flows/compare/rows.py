@@ -100,7 +100,7 @@ def table_columns() -> list[TableColumn]:
 
 def comparison_row(variant: Variant) -> ComparisonRow:
     """Read the values of a variant whose ``evaluate`` is complete."""
-    job = find_job(variant.settings)
+    job = find_job(variant.settings, listing=variant.listing)
     measured = MeasuredVariant(variant.settings, read_results(job), SegmentSummary.read(job))
     regions = measured.results.of(Modularity).regions_per_image
     cells = {column.name: column.cell(measured) for column in table_columns()}

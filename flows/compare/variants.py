@@ -21,12 +21,14 @@ class Variant:
         name: unique in the comparison.
         group: variants of one group are the points of one curve.
         settings: the complete settings of the variant.
+        listing: digest of the listing of the data set, if it is known: see :func:`find_job`.
 
     """
 
     name: str
     group: str
     settings: Settings
+    listing: str | None = None
 
 
 def segmenter_variants(settings: Settings) -> list[Variant]:

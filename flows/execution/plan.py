@@ -1,20 +1,21 @@
-"""Which checkpoints a configuration addresses, and which of them are there."""
+"""The checkpoints that a configuration addresses, and the state of each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flows.execution.keys import stage_key
 from flows.settings import Settings
 from flows.stage import Job, Stage
 from flows.stages.embed import EmbedStage
 from flows.stages.evaluate import EvaluateStage
 from flows.stages.extract import ExtractStage
-from flows.stages.index import IndexStage
+from flows.stages.index import IndexStage, listing_digest
 from flows.stages.language import LanguageStage
 from flows.stages.report import ReportStage
 from flows.stages.segment import SegmentStage
 from flows.stages.train import TrainStage
-from storage import Manifest, Workspace, content_key
+from storage import Manifest, Workspace
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
@@ -33,13 +34,13 @@ STAGES: dict[str, Stage] = {
 
 @dataclass(frozen=True)
 class StageState:
-    """A stage of a run as the workspace has it.
+    """State of a stage of a run in the workspace.
 
     Attributes:
-        stage: its name.
-        key: its address; None while the content of the data set is not known yet.
-        manifest: None where it was never begun.
-        missing_shards: shards that are still to be computed.
+        stage: name of the stage.
+        key: key of its checkpoint; None while the content of the data set is unknown.
+        manifest: manifest of its checkpoint; None if it was never begun.
+        missing_shards: number of shards that are not computed yet.
 
     """
 
@@ -56,17 +57,21 @@ class StageState:
         return "complete" if self.manifest.complete else "begun"
 
 
-def find_job(settings: Settings, stage: str | None = None) -> Job:
-    """Resolve settings, and address the checkpoints of a stage and of all before it.
+def find_job(settings: Settings, stage: str | None = None, listing: str | None = None) -> Job:
+    """Resolve settings, and find the keys of a stage and of all stages before it.
 
-    The keys end where one needs the content of a data set that was not indexed yet.
+    If the data set is not indexed yet, the keys end before the first stage that needs its content.
 
     Args:
-        settings: as the user gave them.
-        stage: the last stage; None for all.
+        settings: settings as the user gave them.
+        stage: the last stage; None for all stages.
+        listing: digest of the listing of the data set, if a job of the same run has it already
+            (:attr:`Job.listing`); None lists the data set. Flows that call each other hand it on, so that all
+            address one data set as it was when the outermost flow began.
 
     """
     settings = settings.resolve()
+    listing = listing or listing_digest(settings.dataset)
     workspace = Workspace(settings.workspace)
     keys: dict[str, str] = {}
     identities: dict[str, str] = {}
@@ -76,25 +81,20 @@ def find_job(settings: Settings, stage: str | None = None) -> Job:
         if any(read not in identities for read in reads):
             break
         inputs = {read: identities[read] for read in reads}
-        keys[name] = content_key(
-            {
-                "stage": name,
-                "version": definition.version,
-                "settings": definition.settings(settings),
-                "inputs": inputs,
-            }
-        )
+        if name == "index":
+            inputs["listing"] = listing
+        keys[name] = stage_key(definition, settings, inputs)
         if name != "index":
             identities[name] = keys[name]
             continue
         manifest = workspace.checkpoint(name, keys[name]).read_manifest()
         if manifest is not None and manifest.complete:
             identities[name] = definition.identity(manifest)
-    return Job(settings, keys)
+    return Job(settings, keys, listing)
 
 
 def stages_up_to(stage: str | None, settings: Settings) -> list[str]:
-    """Names of the stages that ``stage`` needs, in order, its own the last; None: all that a page needs."""
+    """Names of a stage and of all stages that it needs, in order; None: all stages that the report needs."""
     needed = {stage or "report"}
     for name in reversed(STAGES):  # a stage reads only stages before it
         if name in needed:
@@ -103,7 +103,7 @@ def stages_up_to(stage: str | None, settings: Settings) -> list[str]:
 
 
 def states(settings: Settings) -> list[StageState]:
-    """Every stage of a run as the workspace has it. Computes nothing."""
+    """Look up the state of every stage of a run. Computes nothing."""
     job = find_job(settings)
     result = []
     for name in stages_up_to(None, settings):

@@ -186,5 +186,5 @@ def _new_manifest(job: Job, stage: str, layout: Layout) -> Manifest:
         rows=layout.rows,
         shard_rows=layout.shard_rows,
         arrays=layout.arrays,
-        provenance={"software": {name: version(name) for name in _SOFTWARE}},
+        provenance={"software": {name: version(name) for name in _SOFTWARE}, "listing": job.listing},
     )

@@ -7,13 +7,13 @@ Unknown keys are errors. A setting of None takes the default of the backbone's p
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from dcn.datasets import SampleOptions
 from dcn.options import Options, PositiveInt
-from dcn.weights.presets import find_preset
+from dcn.weights.presets import Preset, find_preset
 from flows.errors import name_parameters
 from flows.settings.backbone import BackboneSettings, EmbedSettings, LanguageSettings
 from flows.settings.choices import AnyDataset
@@ -81,6 +81,19 @@ class Settings(Options):
         """
         with name_parameters("setting backbone.{}"):
             preset = find_preset(self.backbone.name)
+        return _absolute(self._fill_in(preset).model_copy(update={"workspace": self._absolute_workspace()}))
+
+    def at_defaults(self) -> Settings:
+        """Set every setting to its default, but keep the chosen data set and segmenter.
+
+        This is the reference of checkpoint keys (:mod:`flows.execution.keys`), so a default here must not
+        depend on other settings: where the backbone's preset gives the default, this is the default of
+        :class:`Preset` itself. A setting without a default is missing from the result.
+        """
+        return _at_defaults(self)._fill_in(Preset(timm_name=self.backbone.name))
+
+    def _fill_in(self, preset: Preset) -> Settings:
+        """Replace None by the value of the preset where the preset has one."""
         defaults: dict[str, dict[str, Any]] = {
             "backbone": {
                 "input_size": preset.input_size,
@@ -98,10 +111,20 @@ class Settings(Options):
             section = getattr(self, name)
             missing = {key: value for key, value in values.items() if getattr(section, key) is None}
             sections[name] = section.model_copy(update=missing)
-        return _absolute(self.model_copy(update={**sections, "workspace": self._absolute_workspace()}))
+        return self.model_copy(update=sections)
 
     def _absolute_workspace(self) -> str:
         return self.workspace if "://" in self.workspace else str(Path(self.workspace).absolute())
+
+
+def _at_defaults(section: AnySection) -> AnySection:
+    """Drop all values of a section, and of the sections and table entries in it."""
+    kept: dict[str, Any] = {}
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Options) and field.default is not None:
+            kept[name] = _at_defaults(value)
+    return cast(AnySection, type(section).model_construct(**kept))
 
 
 def _absolute(section: AnySection) -> AnySection:

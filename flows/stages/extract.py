@@ -26,6 +26,7 @@ class ExtractStage(Stage):
 
     name = "extract"
     version = 2
+    always_in_key = frozenset({"backbone"})
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         return ("index",)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,7 +14,7 @@ from dcn.errors import InvalidMaskError, InvalidPhotographError
 from dcn.images.files import is_lasting, read_file
 from dcn.images.photograph import decode_photograph
 from flows import progress
-from flows.errors import EmptyDatasetError
+from flows.errors import EmptyDatasetError, name_parameters
 from flows.inputs.datasets import open_dataset
 from flows.inputs.image_index import digest_truth
 from flows.inputs.parallel import batched, in_threads
@@ -29,55 +27,32 @@ from storage.key import digest, digest_of_parts
 _PART = 512
 # The entries of an image that later stages depend on. The paths of its files are not among them.
 _CONTENT = ("id", "splits", "height", "width", "digest", "mask_digest")
-_listed: ContextVar[dict[AnyDataset, str] | None] = ContextVar("_listed", default=None)
-
-
-@contextmanager
-def listing_once() -> Iterator[None]:
-    """Inside this context, list each data set only once, when its key is first needed.
-
-    A flow calls other flows. All of them address the checkpoints of the data set in the same state: that at
-    the beginning of the outermost flow.
-    """
-    if _listed.get() is not None:
-        yield
-        return
-    token = _listed.set({})
-    try:
-        yield
-    finally:
-        _listed.reset(token)
 
 
 class IndexStage(Stage):
-    """Decodes every photograph once, and records unusable ones with their reasons.
+    """Decodes every photograph once. A bad photograph is recorded with its reason and costs nothing else.
 
-    The key of this stage depends on the listing of the files (names, sizes, times), which is quick to make.
-    The keys of the other stages depend on the content (ids, digests, splits). So a copied or touched data set
-    is read again, and the features stay valid.
+    Its key holds the listing of the data set (names, sizes, times), which takes little time. The keys of the
+    stages after it hold the content (ids, digests, splits). So a data set that was copied or touched is read
+    again, and its features stay.
     """
 
     name = "index"
     version = 4
+    always_in_key = frozenset({"dataset"})
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         return ()
 
     def settings(self, settings: Settings) -> dict[str, Any]:
-        listed = _listed.get()
-        digest_of_listing = None if listed is None else listed.get(settings.dataset)
-        if digest_of_listing is None:
-            digest_of_listing = _listing_digest(open_dataset(settings.dataset))
-        if listed is not None:
-            listed[settings.dataset] = digest_of_listing
-        return {"dataset": settings.dataset.name, "listing": digest_of_listing}
+        return {"dataset": settings.dataset.name}
 
     def layout(self, job: Job) -> Layout:
-        return Layout(rows=sum(1 for _ in open_dataset(job.settings.dataset).items()), shard_rows=_PART)
+        return Layout(rows=sum(1 for _ in _items(open_dataset(job.settings.dataset))), shard_rows=_PART)
 
     def prepare(self, job: Job) -> None:
         checkpoint = job.checkpoint(self.name)
-        for part, items in enumerate(batched(open_dataset(job.settings.dataset).items(), _PART)):
+        for part, items in enumerate(batched(_items(open_dataset(job.settings.dataset)), _PART)):
             listing = json.dumps([asdict(item) for item in items])
             checkpoint.write_file(_listing_name(part), listing.encode())
 
@@ -181,16 +156,21 @@ def _examine(dataset: Dataset, item: Item) -> tuple[dict[str, Any] | None, list[
     return entry, problems
 
 
-def _listing_digest(dataset: Dataset) -> str:
-    """Compute a digest of the names, sizes and times of all files, without reading them."""
-    return digest_of_parts(line.encode() for line in _listing_lines(dataset))
+def listing_digest(settings: AnyDataset) -> str:
+    """Digest the names, sizes and times of all files of a data set, without reading the files."""
+    return digest_of_parts(line.encode() for line in _listing_lines(open_dataset(settings)))
 
 
 def _listing_lines(dataset: Dataset) -> Iterator[str]:
     yield "\0".join([*dataset.class_names, str(dataset.ignore_label), dataset.train_split])
-    for item in dataset.items():
+    for item in _items(dataset):
         stats = [_stat(dataset.root / file) for file in (item.image, dataset.truth_file(item)) if file]
         yield "\n" + json.dumps([asdict(item), stats])
+
+
+def _items(dataset: Dataset) -> Iterator[Item]:
+    with name_parameters("setting dataset.{}"):
+        yield from dataset.items()
 
 
 def _stat(path: Path) -> tuple[int, int] | None:

@@ -35,6 +35,7 @@ class ReportStage(Stage):
 
     name = "report"
     version = 3
+    always_in_key = frozenset({"template"})
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         trained = ("train",) if settings.segment.segmenter.trained else ()

@@ -620,16 +620,16 @@ def test_the_flows_of_a_flow_list_the_data_set_once(
     prefect_server: dict[str, str], tiny_settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows import pipeline
-    from flows.stages import index
+    from flows.execution import plan
 
     asked = []
-    listing_digest = index._listing_digest
+    listing_digest = plan.listing_digest
 
     def counted(dataset: Any) -> str:
         asked.append(dataset.root)
         return listing_digest(dataset)
 
-    monkeypatch.setattr(index, "_listing_digest", counted)
+    monkeypatch.setattr(plan, "listing_digest", counted)
     photos = tmp_path / "photos"
     photos.mkdir()
     for i in range(6):
