@@ -35,14 +35,12 @@ _COLLAPSE_LENGTH = 10
 _SAMPLED_IMAGES, _SAMPLED_TOKENS = 64, 64
 # Settings that are arguments of the network.
 _NETWORK = {"num_prototypes", "num_stages", "heads", "self_update", "norm", "start"}
+# The training state, a file of the checkpoint until the stage is complete.
 _STATE = "state.safetensors"
 
 
 class TrainStage(Stage):
-    """Writes ``dcn.safetensors``, the weights that were best on held-out images, and ``curve.json``.
-
-    ``state.safetensors`` holds the training state until the stage is complete.
-    """
+    """Writes ``curve.json``, and ``dcn.safetensors``: the weights that were best on held-out images."""
 
     name = "train"
     version = 3
@@ -243,7 +241,7 @@ def _hold_out(
     """Split rows into training rows and those that select the weights; if ``share`` is 0, they overlap."""
     if not len(rows):
         raise DCNError(
-            "no usable photograph is in the training split; the warnings of index and extract have the reasons"
+            "no photograph of the training split is usable; the warnings of index and extract say why"
         )
     count = min(_MAX_HELD_OUT, max(1, round(share * len(rows)))) if share and len(rows) > 1 else 0
     if not count:
