@@ -29,7 +29,7 @@ from dcn.kernels.modularity_cpu import cluster_sums_cpu
 
 # Pairs of tokens held in memory at once: 8 MiB in float32, which stay in the processor's cache.
 _BLOCK = 1 << 21
-# Largest number of clusters for the CUDA kernel, which is compiled anew for each number of clusters.
+# Largest number of clusters for the CUDA kernel, which is compiled once for each number of clusters.
 _MAX_UNROLLED = 16
 
 

@@ -37,14 +37,12 @@ _COLLAPSE_LENGTH = 10
 _SAMPLED_IMAGES, _SAMPLED_TOKENS = 64, 64
 # Settings that are arguments of the network.
 _NETWORK = {"num_prototypes", "num_stages", "heads", "self_update", "norm", "start"}
+# The training state, a file of the checkpoint until the stage is complete.
 _STATE = "state.safetensors"
 
 
 class TrainStage(Stage):
-    """Writes ``dcn.safetensors``, the weights that were best on held-out images, and ``curve.json``.
-
-    ``state.safetensors`` holds the training state until the stage is complete.
-    """
+    """Writes ``curve.json``, and ``dcn.safetensors``: the weights that were best on held-out images."""
 
     name = "train"
     version = 3
