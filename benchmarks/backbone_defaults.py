@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.stages import run_up_to
+from dcn.evaluation.metrics import mean_iou, pixel_accuracy
 from dcn.evaluation.overlap import region_overlap
 from dcn.evaluation.protocols import upper_bound
 from dcn.regions import label_map
@@ -62,7 +63,7 @@ def main() -> None:
         found = job.checkpoint("segment").require().summary["regions_per_image"]
         seconds = job.checkpoint("extract").require().seconds
         print(
-            f"{size:<6} {layer:<6} {bound['miou']:<17.3f} {bound['accuracy']:<9.3f} {found:<18.2f} "
+            f"{size:<6} {layer:<6} {mean_iou(bound):<17.3f} {pixel_accuracy(bound):<9.3f} {found:<18.2f} "
             f"{seconds:.0f}",
             flush=True,
         )

@@ -1,4 +1,4 @@
-"""The paper's figures: what is drawn, where, in which color; on drawn photographs of several sizes."""
+"""The paper's figures: their content, layout and colors, for synthetic photographs of several sizes."""
 
 import io
 import subprocess
@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from matplotlib.axes import Axes
+from matplotlib.collections import Collection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from dcn.figures.grid import cell_aspect, picture_grid, reduced, show
 from dcn.figures.qualitative import SegmentedPhotograph, qualitative_figure
@@ -22,6 +25,7 @@ from dcn.images.palette import class_palette, overlay, region_palette
 from tests.conftest import draw_scene
 
 SIZES = [(48, 64), (64, 48), (20, 90)]
+IGNORED = (224 / 255, 224 / 255, 192 / 255, 1.0)
 
 
 def photograph(seed: int, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -29,7 +33,7 @@ def photograph(seed: int, size: tuple[int, int] | None = None) -> np.ndarray:
 
 
 def clustered(seed: int, side: int = 6, k: int = 3, absent: tuple[int, ...] = ()) -> ClusteredImage:
-    """Tokens around ``k`` centers; nothing lies near those that are absent."""
+    """Tokens around ``k`` random centers, none of them around the absent ones."""
     rng = np.random.default_rng(seed)
     centers = rng.normal(size=(k, 8)).astype(np.float32)
     present = [i for i in range(k) if i not in absent]
@@ -46,14 +50,28 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def rows_of(figure: Figure, columns: int) -> list[list]:
+def rows_of(figure: Figure, columns: int) -> list[list[Axes]]:
     cells = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
     assert len(cells) % columns == 0
     return [cells[i : i + columns] for i in range(0, len(cells), columns)]
 
 
-def frame(cell) -> tuple[float, ...]:
-    return cell.spines["left"].get_edgecolor()
+def frame(cell: Axes) -> tuple[float, ...]:
+    return to_rgba(cell.spines["left"].get_edgecolor())
+
+
+def pixels_of(image: AxesImage) -> np.ndarray:
+    return np.asarray(image.get_array())
+
+
+def colors_of(points: Collection) -> np.ndarray:
+    """RGB from 0 to 1 of each point ``[n, 3]``."""
+    return np.asarray(points.get_facecolor(), dtype=float)[:, :3]
+
+
+def places_of(points: Collection) -> np.ndarray:
+    """Coordinates of each point ``[n, 2]``."""
+    return np.asarray(points.get_offsets(), dtype=float)
 
 
 def segmented(seed: int, **maps: np.ndarray | None) -> SegmentedPhotograph:
@@ -85,7 +103,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_is_the_same_every_time(name: str) -> None:
+def test_a_figure_is_deterministic(name: str) -> None:
     assert png(FIGURES[name]()) == png(FIGURES[name]())
 
 
@@ -112,7 +130,7 @@ def test_cells_of_a_figure_neither_overlap_nor_leave_it(name: str) -> None:
         assert row[-1].get_position().x1 > 0.98
 
 
-def test_figures_leave_pyplot_alone() -> None:
+def test_figures_never_import_pyplot() -> None:
     code = (
         "import sys; from tests.dcn.figures.test_paper_figures import FIGURES, png\n"
         "for make in FIGURES.values(): png(make())\n"
@@ -121,13 +139,13 @@ def test_figures_leave_pyplot_alone() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
 
 
-def test_cells_have_the_shape_of_the_tallest_photograph_within_reason() -> None:
+def test_the_aspect_of_cells_follows_the_tallest_photograph_within_limits() -> None:
     assert cell_aspect([photograph(0, (30, 40)), photograph(0, (20, 40))]) == 0.75
     assert cell_aspect([photograph(0, (10, 90))]) == 0.5
     assert cell_aspect([photograph(0, (10, 90)), photograph(0, (90, 10))]) == 1
 
 
-def test_cells_have_the_shape_that_was_asked_for() -> None:
+def test_cells_have_the_requested_aspect() -> None:
     figure, rows = picture_grid([0.5, 1.0], 2, 1.5, text_inches=0.4)
     for row in rows:
         show(row[0], photograph(0))
@@ -139,7 +157,7 @@ def test_cells_have_the_shape_that_was_asked_for() -> None:
             assert height / width == pytest.approx(aspect, rel=1e-3)
 
 
-def test_a_large_photograph_is_averaged_to_what_a_cell_can_show() -> None:
+def test_a_large_photograph_is_averaged_down() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (30, 1260, 3)).astype(np.uint8)
     expected = pixels.reshape(15, 2, 630, 2, 3).mean(axis=(1, 3))
     assert np.abs(reduced(pixels) - expected).max() <= 0.5
@@ -159,12 +177,12 @@ def test_tokens_and_centers_have_the_color_of_their_region() -> None:
         np.testing.assert_array_equal(shown.images[0].get_array(), image.photograph)
         points, stars = tokens.collections
         clusters = image.assignment.argmax(axis=1)
-        np.testing.assert_allclose(points.get_facecolors()[:, :3], region_palette()[clusters] / 255)
+        np.testing.assert_allclose(colors_of(points), region_palette()[clusters] / 255)
         found, counts = np.unique(clusters, return_counts=True)
         largest_first = found[np.argsort(-counts, kind="stable")]
-        np.testing.assert_allclose(stars.get_facecolors()[:, :3], region_palette()[largest_first] / 255)
-        middles = [points.get_offsets()[clusters == c].mean(axis=0) for c in largest_first]
-        distances = np.linalg.norm(stars.get_offsets()[:, None] - np.array(middles)[None], axis=2)
+        np.testing.assert_allclose(colors_of(stars), region_palette()[largest_first] / 255)
+        middles = [places_of(points)[clusters == c].mean(axis=0) for c in largest_first]
+        distances = np.linalg.norm(places_of(stars)[:, None] - np.array(middles)[None], axis=2)
         assert distances.argmin(axis=1).tolist() == list(range(len(found)))
         # Every pixel of the overlay is gray under the color of a cluster that occurs, or a line.
         drawn = np.asarray(regions.images[0].get_array()).astype(int)
@@ -177,19 +195,19 @@ def test_tokens_and_centers_have_the_color_of_their_region() -> None:
         assert white.mean() < 0.5
 
 
-def test_a_region_between_tokens_has_a_star_too() -> None:
-    """Upsampling can give pixels to a cluster that is the second best of every token."""
+def test_a_region_without_tokens_has_a_star_too() -> None:
+    """Upsampling can give pixels to a cluster that is no token's best."""
     assignment = np.array([[1, 0, 0.9], [0, 1, 0.9]] * 2, dtype=np.float16)  # 2 x 2 patches
     image = ClusteredImage(photograph(0), np.eye(4, dtype=np.float16), np.eye(3, 4), assignment)
     figure = tokens_tsne_figure([image])
     assert figure.axes[1].get_title() == "3 regions"
     points, stars = figure.axes[2].collections
-    np.testing.assert_allclose(stars.get_facecolors()[:, :3], region_palette()[:3] / 255)
-    assert len(points.get_offsets()) == 4
+    np.testing.assert_allclose(colors_of(stars), region_palette()[:3] / 255)
+    assert len(places_of(points)) == 4
 
 
-def test_map_is_by_cosine() -> None:
-    """Where lengths say nothing, equal directions lie together."""
+def test_the_token_map_is_by_cosine() -> None:
+    """Tokens of equal direction lie together, whatever their lengths."""
     rng = np.random.default_rng(0)
     directions = rng.normal(size=(2, 8))[rng.integers(0, 2, 64)]
     tokens = (directions + rng.normal(size=(64, 8)) * 0.01) * 10 ** rng.uniform(-2, 2, (64, 1))
@@ -200,7 +218,7 @@ def test_map_is_by_cosine() -> None:
 
 
 @pytest.mark.parametrize("tokens", [np.ones((1, 4)), np.ones((9, 4)), np.zeros((4, 4))])
-def test_map_of_few_or_equal_tokens_is_finite(tokens: np.ndarray) -> None:
+def test_the_token_map_of_few_or_equal_tokens_is_finite(tokens: np.ndarray) -> None:
     for centers in (tokens[:1], np.array([[1.0, 2.0, 0.0, 0.0]])):
         placed = token_map(tokens, centers)
         np.testing.assert_array_equal(placed[0], token_map(tokens, centers)[0])
@@ -208,14 +226,14 @@ def test_map_of_few_or_equal_tokens_is_finite(tokens: np.ndarray) -> None:
         assert np.isfinite(np.concatenate(placed)).all()
 
 
-def test_an_image_of_one_token() -> None:
+def test_the_token_figure_of_an_image_with_one_token() -> None:
     image = ClusteredImage(
         photograph(0), np.ones((1, 4), np.float16), np.eye(4)[:2], np.array([[0.5, 0.5]], np.float16)
     )
     figure = tokens_tsne_figure([image])
     assert png(figure)
     assert figure.axes[1].get_title() == "1 region"
-    assert len(figure.axes[2].collections[1].get_offsets()) == 1
+    assert len(places_of(figure.axes[2].collections[1])) == 1
 
 
 # Figure 2
@@ -237,22 +255,24 @@ def test_heat_maps_are_upsampled_cosines_on_one_scale() -> None:
             size = images[i].photograph.shape[:2]
             expected = F.interpolate(torch.tensor(cosines).view(1, 1, 6, 6), size=size, mode="bilinear")[0, 0]
             gray, heat = cell.images
-            np.testing.assert_allclose(heat.get_array(), expected.numpy(), atol=1e-5)
-            np.testing.assert_allclose(gray.get_array(), images[i].photograph.mean(axis=2))
-            assert 0 < heat.get_alpha() < 1
+            np.testing.assert_allclose(pixels_of(heat), expected.numpy(), atol=1e-5)
+            np.testing.assert_allclose(pixels_of(gray), images[i].photograph.mean(axis=2))
+            alpha = heat.get_alpha()
+            assert alpha is not None
+            assert 0 < alpha < 1
             limits.add(heat.get_clim())
     assert len(limits) == 1
     assert limits.pop() == pytest.approx((np.min(plain), np.max(plain)), abs=1e-5)
 
 
-def test_query_is_marked_in_the_middle_of_its_patch() -> None:
+def test_the_query_is_marked_in_the_middle_of_its_patch() -> None:
     tokens = np.eye(4, dtype=np.float16)  # 2 x 2 patches
     figure = similarity_figure([TokenImage(photograph(0, (20, 40)), tokens)], [Query(0, 1), Query(0, 2)])
-    places = [row[0].lines[0].get_xydata()[0].tolist() for row in rows_of(figure, 2)]
+    places = [np.asarray(row[0].lines[0].get_xydata())[0].tolist() for row in rows_of(figure, 2)]
     assert places == [[29.5, 4.5], [9.5, 14.5]]
 
 
-def test_one_image_of_one_token() -> None:
+def test_the_similarity_figure_of_one_image_with_one_token() -> None:
     figure = similarity_figure([TokenImage(photograph(0), np.ones((1, 4), np.float16))], [Query(0, 0)])
     assert png(figure)
     assert len(rows_of(figure, 2)) == 1
@@ -283,7 +303,7 @@ def test_one_image_of_one_token() -> None:
         "one patch",
     ],
 )
-def test_query_is_in_the_middle_of_the_largest_foreground_region(
+def test_the_query_is_in_the_middle_of_the_largest_foreground_region(
     labels: str, foreground: list[bool], expected: int
 ) -> None:
     clusters = np.array([int(c) for c in labels.replace(" ", "")])
@@ -298,10 +318,12 @@ def legend_of(figure: Figure) -> dict[str, tuple[float, ...]]:
     if not figure.legends:
         return {}
     legend = figure.legends[0]
-    return {t.get_text(): p.get_facecolor() for t, p in zip(legend.get_texts(), legend.get_patches())}
+    return {
+        t.get_text(): to_rgba(p.get_facecolor()) for t, p in zip(legend.get_texts(), legend.get_patches())
+    }
 
 
-def test_a_row_shows_photograph_regions_classes_and_truth() -> None:
+def test_a_row_shows_photograph_regions_classes_and_ground_truth() -> None:
     semantic = np.full(SIZES[0], 2, dtype=np.uint8)
     truth = np.zeros(SIZES[0], dtype=np.uint8)
     truth[:10] = 255
@@ -322,17 +344,17 @@ def test_a_row_shows_photograph_regions_classes_and_truth() -> None:
             np.testing.assert_array_equal(cell.images[0].get_array(), picture)
     legend = legend_of(figure)
     assert list(legend) == ["ground", "red", "blue", "ignored"]
-    assert legend["ignored"] == to_rgba(np.array([224, 224, 192]) / 255)
-    assert legend["red"] == to_rgba(class_palette()[1] / 255)
+    assert legend["ignored"] == IGNORED
+    assert legend["red"] == to_rgba(tuple(class_palette()[1] / 255))
 
 
-def test_the_legend_has_only_classes_that_occur_and_the_ignore_label_has_any_number() -> None:
+def test_the_legend_has_only_classes_that_occur_for_any_ignore_label() -> None:
     labels = np.full(SIZES[0], 2, dtype=np.uint8)
     labels[0] = 0
     figure = qualitative_figure([segmented(0, semantic=labels, truth=labels)], ["void", "red", "blue"], 0)
     legend = legend_of(figure)
     assert list(legend) == ["ignored", "blue"]
-    assert legend["ignored"] == to_rgba(np.array([224, 224, 192]) / 255)
+    assert legend["ignored"] == IGNORED
 
 
 def test_without_ground_truth_classes_are_clusters() -> None:
@@ -354,7 +376,7 @@ def test_without_classes_there_is_no_legend() -> None:
 # Figure 5
 
 
-def test_frames_tell_whether_the_class_is_the_querys() -> None:
+def test_frame_colors_show_whether_a_neighbor_has_the_class_of_the_query() -> None:
     figure = retrieval_figure([retrieved("red", "red", "blue", None), retrieved(None, "red", "blue", None)])
     rows = rows_of(figure, 4)
     assert [cell.get_title() for cell in rows[0]] == ["query", "1", "2", "3"]
@@ -369,7 +391,7 @@ def test_frames_tell_whether_the_class_is_the_querys() -> None:
     assert list(legend_of(figure)) == ["same class", "another class"]
 
 
-def test_where_no_class_is_known_no_frame_is_explained() -> None:
+def test_without_known_classes_retrieval_has_no_legend() -> None:
     figure = retrieval_figure([retrieved(None, None), retrieved(None, "red")])
     assert legend_of(figure) == {}
     assert png(figure)
@@ -383,7 +405,7 @@ def test_rows_may_have_fewer_neighbors_or_none() -> None:
     assert png(alone)
 
 
-def test_a_crop_is_the_box_with_the_outside_pale() -> None:
+def test_a_crop_is_the_box_of_the_region_with_pale_surroundings() -> None:
     pixels = np.full((8, 10, 3), (100, 50, 0), dtype=np.uint8)
     mask = np.zeros((8, 10), dtype=np.bool_)
     mask[2:5, 3:7] = True

@@ -1,10 +1,11 @@
-"""The rival segmenters against their equations written out, scikit-learn, networkx and planted groups."""
+"""The rival segmenters, compared with their equations, scikit-learn, networkx and planted groups."""
 
 import itertools
 from collections.abc import Callable, Iterator
 
 import networkx as nx
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 import torch.nn.functional as F
@@ -29,7 +30,10 @@ from dcn.segmenters.ncut import ncut_assignment
 from dcn.segmenters.pixels import fit_pixel_clusters, pixel_assignment
 from dcn.segmenters.spectral import border_background, color_affinity, spectral_assignment
 
-SEGMENTERS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+Floats = npt.NDArray[np.float32]
+# Takes tokens [n, d] and a number of regions k; returns the assignment [n, k].
+SegmentTokens = Callable[[Floats, int], Floats]
+SEGMENTERS: dict[str, SegmentTokens] = {
     "kmeans": lambda tokens, k: kmeans_assignment(tokens, k, seed=0),
     "spectral": lambda tokens, k: spectral_assignment(tokens, k, seed=0),
     "ncut": ncut_assignment,
@@ -39,7 +43,7 @@ SEGMENTERS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
 by_segmenter = pytest.mark.parametrize("segment", SEGMENTERS.values(), ids=SEGMENTERS)
 
 
-WITH_OPTIONS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+WITH_OPTIONS: dict[str, SegmentTokens] = {
     **SEGMENTERS,
     "spectral with colors": lambda tokens, k: spectral_assignment(
         tokens, k, seed=0, colors=np.zeros((len(tokens), 3), dtype=np.float32), color_weight=1.0
@@ -48,7 +52,7 @@ WITH_OPTIONS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
 }
 
 
-def planted(groups: int, side: int, seed: int, noise: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
+def planted(groups: int, side: int, seed: int, noise: float = 0.05) -> tuple[Floats, npt.NDArray[np.int64]]:
     """Tokens ``[side^2, 8]`` of random lengths around orthogonal directions, and their groups."""
     rng = np.random.default_rng(seed)
     owner = rng.permutation(np.arange(side**2) % groups)
@@ -57,33 +61,33 @@ def planted(groups: int, side: int, seed: int, noise: float = 0.05) -> tuple[np.
     return (tokens * rng.uniform(0.5, 2, (side**2, 1))).astype(np.float32), owner
 
 
-def random_tokens(n: int, d: int, seed: int) -> np.ndarray:
+def random_tokens(n: int, d: int, seed: int) -> Floats:
     return np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
 
 
-def cosine_affinity(tokens: np.ndarray) -> np.ndarray:
-    unit = normalize(tokens.astype(np.float64))
+def cosine_affinity(tokens: Floats) -> npt.NDArray[np.float64]:
+    unit: npt.NDArray[np.float64] = normalize(tokens.astype(np.float64))
     return unit @ unit.T
 
 
-def check_assignment(assignment: np.ndarray, n: int, k: int) -> np.ndarray:
-    """What holds for every assignment; returns its labels."""
+def check_assignment(assignment: Floats, n: int, k: int) -> npt.NDArray[np.int64]:
+    """Check what every assignment must fulfill; returns the label of each token."""
     assert assignment.shape == (n, k)
     assert assignment.dtype == np.float32
     assert ((assignment >= ABSENT) & (assignment <= 0)).all()  # NaN fails this as well
-    labels = assignment.argmax(axis=1)
+    labels: npt.NDArray[np.int64] = assignment.argmax(axis=1)
     np.testing.assert_array_equal(assignment.astype(np.float16).argmax(axis=1), labels)
     assert set(np.unique(label_map(assignment.astype(np.float16), 23, 19))) <= set(labels)
     return labels
 
 
-# What all of them promise
+# All segmenters
 
 
 @pytest.mark.parametrize("segment", WITH_OPTIONS.values(), ids=WITH_OPTIONS)
 @given(st.data())
 @settings(max_examples=60, deadline=None)
-def test_any_tokens_give_an_assignment(segment, data) -> None:
+def test_any_tokens_give_an_assignment(segment: SegmentTokens, data: st.DataObject) -> None:
     n, d = data.draw(st.sampled_from([1, 4, 9, 16])), data.draw(st.integers(1, 3))
     k = data.draw(st.integers(1, 6))
     tokens = data.draw(arrays(np.float32, (n, d), elements=st.sampled_from([-1.0, 0.0, 1.0, 3.0])))
@@ -103,22 +107,22 @@ def test_any_tokens_give_an_assignment(segment, data) -> None:
         pytest.param(np.full((4, 4), -7, dtype=np.float32), id="constant, and fewer than regions"),
     ],
 )
-def test_tokens_that_are_all_alike_are_one_region(segment, tokens) -> None:
+def test_equal_tokens_are_one_region(segment: SegmentTokens, tokens: Floats) -> None:
     labels = check_assignment(segment(tokens, 5), len(tokens), 5)
     assert len(np.unique(labels)) == 1
 
 
 @by_segmenter
 @pytest.mark.parametrize("groups", [2, 3, 4])
-def test_planted_groups_are_found(segment, groups: int) -> None:
+def test_planted_groups_are_found(segment: SegmentTokens, groups: int) -> None:
     tokens, owner = planted(groups, 10, seed=groups)
     labels = check_assignment(segment(tokens, groups), 100, groups)
     assert adjusted_rand_score(owner, labels) == 1
 
 
 @by_segmenter
-@pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")  # clusters of rounding errors
-def test_duplicates_and_zeros_among_other_tokens(segment) -> None:
+@pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")  # rounding must not make clusters
+def test_duplicates_and_zeros_share_a_region(segment: SegmentTokens) -> None:
     owner = np.random.default_rng(0).permutation(np.arange(36) % 3)
     tokens = np.array([[3, 0, 1], [-1, 2, 0], [0, 0, 0]], dtype=np.float32)[owner]
     labels = check_assignment(segment(tokens, 5), 36, 5)
@@ -131,7 +135,7 @@ def test_duplicates_and_zeros_among_other_tokens(segment) -> None:
 
 @given(st.integers(0, 10_000), st.integers(1, 4), st.integers(1, 4), st.booleans())
 @settings(max_examples=100, deadline=None)
-def test_labels_win_whatever_the_scores(seed: int, columns: int, more: int, equal: bool) -> None:
+def test_the_label_of_a_token_wins_in_its_assignment(seed: int, columns: int, more: int, equal: bool) -> None:
     rng = np.random.default_rng(seed)
     scores = np.zeros((9, columns)) if equal else rng.normal(size=(9, columns)) * 10.0 ** rng.integers(-9, 9)
     labels = rng.integers(0, columns, 9)
@@ -140,11 +144,11 @@ def test_labels_win_whatever_the_scores(seed: int, columns: int, more: int, equa
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_an_assignment_upsamples_as_its_scores(seed: int) -> None:
+def test_an_assignment_upsamples_like_its_scores(seed: int) -> None:
     scores = np.random.default_rng(seed).normal(size=(49, 4))
     assignment = assignment_of(scores.argmax(axis=1), scores, 6)
     maps = [label_map(values.astype(np.float32), 60, 50) for values in (scores, assignment)]
-    assert (maps[0] == maps[1]).mean() > 0.999  # all but what rounding decides
+    assert (maps[0] == maps[1]).mean() > 0.999  # rounding decides the rest
 
 
 # k-means
@@ -167,7 +171,7 @@ def test_kmeans_has_the_labels_of_scikit_learn(seed: int, k: int) -> None:
 
 @given(st.integers(0, 10_000), st.integers(2, 20), st.integers(1, 5))
 @settings(max_examples=60, deadline=None)
-def test_eigenvectors_of_the_plain_laplacian(seed: int, n: int, count: int) -> None:
+def test_eigenvectors_solve_the_problem_of_the_plain_laplacian(seed: int, n: int, count: int) -> None:
     affinity = cosine_affinity(random_tokens(n, 3, seed)).clip(min=0) + 0.01
     degrees = np.diag(affinity.sum(axis=1))
     root = np.diag(affinity.sum(axis=1) ** -0.5)
@@ -203,7 +207,7 @@ def test_spectral_is_kmeans_on_the_eigenvectors_after_the_first(k: int) -> None:
     assert spread == pytest.approx(expected.inertia_, rel=0.05)
 
 
-def test_color_affinity_counts_neighbors() -> None:
+def test_color_affinity_counts_nearest_neighbors() -> None:
     rng = np.random.default_rng(0)
     colors = rng.random((36, 3)).astype(np.float32)
     expected = np.zeros((36, 36))
@@ -220,7 +224,7 @@ def test_color_affinity_counts_neighbors() -> None:
     np.testing.assert_array_equal(color_affinity(colors), expected)
 
 
-def test_colors_divide_what_tokens_do_not() -> None:
+def test_colors_divide_equal_tokens() -> None:
     tokens = np.ones((100, 3), dtype=np.float32)
     colors = np.zeros((100, 3), dtype=np.float32)
     colors[40:] = 1
@@ -231,9 +235,9 @@ def test_colors_divide_what_tokens_do_not() -> None:
         spectral_assignment(tokens, 2, seed=0, color_weight=10.0)
 
 
-def test_background_has_the_border() -> None:
+def test_background_is_the_label_with_most_of_the_border() -> None:
     labels = np.full((6, 6), 2)
-    labels[:, 1:5] = 0  # the largest, and as much of the top and the bottom as a corner on both sides
+    labels[:, 1:5] = 0  # the largest, and four of six pixels of the top and the bottom
     labels[0, 1] = labels[-1, 1] = 1
     assert border_background(labels) == 2
     assert border_background(labels.T) == 2
@@ -243,8 +247,8 @@ def test_background_has_the_border() -> None:
 # Normalized cuts
 
 
-def plain_cut(tokens: np.ndarray, threshold: float) -> tuple[np.ndarray, float]:
-    """How far each token is in the foreground of TokenCut, in the problem as it is written, and how sure."""
+def plain_cut(tokens: Floats, threshold: float) -> tuple[npt.NDArray[np.float64], float]:
+    """Foreground degree of each token by TokenCut's equations, and the margin of the least clear decision."""
     weights = np.where(cosine_affinity(tokens) > threshold, 1.0, 1e-5)
     degrees = np.diag(weights.sum(axis=1))
     values, vectors = eigh(degrees - weights, degrees)
@@ -262,14 +266,14 @@ def plain_cut(tokens: np.ndarray, threshold: float) -> tuple[np.ndarray, float]:
 @settings(max_examples=60, deadline=None)
 def test_cuts_equal_the_generalized_problem(seed: int, n: int, threshold: float) -> None:
     tokens = random_tokens(n, 4, seed) + 0.3
-    degree, sure = plain_cut(tokens, threshold)
-    assume(sure > 1e-4)
+    degree, margin = plain_cut(tokens, threshold)
+    assume(margin > 1e-4)
     assignment = ncut_assignment(tokens, 2, threshold)
     np.testing.assert_allclose(assignment[:, 0] - assignment[:, 1], degree, atol=1e-5)
     rest = np.flatnonzero(degree < 0)
     assume((cosine_affinity(tokens[rest]) <= threshold).any())
-    second, sure = plain_cut(tokens[rest], threshold)
-    assume(sure > 1e-4)
+    second, margin = plain_cut(tokens[rest], threshold)
+    assume(margin > 1e-4)
     scores = np.column_stack([degree, -degree, -degree])
     scores[rest, 1] = np.minimum(-degree[rest], second)
     scores[rest, 2] = np.minimum(-degree[rest], -second)
@@ -277,7 +281,7 @@ def test_cuts_equal_the_generalized_problem(seed: int, n: int, threshold: float)
     np.testing.assert_allclose(ncut_assignment(tokens, 3, threshold), expected, atol=1e-5)
 
 
-def test_nothing_more_to_cut() -> None:
+def test_cutting_stops_when_nothing_is_left_to_cut() -> None:
     tokens, owner = planted(2, 6, seed=0)
     assignment = ncut_assignment(tokens, 5)
     assert set(assignment.argmax(axis=1)) == {0, 4}
@@ -288,24 +292,26 @@ def test_nothing_more_to_cut() -> None:
 # Modularity
 
 
-def networkx_graph(tokens: np.ndarray) -> nx.Graph:
+def networkx_graph(tokens: Floats) -> "nx.Graph[int]":
     affinity = cosine_affinity(tokens).clip(min=0)
-    graph = nx.Graph()
+    graph: nx.Graph[int] = nx.Graph()
     graph.add_nodes_from(range(len(tokens)))
     for i, j in itertools.combinations_with_replacement(range(len(tokens)), 2):
-        # networkx counts a self-loop twice in a degree, as equation 7 counts A_ii once.
+        # networkx counts a self-loop twice in a degree, while equation 7 counts A_ii once.
         weight = affinity[i, j] / 2 if i == j else affinity[i, j]
         if weight > 0:
             graph.add_edge(i, j, weight=weight)
     return graph
 
 
-def networkx_modularity(graph: nx.Graph, labels: np.ndarray, resolution: float = 1.0) -> float:
-    groups = [set(np.flatnonzero(labels == c)) for c in np.unique(labels)]
-    return nx.community.modularity(graph, groups, weight="weight", resolution=resolution)
+def networkx_modularity(
+    graph: "nx.Graph[int]", labels: npt.NDArray[np.int64], resolution: float = 1.0
+) -> float:
+    groups = [set(np.flatnonzero(labels == c).tolist()) for c in np.unique(labels)]
+    return float(nx.community.modularity(graph, groups, weight="weight", resolution=resolution))
 
 
-def modularity_of(tokens: np.ndarray, labels: np.ndarray) -> float:
+def modularity_of(tokens: Floats, labels: npt.NDArray[np.int64]) -> float:
     return modularity(
         torch.from_numpy(tokens)[None], F.one_hot(torch.from_numpy(labels))[None].float()
     ).item()
@@ -313,7 +319,7 @@ def modularity_of(tokens: np.ndarray, labels: np.ndarray) -> float:
 
 @given(st.integers(0, 10_000), st.integers(1, 4), st.sampled_from([0.7, 1.0, 1.4]))
 @settings(max_examples=40, deadline=None)
-def test_no_token_gains_by_a_move(seed: int, k: int, resolution: float) -> None:
+def test_no_move_of_one_token_increases_modularity(seed: int, k: int, resolution: float) -> None:
     tokens = random_tokens(9, 3, seed)
     graph = networkx_graph(tokens)
     labels = louvain_assignment(tokens, k, seed, resolution).argmax(axis=1)
@@ -325,7 +331,7 @@ def test_no_token_gains_by_a_move(seed: int, k: int, resolution: float) -> None:
 
 
 def partitions(n: int) -> Iterator[list[int]]:
-    """All ways to put ``n`` tokens into groups, as restricted growth strings."""
+    """All partitions of ``n`` tokens, as restricted growth strings."""
 
     def grow(prefix: list[int]) -> Iterator[list[int]]:
         if len(prefix) == n:
@@ -359,7 +365,7 @@ def test_modularity_beats_kmeans(k: int) -> None:
 
 @given(st.integers(0, 10_000), st.sampled_from([0.5, 1.0, 2.0]))
 @settings(max_examples=60, deadline=None)
-def test_the_cheapest_pair_is_merged(seed: int, resolution: float) -> None:
+def test_the_pair_that_costs_least_modularity_is_merged(seed: int, resolution: float) -> None:
     tokens = random_tokens(12, 4, seed)
     graph = networkx_graph(tokens)
     affinity = cosine_affinity(tokens).clip(min=0)
@@ -372,10 +378,10 @@ def test_the_cheapest_pair_is_merged(seed: int, resolution: float) -> None:
     assert networkx_modularity(graph, merged, resolution) == pytest.approx(max(values), abs=1e-12)
 
 
-# All pixels at once
+# k-means over the tokens of all photographs
 
 
-def test_pixels_finds_clusters_of_the_whole_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pixel_clusters_are_found_in_the_whole_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pixels, "_START_TOKENS", 200)
     images, owners = zip(*(planted(4, 8, seed=9) for _ in range(3)))
     rng = np.random.default_rng(0)
@@ -390,6 +396,6 @@ def test_pixels_finds_clusters_of_the_whole_stream(monkeypatch: pytest.MonkeyPat
     np.testing.assert_array_equal(labels, cdist(normalize(images[0]), centers).argmin(axis=1))
 
 
-def test_pixels_need_tokens() -> None:
+def test_pixel_clusters_without_tokens_are_an_error() -> None:
     with pytest.raises(InvalidDatasetError, match="no tokens"):
         fit_pixel_clusters([], 4, seed=0)

@@ -1,4 +1,4 @@
-"""Housekeeping with the real command line, and damage that a run meets: named, forgotten, computed again."""
+"""``dcn workspace`` lists, verifies, repairs and prunes; damage is named and computed again."""
 
 import json
 import os
@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from torch import Tensor
 from typer.testing import CliRunner, Result
 
 from flows.cli.app import app
@@ -30,14 +32,22 @@ from storage import (
     find_damage,
 )
 from storage.stores.store import open_store
-from tests.flows.helpers import STAGES, changed, command, digests, run_stages
+from tests.flows.helpers import (
+    STAGES,
+    RunCommand,
+    changed,
+    command,
+    digests,
+    photograph_folder_of,
+    run_stages,
+)
 
 REPAIR = "dcn workspace verify --repair"
 
 
 @pytest.fixture
 def config(copy: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The configuration file of the copy, in the folder in which the test goes on."""
+    """The configuration file of the copy, in the current folder of the test."""
     monkeypatch.chdir(tmp_path)
     path = Path("[red] tiny.yaml")
     path.write_text(yaml.safe_dump(copy.model_dump(mode="json")))
@@ -45,7 +55,7 @@ def config(copy: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def dcn(*arguments: object) -> Result:
-    """``dcn workspace`` with these arguments. A traceback fails the test."""
+    """Run ``dcn workspace`` with these arguments in this process. An exception fails the test."""
     result = CliRunner().invoke(app, ["workspace", *map(str, arguments)])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
@@ -66,7 +76,7 @@ def truncate(path: Path) -> None:
 
 
 def age(checkpoint: Checkpoint, seconds: float) -> None:
-    """Nothing in it was written since."""
+    """Set the modification time of all its files to so many seconds ago."""
     then = time.time() - seconds
     for path in folder(checkpoint).rglob("*"):
         os.utime(path, (then, then))
@@ -77,7 +87,7 @@ def checkpoints(settings: Settings) -> dict[str, Checkpoint]:
 
 
 def times(settings: Settings) -> dict[Path, int]:
-    """When the records and the manifests were written."""
+    """Modification times of the records and the manifests, in nanoseconds."""
     files = [
         *Path(settings.workspace).glob("*/*/shards/*"),
         *Path(settings.workspace).glob("*/*/manifest.json"),
@@ -105,7 +115,7 @@ def times(settings: Settings) -> dict[Path, int]:
         ("evaluate", "manifest.json", flip, "report", "manifest"),
     ],
 )
-def test_a_run_stops_at_damage_and_after_repair_is_what_it_was(
+def test_a_run_stops_at_damage_and_after_repair_computes_the_same(
     finished: Settings,
     copy: Settings,
     damaged: str,
@@ -134,14 +144,14 @@ def test_a_run_stops_at_damage_and_after_repair_is_what_it_was(
     assert "--repair" in found.stdout
     repaired = dcn("verify", "--workspace", copy.workspace, "--repair")
     assert repaired.exit_code == 0, repaired.output
-    if checkpoints(copy):  # the index alone, without its manifest, was deleted
+    if checkpoints(copy):  # repair deletes an index without a manifest, and then nothing may be left
         assert dcn("verify", "--workspace", copy.workspace).exit_code == 0
 
     results = run_stages(copy)
     assert digests(copy) == digests(finished)
     again = {stage for stage, result in results.items() if not result.reused}
     assert again == {*later, damaged} - ({damaged} if file.endswith("zarr.json") else set())
-    if shard is not None:  # of the damaged checkpoint one shard, and of those that need it nothing
+    if shard is not None:  # one shard of the damaged checkpoint is written again, and nothing else
         after = times(copy)
         written = {path for path in before if path.exists() and after[path] != before[path]}
         record = folder(checkpoint) / "shards" / f"{int(shard[0].split()[1]):06d}.json"
@@ -190,8 +200,8 @@ def test_what_was_made_of_it_goes_when_something_else_is_computed(
     assert all(result.reused for result in run_stages(settings).values())
 
 
-def test_files_that_a_stage_prepares_are_checked_by_its_shards(finished: Settings, copy: Settings) -> None:
-    """Centers, and whose modularity is searched: read for each range of shards, maybe on another machine."""
+def test_shards_verify_the_files_that_their_stage_prepared(finished: Settings, copy: Settings) -> None:
+    """Each range of shards reads those files, maybe on another machine."""
     pixels = changed(copy, segment={"segmenter": {"name": "pixels", "num_clusters": 3}})
     run_stages(pixels, "segment")
     for settings, stage, file in ((pixels, "segment", "fitted.npy"), (copy, "evaluate", "attainable.npy")):
@@ -208,18 +218,17 @@ def test_files_that_a_stage_prepares_are_checked_by_its_shards(finished: Setting
         assert not [damage for part in find_damage(checkpoint) for damage in part]
 
 
-def test_a_damaged_training_state_is_not_continued(
+def test_training_does_not_continue_from_a_damaged_state(
     finished: Settings, copy: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dcn.network import DynamicClusteringNetwork
 
     checkpoint = find_job(copy).checkpoint("train")
     checkpoint.delete()
-    forward, calls = DynamicClusteringNetwork.forward, []
+    forward, calls = DynamicClusteringNetwork.forward, count(1)
 
-    def fail_late(self, tokens):
-        calls.append(1)
-        if len(calls) == 9:
+    def fail_late(self: DynamicClusteringNetwork, tokens: Tensor) -> Tensor:
+        if next(calls) == 9:
             raise RuntimeError("the power went out")
         return forward(self, tokens)
 
@@ -235,9 +244,9 @@ def test_a_damaged_training_state_is_not_continued(
     assert digests(copy) == digests(finished)
 
 
-def test_a_damaged_model_predicts_nothing(copy: Settings, tmp_path: Path) -> None:
+def test_predict_refuses_a_damaged_model(copy: Settings, tmp_path: Path) -> None:
     checkpoint = find_job(copy).checkpoint("train")
-    photograph = next(Path(copy.dataset.root).rglob("*.png"))
+    photograph = next(photograph_folder_of(copy).rglob("*.png"))
     assert len(list(predict([photograph], folder(checkpoint), tmp_path / "out"))) == 1
     shutil.copytree(folder(checkpoint), tmp_path / "copied")
     assert len(list(predict([photograph], tmp_path / "copied", tmp_path / "out"))) == 1
@@ -247,8 +256,8 @@ def test_a_damaged_model_predicts_nothing(copy: Settings, tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def process(prefect_server: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """The command line, in a process of its own."""
+def process(prefect_server: dict[str, str]) -> RunCommand:
+    """Runs the command line in a process of its own. A traceback fails the test."""
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         result = subprocess.run(
@@ -270,8 +279,8 @@ def process(prefect_server: dict[str, str]) -> Callable[..., subprocess.Complete
         ("extract/*/manifest.json", "manifest.json"),
     ],
 )
-def test_on_the_command_line_damage_is_a_sentence_and_after_repair_the_stages_finish(
-    finished: Settings, copy: Settings, config: Path, process, file: str, place: str
+def test_the_run_command_names_damage_and_finishes_after_repair(
+    finished: Settings, copy: Settings, config: Path, process: RunCommand, file: str, place: str
 ) -> None:
     for stage in STAGES[2:] if "train" not in file else STAGES[3:]:
         find_job(copy).checkpoint(stage).delete()
@@ -289,7 +298,7 @@ def test_on_the_command_line_damage_is_a_sentence_and_after_repair_the_stages_fi
 
 
 @pytest.mark.slow
-def test_on_the_command_line_repair_is_a_command(copy: Settings, process) -> None:
+def test_the_verify_command_shows_progress_and_repairs(copy: Settings, process: RunCommand) -> None:
     flip(folder(find_job(copy).checkpoint("extract")) / "arrays" / "tokens" / "c" / "1" / "0" / "0")
     verified = process("workspace", "verify", "--workspace", copy.workspace)
     assert verified.returncode == 1
@@ -298,7 +307,7 @@ def test_on_the_command_line_repair_is_a_command(copy: Settings, process) -> Non
     assert process("workspace", "verify", "--workspace", copy.workspace, "--repair").returncode == 0
 
 
-def test_verify_of_a_configuration_reads_only_what_it_needs(copy: Settings, config: Path) -> None:
+def test_verify_of_a_configuration_reads_only_its_checkpoints(copy: Settings, config: Path) -> None:
     other = changed(copy, train={"seed": 7})
     run_stages(other, "train")
     flip(folder(find_job(other).checkpoint("train")) / "files" / "dcn.safetensors")
@@ -307,7 +316,7 @@ def test_verify_of_a_configuration_reads_only_what_it_needs(copy: Settings, conf
     assert dcn("verify", "--workspace", copy.workspace).exit_code == 1
 
 
-def test_a_newer_checkpoint_is_named_and_left_alone(copy: Settings) -> None:
+def test_a_checkpoint_of_a_newer_version_is_named_and_never_changed(copy: Settings) -> None:
     path = folder(find_job(copy).checkpoint("train")) / "manifest.json"
     newer = json.dumps({**json.loads(path.read_text()), "schema": 99}).encode()
     path.write_bytes(newer)
@@ -322,10 +331,10 @@ def test_a_newer_checkpoint_is_named_and_left_alone(copy: Settings) -> None:
         run_stages(copy)
 
 
-def test_a_checkpoint_of_an_earlier_version_is_used_and_what_cannot_be_compared_is_said(
+def test_a_checkpoint_of_an_earlier_version_is_used_and_verified_in_part(
     finished: Settings, copy: Settings
 ) -> None:
-    """As version 1 left it: no digests of files, none of the manifest, nothing of what it was made of."""
+    """Version 1 recorded no digests of files, manifests and inputs."""
     for checkpoint in checkpoints(copy).values():
         path = folder(checkpoint) / "manifest.json"
         content = json.loads(path.read_text())
@@ -349,13 +358,13 @@ def test_a_checkpoint_of_an_earlier_version_is_used_and_what_cannot_be_compared_
 
 
 def listed(result: Result) -> dict[str, str]:
-    """The last column by stage and key."""
+    """The last column of a listing, by stage and key."""
     assert result.exit_code == 0, result.output
     rows = re.findall(r"^ *(\w+) +(\w{32}) .* ago *(.*?) *$", result.stdout, flags=re.MULTILINE)
     return {f"{stage}/{key}": users for stage, key, users in rows}
 
 
-def test_the_list_says_what_is_there_and_who_needs_it(copy: Settings, config: Path) -> None:
+def test_list_shows_every_checkpoint_and_who_needs_it(copy: Settings, config: Path) -> None:
     job = find_job(copy)
     other = changed(copy, train={"seed": 7})
     run_stages(other, "segment")
@@ -383,16 +392,16 @@ def test_the_list_says_what_is_there_and_who_needs_it(copy: Settings, config: Pa
 
 
 class TestPrune:
-    """What no configuration needs goes; everything else stays, byte for byte."""
+    """Prune deletes checkpoints that no configuration needs, and leaves all others unchanged."""
 
     @pytest.fixture
     def other(self, copy: Settings) -> Settings:
-        """Another seed in the same workspace, complete up to its regions."""
+        """The same pipeline with another seed in the same workspace, complete up to ``segment``."""
         other = changed(copy, train={"seed": 7})
         run_stages(other, "segment")
         return other
 
-    def test_it_shows_first_and_deletes_on_yes(self, copy: Settings, config: Path, other: Settings) -> None:
+    def test_it_only_shows_and_deletes_with_yes(self, copy: Settings, config: Path, other: Settings) -> None:
         gone = [find_job(other).checkpoint(stage) for stage in ("train", "segment")]
         expected = digests(copy)
         shown = dcn("prune", config)
@@ -407,7 +416,7 @@ class TestPrune:
         assert all(result.reused for result in run_stages(copy).values())
         assert "0 checkpoints, 0.0 MB, of 7 can go\n" in dcn("prune", config).stdout
 
-    def test_several_configurations_keep_what_each_needs(
+    def test_the_checkpoints_of_several_configurations_stay(
         self, copy: Settings, config: Path, other: Settings, tmp_path: Path
     ) -> None:
         second = tmp_path / "second.yaml"
@@ -417,7 +426,7 @@ class TestPrune:
         assert set(checkpoints(copy)) == {"index", "extract", "train", "segment"}
         assert all(result.reused for result in run_stages(other, "segment").values())
 
-    def test_rivals_of_a_comparison_stay(self, copy: Settings, config: Path) -> None:
+    def test_the_checkpoints_of_a_comparison_stay(self, copy: Settings, config: Path) -> None:
         from flows.compare.page import write_comparison
         from flows.compare.variants import segmenter_variants
 
@@ -441,11 +450,11 @@ class TestPrune:
         assert "7 checkpoints" in dcn("prune", "--all", "--workspace", copy.workspace, "--yes").stdout
         assert checkpoints(copy) == {}
 
-    def test_while_a_data_set_is_not_indexed_nothing_goes(
+    def test_nothing_is_deleted_while_the_data_set_is_not_indexed(
         self, copy: Settings, config: Path, other: Settings, tmp_path: Path
     ) -> None:
-        """After a touch the features stay valid, but which those are is known only when it is indexed again."""
-        shutil.copytree(copy.dataset.root, tmp_path / "photos")
+        """After ``touch`` the features stay valid, but only a new index tells which they are."""
+        shutil.copytree(photograph_folder_of(copy), tmp_path / "photos")
         options = ["--set", f"dataset.root={tmp_path / 'photos'}"]
         for path in (tmp_path / "photos").rglob("*.png"):
             os.utime(path)
@@ -457,7 +466,7 @@ class TestPrune:
         assert len(list(Workspace(copy.workspace).checkpoints())) == 9
         assert "is not indexed in this workspace as it is now" in dcn("list", config, *options).stderr
 
-    def test_what_is_being_written_stays_with_what_it_is_made_of(
+    def test_a_checkpoint_that_is_being_written_and_its_inputs_stay(
         self, copy: Settings, config: Path, other: Settings
     ) -> None:
         begun = find_job(other).checkpoint("segment")
@@ -482,13 +491,15 @@ class TestPrune:
         (["list", "--set", "train.seed=1"], "--set train.seed=1 changes a configuration, and none is given"),
     ],
 )
-def test_a_mistake_is_a_sentence(arguments: list[str], message: str) -> None:
+def test_a_mistake_gives_a_message(arguments: list[str], message: str) -> None:
     result = dcn(*arguments)
     assert result.exit_code == 1
     assert message in result.stderr
 
 
-def test_configurations_of_several_workspaces_want_one(copy: Settings, config: Path, tmp_path: Path) -> None:
+def test_configurations_of_several_workspaces_are_refused(
+    copy: Settings, config: Path, tmp_path: Path
+) -> None:
     second = tmp_path / "second.yaml"
     second.write_text(yaml.safe_dump(changed(copy, workspace=str(tmp_path / "v")).model_dump(mode="json")))
     result = dcn("list", config, second)
@@ -497,8 +508,7 @@ def test_configurations_of_several_workspaces_want_one(copy: Settings, config: P
     assert dcn("list", config, second, "--workspace", copy.workspace).exit_code == 0
 
 
-def test_an_object_store_is_kept_house_of_as_a_folder_is(s3: str) -> None:
-    """List, verify, repair and prune on a real S3 server."""
+def test_list_verify_repair_and_prune_work_on_an_object_store(s3: str) -> None:
     location = f"{s3}/house/workspace"
     spec = ArraySpec("area", (3,), "int64", ("region",))
     rows = np.arange(30).reshape(10, 3)
