@@ -237,13 +237,13 @@ def test_a_run_killed_at_random_moments_can_be_finished_by_the_same_command(
 def test_a_flow_refuses_wrong_parameters(prefect_server: dict[str, str]) -> None:
     from prefect.exceptions import ParameterTypeError
 
-    from flows.pipeline import train
+    from flows.pipeline import FLOWS
 
     with temporary_settings({PREFECT_API_URL: prefect_server["PREFECT_API_URL"]}):
         with pytest.raises(ParameterTypeError, match="iterations"):
-            train(train={"iterations": 0})
+            FLOWS["train"](train={"iterations": 0})
         with pytest.raises(ParameterTypeError, match="iteratons"):
-            train(train={"iteratons": 5})
+            FLOWS["train"](train={"iteratons": 5})
 
 
 def test_the_temporary_server_records_every_run_and_task(

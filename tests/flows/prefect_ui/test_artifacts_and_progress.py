@@ -20,7 +20,7 @@ from prefect import flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.execution.plan import find_job
-from flows.pipeline import extract, index
+from flows.pipeline import FLOWS
 from flows.prefect_ui import markdown
 from flows.prefect_ui.progress import PageProgress
 from flows.printable import printable_line
@@ -110,7 +110,7 @@ def hostile_settings(tiny_settings: MakeSettings, tmp_path: Path) -> Settings:
 
 @pytest.mark.slow
 def test_hostile_names_are_shown_verbatim(server: Deployed, hostile_settings: Settings) -> None:
-    state = final_state(index, hostile_settings)
+    state = final_state(FLOWS["index"], hostile_settings)
     assert state.is_completed()
     rows = json.loads(text_of(server.artifacts(state.state_details.flow_run_id)["index-warnings"]))
     shown = [Rendered(row["warning"]) for row in rows]
@@ -126,7 +126,7 @@ def test_the_page_of_a_failed_run_shows_the_cause_and_advice(
     server: Deployed, tiny_settings: MakeSettings, tmp_path: Path, name: str
 ) -> None:
     settings = tiny_settings(dataset={"root": str(tmp_path / name)})
-    state = final_state(extract, settings)
+    state = final_state(FLOWS["extract"], settings)
     assert state.is_failed()
     assert str(state.message).startswith(
         "Flow run encountered an exception: InvalidDatasetError: there is no folder"
@@ -147,9 +147,7 @@ def test_the_page_names_a_damaged_checkpoint(server: Deployed, copy: Settings) -
     path = Path(find_job(settings).checkpoint("extract").location)
     chunk = next(file for file in (path / "arrays" / "tokens" / "c").rglob("*") if file.is_file())
     chunk.write_bytes(chunk.read_bytes()[:-1] + b"x")
-    from flows.pipeline import train
-
-    state = final_state(train, settings)
+    state = final_state(FLOWS["train"], settings)
     failure = server.artifacts(state.state_details.flow_run_id)["failure"]
     assert "CheckpointDamagedError" in text_of(failure)
     assert str(path / "arrays" / "tokens") in text_of(failure)
@@ -218,7 +216,7 @@ def test_progress_is_visible_while_a_stage_runs(server: Deployed, monkeypatch: p
 @pytest.mark.slow
 def test_progress_counts_the_work_of_dask_workers(server: Deployed, tiny_settings: MakeSettings) -> None:
     settings = tiny_settings(runner={"kind": "dask", "workers": 2}, shard_images=2)
-    state = final_state(extract, settings)
+    state = final_state(FLOWS["extract"], settings)
     assert state.is_completed()
     progress = server.artifacts(state.state_details.flow_run_id)["extract-progress"]
     assert progress.description == "extract 14/14"
