@@ -19,7 +19,7 @@ def test_crops_are_masked_after_normalization() -> None:
     assert list(cut) == [0, 2]  # region 1 does not occur
     model = timm.create_model("vit_tiny_patch16_224", num_classes=0)
     assert isinstance(model, VisionTransformer)
-    backbone = Backbone(model)  # its mean is half, so no pixel value becomes zero: zeros are masked pixels
+    backbone = Backbone(model)  # its mean is 0.5, so no pixel value becomes zero, and zeros are masked pixels
     crops = masked_inputs(backbone, list(cut.values()))
     assert crops.shape == (2, 3, 4, 4)
     expected = np.full((4, 4), (90 / 255 - 0.5) / 0.5)

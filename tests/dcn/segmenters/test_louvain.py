@@ -15,11 +15,7 @@ from hypothesis import strategies as st
 from dcn.modularity import modularity
 from dcn.segmenters.kmeans import kmeans_assignment
 from dcn.segmenters.louvain import louvain_assignment, merge_communities
-from tests.dcn.segmenters.synthetic_tokens import (
-    Floats,
-    cosine_affinity,
-    random_tokens,
-)
+from tests.dcn.segmenters.synthetic_tokens import Floats, cosine_affinity, random_tokens
 
 
 def networkx_graph(tokens: Floats) -> "nx.Graph[int]":
