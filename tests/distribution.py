@@ -32,7 +32,6 @@ class ByFileOrServer(LoadFileScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFileOrServer | None:
     if config.getvalue("dist") != "loadfile":
         return None
-    config.option.loadscopereorder = (
-        False  # it would sort by the number of tests, which says little about time
-    )
+    # Reordering would sort by the number of tests, which says little about their time.
+    config.option.loadscopereorder = False
     return ByFileOrServer(config, log)

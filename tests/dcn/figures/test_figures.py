@@ -1,4 +1,4 @@
-"""What all of the paper's figures have in common: they are deterministic and well laid out."""
+"""All figures of the paper are deterministic, and their cells neither overlap nor leave the figure."""
 
 import subprocess
 import sys

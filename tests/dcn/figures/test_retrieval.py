@@ -52,7 +52,7 @@ def test_nearest_regions_equal_plain_cosines() -> None:
     rng = np.random.default_rng(0)
     query, bank = rng.normal(size=8).astype(np.float32), rng.normal(size=(20, 8)).astype(np.float32)
     bank[3] = 0  # cosine 0
-    bank[[5, 9]] = query * 3, query  # equal: the first comes first
+    bank[[5, 9]] = query * 3, query  # a tie: the first row comes first
     rows, cosines = nearest_regions(query, bank, 4)
     lengths = np.linalg.norm(bank, axis=1) * np.linalg.norm(query)
     plain = np.divide(bank @ query, lengths, out=np.zeros(20, np.float32), where=lengths > 0)

@@ -1,4 +1,4 @@
-"""What all rival segmenters have in common: valid assignments, and planted groups are found."""
+"""All rival segmenters give valid assignments and find planted groups."""
 
 from collections.abc import Callable
 

@@ -173,7 +173,7 @@ def test_a_setting_recomputes_only_the_segmenters_that_use_it(
     assert found == recomputed
 
 
-def test_the_color_term_uses_the_mean_colors_of_patches(runs: Runs) -> None:
+def test_the_color_term_uses_the_colors_of_the_patches(runs: Runs) -> None:
     plain = changed(runs["spectral"][0], backbone={"input_size": 160})
     colored = changed(plain, segment={"segmenter": {**SEGMENTERS["spectral"], "color_weight": 10.0}})
     for settings in (plain, colored):

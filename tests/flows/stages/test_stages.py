@@ -69,7 +69,7 @@ def test_metrics_equal_torchmetrics_on_the_exported_files(finished: Settings, tm
     assert results["segmentation"]["regions_per_image"] == pytest.approx(np.mean(regions_per_image))
 
 
-def test_the_share_of_attainable_modularity_is_at_most_one(finished: Settings) -> None:
+def test_the_share_of_attainable_modularity_is_positive_and_at_most_about_one(finished: Settings) -> None:
     results = json.loads(find_job(finished).checkpoint("evaluate").read_file("results.json"))
     figures = results["segmentation"]
     assert 0 < figures["share_of_attainable"] < 1.02
