@@ -44,8 +44,9 @@ lint: .venv/.installed-lint
 	$(PIP) --editable ".[focus,test]"
 	touch $@
 
-.venv/.installed-lint: .venv/.installed-focus
-	$(PIP) --editable ".[focus,lint]"
+# mypy also checks the tests, so it needs the types of the libraries that they import.
+.venv/.installed-lint: .venv/.installed-test
+	$(PIP) --editable ".[focus,test,lint]"
 	touch $@
 
 .venv/bin/python:

@@ -16,7 +16,7 @@ from benchmarks.forward_pass import against_forward_pass
 from benchmarks.photographs import make_settings, run
 from benchmarks.row import Row
 from benchmarks.stage_command import run_command
-from dcn.crops import crop_regions, masked_inputs
+from dcn.crops import Crop, crop_regions, masked_inputs
 from dcn.regions import label_map
 from dcn.weights.presets import Precision
 from flows.inputs.datasets import open_dataset, read_photograph
@@ -36,7 +36,7 @@ def measure(folder: Path, images: int, pairs: int, precision: Precision) -> list
     assert size is not None
     segment, dataset = job.checkpoint("segment"), open_dataset(settings.dataset)
     assignment, boxes = (segment.array(name).rows(0, images) for name in ("assignment", "box"))
-    crops = []
+    crops: list[Crop] = []
     for image in open_index(job).images():
         labels = label_map(assignment[image.row], image.height, image.width)
         cut = crop_regions(read_photograph(dataset, image), labels, boxes[image.row], size)

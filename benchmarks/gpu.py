@@ -201,7 +201,7 @@ def _step_seconds(x: Tensor, loss_function: Callable[..., Tensor], *, autocast: 
             centers = network(x)
         loss = -loss_function(x, cosine_assignment(x, centers.float())).mean()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
 
     torch.cuda.reset_peak_memory_stats()
@@ -218,10 +218,10 @@ def _captured_step_seconds(x: Tensor) -> float:
             centers = network(x)
         loss = -modularity(x, cosine_assignment(x, centers.float())).mean()
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
 
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(3):
@@ -238,7 +238,7 @@ def _median_seconds(work: Callable[[], object], repeats: int) -> float:
         work()
     seconds = []
     for _ in range(repeats):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
         work()
         end.record()

@@ -15,6 +15,7 @@ import argparse
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,17 +93,19 @@ def on_workers(settings: Settings, workspace: Path, workers: int) -> float:
 
 def in_this_process(settings: Settings, workspace: Path) -> tuple[float, float]:
     """Seconds of the flow, and of those the seconds in which shards were computed and written."""
-    from flows.execution.run import run as execution
+    from flows.execution import run as execution
     from flows.inputs.models import load_backbone
 
     load_backbone(settings)
     compute_shards = execution.compute_shards
     busy = []
 
-    def timed(job: Job, stage: str, shards: list[int]) -> dict[str, Any]:
+    def timed(
+        job: Job, stage: str, shards: list[int], stopped: Callable[[], bool] = lambda: False
+    ) -> dict[str, Any]:
         began = time.perf_counter()
         try:
-            return compute_shards(job, stage, shards)
+            return compute_shards(job, stage, shards, stopped)
         finally:
             if stage == "extract":
                 busy.append(time.perf_counter() - began)

@@ -11,6 +11,7 @@ network: one product an image, ``torch.nn.functional.interpolate``, and the regi
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -49,7 +50,7 @@ def measure(folder: Path, images: int, pairs: int, precision: Precision) -> list
         (False, "product and interpolate"),
     ):
         ratio, details = measure_pairs(
-            lambda labels=labels: plainly(labels=labels),
+            partial(plainly, labels=labels),
             lambda: run(settings, "segment"),
             pairs,
             before=lambda: forget(settings, "segment"),

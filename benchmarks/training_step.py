@@ -35,7 +35,8 @@ def plain_attention(self: PrototypeAttention, prototypes: Tensor, context: Tenso
     """Equations 1 to 4 with one head, as they are written."""
     query, key, value = self.query(prototypes), self.key(context), self.value(context)
     weights = (query @ key.mT / prototypes.shape[-1] ** 0.5).softmax(dim=-1)
-    return self.output(weights @ value)
+    output: Tensor = self.output(weights @ value)
+    return output
 
 
 def plain_modularity(tokens: Tensor, assignment: Tensor) -> Tensor:

@@ -113,7 +113,7 @@ class Trainer:
         values = modularity(tokens, assignment, self._resolution, self._temperature)  # [B]
         loss = -values.mean()
         self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         limit = torch.inf if self._max_gradient_norm is None else self._max_gradient_norm
         norm = torch.nn.utils.clip_grad_norm_(self._parameters.values(), limit).item()
         self._check_finite(values, norm, names)

@@ -1,4 +1,4 @@
-"""Pages as a person sees them: in a real browser, or as their text and what in them could run."""
+"""Open a page in a real browser, or parse its text and the elements that could run code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def browse(page: Path, profile: Path, *options: str) -> subprocess.CompletedProc
 
 
 class ShownPage(HTMLParser):
-    """The text of a page, that of its pictures included, and the parts of it that would run something."""
+    """The text of a page, alternative texts of pictures included, and the elements that would run code."""
 
     def __init__(self, source: str) -> None:
         super().__init__()

@@ -1,17 +1,17 @@
-"""Tiny and real: photographs drawn here, a small ViT with random weights, a real Prefect server."""
+"""Fixtures: photographs that are drawn here, a small ViT with random weights, and a real Prefect server."""
 
 from __future__ import annotations
 
 import os
 
-# One thread a process, before PyTorch reads it: the tests run side by side, and what the command line computes
-# in a process of its own is compared with what this one computes, bit for bit.
+# One thread per process; PyTorch reads these variables when it is imported. The tests run side by side, and
+# some compare the results of another process with those of this one, bit for bit.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
-# No test may wait for a hub, and none may find what somebody downloaded. Read when timm is imported.
+# No test may wait for a model hub or find a file that somebody downloaded. timm reads this when it is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from flows.settings import Settings
-from tests.flows.helpers import changed, run_stages
+from tests.flows.helpers import MakeSettings, changed, run_stages
 from tests.servers import serve_prefect
 
 pytest_plugins = ["tests.distribution", "tests.s3_server"]
@@ -34,7 +34,7 @@ os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"
 
 
 def draw_scene(seed: int, height: int = 48, width: int = 64) -> tuple[np.ndarray, np.ndarray]:
-    """A photograph of one or two colored discs on a textured ground, and its ground truth (0, 1, 2)."""
+    """Draw one or two colored discs on a textured ground; returns the photograph and its mask (0, 1, 2)."""
     rng = np.random.default_rng(seed)
     pixels = rng.integers(90, 130, (height, width, 3))
     mask = np.zeros((height, width), dtype=np.uint8)
@@ -48,7 +48,7 @@ def draw_scene(seed: int, height: int = 48, width: int = 64) -> tuple[np.ndarray
 
 
 def write_tiny_weights(root: Path) -> Path:
-    """Random weights of a small ViT in a file."""
+    """Write a file with random weights of a small ViT."""
     torch.manual_seed(0)
     path = root / "tiny.safetensors"
     save_file(timm.create_model(TINY_VIT, num_classes=0).state_dict(), path)
@@ -56,7 +56,7 @@ def write_tiny_weights(root: Path) -> Path:
 
 
 def draw_photographs(root: Path, count: int) -> Path:
-    """``photos/`` with photographs in two folders, ``masks/`` and ``classes.txt`` below ``root``."""
+    """Draw ``photos/`` with two subfolders, their ``masks/``, and ``classes.txt``, below ``root``."""
     for i in range(count):
         pixels, mask = draw_scene(i)
         name = f"{'left' if i % 2 else 'right'}/scene {i:02d}"
@@ -69,11 +69,11 @@ def draw_photographs(root: Path, count: int) -> Path:
 
 
 def configure_tiny(photographs: Path, weights: Path) -> dict[str, object]:
-    """Settings of a pipeline that takes seconds: several shards, a few iterations.
+    """Settings of a pipeline that runs in seconds: several shards, a few iterations.
 
     Args:
-        photographs: what :func:`draw_photographs` made.
-        weights: what :func:`write_tiny_weights` wrote.
+        photographs: folder that :func:`draw_photographs` returned.
+        weights: file that :func:`write_tiny_weights` returned.
 
     """
     return {
@@ -115,8 +115,8 @@ def tiny_config(tiny_weights: Path, photograph_folder: Path) -> dict[str, object
 
 
 @pytest.fixture
-def tiny_settings(tiny_config: dict[str, object], tmp_path: Path) -> Callable[..., Settings]:
-    """Settings of the tiny pipeline in a workspace of the test's own, sections overridden."""
+def tiny_settings(tiny_config: dict[str, object], tmp_path: Path) -> MakeSettings:
+    """Makes settings of the tiny pipeline in a workspace of the test's own; sections given to it override."""
 
     def make(**sections: object) -> Settings:
         values: dict[str, object] = {**tiny_config, "workspace": str(tmp_path / "workspace")}
@@ -132,7 +132,7 @@ def tiny_settings(tiny_config: dict[str, object], tmp_path: Path) -> Callable[..
 
 @pytest.fixture(scope="session")
 def finished(tiny_config: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """The tiny pipeline, run to its end. Nothing is written to its workspace any more: see :func:`copy`."""
+    """The tiny pipeline, run to its end. Tests only read its workspace; to change it, take :func:`copy`."""
     workspace = tmp_path_factory.mktemp("finished") / "workspace"
     settings = Settings.model_validate({**tiny_config, "workspace": str(workspace)})
     run_stages(settings)
@@ -141,7 +141,7 @@ def finished(tiny_config: dict[str, object], tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture
 def copy(finished: Settings, tmp_path: Path) -> Settings:
-    """The same in a workspace of the test's own."""
+    """A copy of the finished pipeline, in a workspace that the test may change."""
     shutil.copytree(finished.workspace, tmp_path / "w")
     return changed(finished, workspace=str(tmp_path / "w"))
 

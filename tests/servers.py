@@ -1,4 +1,4 @@
-"""Real servers, each in processes of its own on loopback: Prefect's, its worker, PostgreSQL, Dask's."""
+"""Start real servers on loopback, each in its own process: Prefect, its worker, PostgreSQL, Dask."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 
 @contextmanager
 def serve_prefect(home: Path, **variables: str) -> Iterator[dict[str, str]]:
-    """Prefect's server with its files in ``home``; yields the environment to reach it."""
+    """Start Prefect's server with its files in ``home``; yields the environment variables of its clients."""
     port = free_port()
     environment = {
         **os.environ,
@@ -47,7 +47,7 @@ def serve_prefect(home: Path, **variables: str) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def work(environment: dict[str, str], log: Path) -> Iterator[psutil.Process]:
-    """A worker of the pool ``dcn`` that soon sees what there is to do; nothing of it is left at the end."""
+    """Start a worker of the pool ``dcn`` that polls every two seconds; at the end, kill it and its children."""
     with log.open("ab") as file:
         started = subprocess.Popen(
             [sys.executable, "-m", "prefect", "worker", "start", "--pool", "dcn"],
@@ -69,7 +69,7 @@ def work(environment: dict[str, str], log: Path) -> Iterator[psutil.Process]:
 
 
 def start_dask(log: Path, *arguments: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """``dask scheduler`` or ``dask worker``, as installed and in a folder without code; whoever starts it ends it."""
+    """Start ``dask scheduler`` or ``dask worker`` in a folder without code. The caller has to end it."""
     with log.open("ab") as file:
         return subprocess.Popen(
             [Path(sys.executable).parent / "dask", *arguments, "--no-dashboard"],
@@ -78,7 +78,7 @@ def start_dask(log: Path, *arguments: str, environment: dict[str, str]) -> subpr
 
 
 def kill(processes: list[psutil.Process]) -> None:
-    """SIGKILL, at once; those that are gone already do not matter."""
+    """Send SIGKILL to processes; ignores those that have ended."""
     for process in processes:
         try:
             process.kill()
@@ -88,27 +88,30 @@ def kill(processes: list[psutil.Process]) -> None:
 
 @contextmanager
 def serve_postgresql() -> Iterator[str]:
-    """PostgreSQL with a cluster of its own; yields the address for ``PREFECT_SERVER_DATABASE_CONNECTION_URL``."""
+    """Start PostgreSQL with an empty database; yields ``PREFECT_SERVER_DATABASE_CONNECTION_URL``."""
     binaries = _postgresql_binaries()
     if binaries is None:
         pytest.skip("no PostgreSQL on this machine (Debian's package is called postgresql)")
-    # It refuses to run as root, and the user that it runs as may not enter the folders of pytest.
-    options: dict[str, object] = {}
+    # PostgreSQL refuses to run as root, and the user postgres may not enter the temporary folders of pytest.
+    user: int | None = None
+    group: int | None = None
+    extra_groups: list[int] | None = None
     folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
     if os.geteuid() == 0:
         try:
-            user = pwd.getpwnam("postgres")
+            account = pwd.getpwnam("postgres")
         except KeyError:
             pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
-        os.chown(folder, user.pw_uid, user.pw_gid)
-        options = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        user, group, extra_groups = account.pw_uid, account.pw_gid, []
+        os.chown(folder, user, group)
 
     def run(program: str, *arguments: str) -> None:
         # pg_ctl leaves a server behind that keeps a pipe open, so its output goes to a file.
         with (folder / "output.log").open("ab") as log:
             subprocess.run(
                 [str(binaries / program), *arguments],
-                check=True, timeout=120, cwd=folder, stdout=log, stderr=subprocess.STDOUT, **options,
+                check=True, timeout=120, cwd=folder, stdout=log, stderr=subprocess.STDOUT,
+                user=user, group=group, extra_groups=extra_groups,
             )  # fmt: skip
 
     password, port = secrets.token_hex(16), free_port()
@@ -130,7 +133,7 @@ def serve_postgresql() -> Iterator[str]:
 
 
 def _postgresql_binaries() -> Path | None:
-    """The folder of ``initdb`` and ``pg_ctl``: on the path, or the newest where Debian puts them."""
+    """Find the folder of ``initdb`` and ``pg_ctl``: on the path, or Debian's newest version."""
     found = shutil.which("pg_ctl")
     if found is not None:
         return Path(found).parent

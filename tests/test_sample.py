@@ -1,4 +1,4 @@
-"""The demo on real photographs with the real weights: what it finds, what its page shows."""
+"""The demo on real photographs with real weights: the regions, the metrics and the page."""
 
 import re
 from pathlib import Path
@@ -25,13 +25,13 @@ pytestmark = [pytest.mark.real, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The configuration of the demo, run to its end."""
-    settings = load_settings("sample", workspace=tmp_path_factory.mktemp("sample"))
+    settings = load_settings("sample", workspace=str(tmp_path_factory.mktemp("sample")))
     run_stages(settings)
     return settings
 
 
 def test_regions_find_the_objects(sample: Settings) -> None:
-    """Regions that lie mostly inside the labelled object, together, against its polygon."""
+    """The union of the regions that lie mostly inside the labeled object, against the polygon of the object."""
     job = find_job(sample)
     index, dataset = open_index(job), open_dataset(sample.dataset)
     found = {}
@@ -39,6 +39,7 @@ def test_regions_find_the_objects(sample: Settings) -> None:
         assignment = job.checkpoint("segment").array("assignment").rows(image.row, image.row + 1)[0]
         labels = label_map(assignment, image.height, image.width)
         mask = dataset.read_mask(image.item, image.height, image.width)
+        assert mask is not None
         counted, inside = mask != dataset.ignore_label, (mask > 0) & (mask != dataset.ignore_label)
         regions = [r for r in np.unique(labels) if inside[(labels == r) & counted].mean() > 0.5]
         union = np.isin(labels, regions) & counted
@@ -46,10 +47,10 @@ def test_regions_find_the_objects(sample: Settings) -> None:
     assert sum(iou >= 0.70 for iou in found.values()) >= 6, found
 
 
-def test_training_reaches_what_is_attainable(sample: Settings) -> None:
+def test_training_reaches_nearly_the_attainable_modularity(sample: Settings) -> None:
     results = read_results(find_job(sample))
-    assert results.of(Modularity).share_of_attainable > 0.9
-    assert results.of(UpperBound).accuracy > 0.9
+    assert (results.of(Modularity).share_of_attainable or 0) > 0.9
+    assert (results.of(UpperBound).accuracy or 0) > 0.9
     assert TrainSummary.read(find_job(sample)).collapsed_iterations == 0
 
 

@@ -1,4 +1,4 @@
-"""What comes from a stranger (weights, checkpoints, names) runs no code and writes nowhere but where it should."""
+"""Untrusted weights, checkpoints, configurations and names run no code and write only inside their folders."""
 
 import ast
 import contextlib
@@ -51,7 +51,7 @@ KEY = "0" * 32
 
 # -- no pickle, no eval ----------------------------------------------------------------------------------
 
-# Called by whatever name, these run what they read.
+# These functions run code from their input, whatever name they are imported by.
 FORBIDDEN = {
     "eval", "exec", "compile", "__import__",
     "pickle.load", "pickle.loads", "pickle.Unpickler", "_pickle.load", "_pickle.loads",
@@ -61,7 +61,7 @@ FORBIDDEN = {
     "yaml.load", "yaml.load_all", "yaml.full_load", "yaml.unsafe_load", "yaml.Loader", "yaml.UnsafeLoader",
     "os.system", "os.popen", "subprocess.getoutput",
 }  # fmt: skip
-# These run it unless they are told not to.
+# These functions run code from their input unless an argument forbids it.
 ONLY_WITH = {
     "torch.load": ("weights_only", True),
     "numpy.load": ("allow_pickle", False),
@@ -70,7 +70,7 @@ ONLY_WITH = {
 
 
 def dangerous_calls(source: str) -> Iterator[str]:
-    """Calls that could run what they read, under the names that the file imports them by."""
+    """Find calls that could run code from their input; resolves the names that the file imports them by."""
     tree = ast.parse(source)
     known: dict[str, str] = {}
     for node in ast.walk(tree):
@@ -112,11 +112,11 @@ def dangerous_calls(source: str) -> Iterator[str]:
         "import subprocess\nsubprocess.run(text, shell=True)",
     ],
 )
-def test_a_dangerous_call_is_found(source: str) -> None:
+def test_dangerous_calls_are_found(source: str) -> None:
     assert list(dangerous_calls(source))
 
 
-def test_our_code_has_none() -> None:
+def test_our_code_has_no_dangerous_calls() -> None:
     files = [
         path for room in ("dcn", "storage", "flows", "benchmarks") for path in (ROOT / room).rglob("*.py")
     ]
@@ -125,7 +125,7 @@ def test_our_code_has_none() -> None:
 
 
 class Attack:
-    """Unpickled, it makes a file: the proof that code was run."""
+    """An object that makes a file when it is unpickled, which proves that its code ran."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -158,20 +158,21 @@ def numpy_archive(attack: Attack) -> bytes:
     return buffer.getvalue()
 
 
-PAYLOADS = (pickle.dumps, torch_file, old_torch_file, numpy_file, numpy_archive)
+Payload = Callable[[Attack], bytes]
+PAYLOADS: tuple[Payload, ...] = (pickle.dumps, torch_file, old_torch_file, numpy_file, numpy_archive)
 
 
 @pytest.fixture
 def marker(tmp_path: Path) -> Iterator[Path]:
-    """The file that an attack would make; it is not there in the end."""
+    """The file that a successful attack would make. The fixture asserts at the end that it does not exist."""
     path = tmp_path / "was-run"
     yield path
     assert not path.exists()
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
-def test_the_attack_is_one(payload: Callable[[Attack], bytes], tmp_path: Path) -> None:
-    """Each of these files does run code where it is read carelessly."""
+def test_the_payload_runs_code_in_a_careless_reader(payload: Payload, tmp_path: Path) -> None:
+    """Otherwise the tests below would prove nothing."""
     path = tmp_path / "attack"
     path.write_bytes(payload(Attack(tmp_path / "was-run")))
     if payload is pickle.dumps:
@@ -185,27 +186,27 @@ def test_the_attack_is_one(payload: Callable[[Attack], bytes], tmp_path: Path) -
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
-class TestFilesThatWouldRunCode:
+class TestMaliciousFilesAreRefused:
     @pytest.mark.parametrize("suffix", ["pth", "bin", "safetensors"])
-    def test_weights(self, payload, suffix: str, marker: Path, tmp_path: Path) -> None:
+    def test_as_weights(self, payload: Payload, suffix: str, marker: Path, tmp_path: Path) -> None:
         path = tmp_path / f"weights.{suffix}"
         path.write_bytes(payload(Attack(marker)))
         with pytest.raises(WeightsUnavailableError, match="cannot be read as weights"):
             read_state_dict(path)
 
-    def test_a_model(self, payload, marker: Path, tmp_path: Path) -> None:
+    def test_as_a_model(self, payload: Payload, marker: Path, tmp_path: Path) -> None:
         path = tmp_path / "dcn.safetensors"
         path.write_bytes(payload(Attack(marker)))
         with pytest.raises(InvalidModelFileError, match="is not a trained DCN"):
             load_model(path)
 
-    def test_an_array_of_a_checkpoint(self, payload, marker: Path, tmp_path: Path) -> None:
+    def test_as_an_array_of_a_checkpoint(self, payload: Payload, marker: Path, tmp_path: Path) -> None:
         checkpoint = Workspace(tmp_path).checkpoint("evaluate", KEY)
         checkpoint.write_file("semantic.npy", payload(Attack(marker)))
         with pytest.raises(CheckpointDamagedError, match=r"semantic\.npy is not an array"):
             checkpoint.read_values("semantic.npy")
 
-    def test_a_manifest_and_a_record(self, payload, marker: Path, tmp_path: Path) -> None:
+    def test_as_a_manifest_and_a_record(self, payload: Payload, marker: Path, tmp_path: Path) -> None:
         checkpoint = Workspace(tmp_path).checkpoint("evaluate", KEY)
         (Path(checkpoint.location) / "shards").mkdir(parents=True)
         (Path(checkpoint.location) / "manifest.json").write_bytes(payload(Attack(marker)))
@@ -215,7 +216,7 @@ class TestFilesThatWouldRunCode:
         with pytest.raises(CheckpointDamagedError, match="is no record of shard 0"):
             checkpoint.read_record(0)
 
-    def test_a_photograph_and_its_mask(self, payload, marker: Path, tmp_path: Path) -> None:
+    def test_as_a_photograph_and_its_mask(self, payload: Payload, marker: Path, tmp_path: Path) -> None:
         from dcn.images.photograph import decode_mask, decode_photograph
 
         for decode in (decode_photograph, decode_mask):
@@ -247,10 +248,10 @@ def test_a_configuration_runs_no_code(marker: Path, tmp_path: Path) -> None:
         ({"owned": True}, "is no manifest"),
     ],
 )
-def test_a_manifest_of_a_stranger_is_held_to_what_stages_write(
+def test_a_manifest_that_no_stage_could_have_written_is_refused(
     tmp_path: Path, change: dict[str, Any], reason: str
 ) -> None:
-    """A checkpoint that was begun is continued with its own manifest, so that says where is written."""
+    """An incomplete checkpoint is continued with the manifest on disk, which decides where data are written."""
     checkpoint = Workspace(tmp_path / "w").checkpoint("extract", KEY)
     manifest = Manifest("extract", KEY, {}, {}, 2, 2, (ArraySpec("tokens", (3,), "float16", ("patch",)),))
     checkpoint.begin(manifest)
@@ -258,7 +259,7 @@ def test_a_manifest_of_a_stranger_is_held_to_what_stages_write(
     content = json.loads(path.read_text())
     for name, value in change.items():
         content[name] = [{**content["arrays"][0], **value[0]}] if name == "arrays" else value
-    del content["digest"]  # a stranger can reckon, too
+    del content["digest"]  # an attacker can compute the digest, too
     path.write_text(json.dumps({**content, "digest": content_key(content)}))
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(StorageError, match=reason):
@@ -266,14 +267,14 @@ def test_a_manifest_of_a_stranger_is_held_to_what_stages_write(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-# -- no name leads out -----------------------------------------------------------------------------------
+# -- no name leads out of its folder ---------------------------------------------------------------------
 
 HOSTILE = (
     "..", ".", "", "../x", "../../x", "a/../../x", "/tmp/x", "//x", "~", "~root/x", "a/./../..", "a\0b", "\0",
     "..\\x", "C:\\x", "C:x", "\\\\host\\x", "CON", "x" * 300, "ä" * 200, "x/" * 100, "-rf", "--output=/x", "a\nb",
     "\udcff", "\udcff" * 300, "\ud800", "$(touch x)", "`x`", "%2e%2e/x", "..%00", ".. ", "...", "manifest.json",
 )  # fmt: skip
-# With single surrogates, which the names of files that are no UTF-8 have in Python.
+# With lone surrogates: Python uses them for file names that are not UTF-8.
 ANY_TEXT = st.text(st.characters(), max_size=40)
 names = st.one_of(
     st.sampled_from(HOSTILE),
@@ -293,7 +294,7 @@ def is_inside(path: Path, folder: Path) -> bool:
 
 @many
 @given(stage=names, key=st.one_of(names, st.just(KEY)))
-def test_a_checkpoint_is_in_its_workspace(tmp_path: Path, stage: str, key: str) -> None:
+def test_a_checkpoint_stays_inside_its_workspace(tmp_path: Path, stage: str, key: str) -> None:
     try:
         checkpoint = Workspace(tmp_path / "w").checkpoint(stage, key)
     except ValueError:
@@ -304,7 +305,7 @@ def test_a_checkpoint_is_in_its_workspace(tmp_path: Path, stage: str, key: str) 
 
 @many
 @given(name=names)
-def test_a_file_of_a_checkpoint_is_in_it(tmp_path: Path, name: str) -> None:
+def test_a_file_stays_inside_its_checkpoint(tmp_path: Path, name: str) -> None:
     checkpoint: Checkpoint = Workspace(tmp_path / "w").checkpoint("evaluate", KEY)
     try:
         checkpoint.write_file(name, b"x")
@@ -317,8 +318,8 @@ def test_a_file_of_a_checkpoint_is_in_it(tmp_path: Path, name: str) -> None:
 
 @many
 @given(name=names, suffix=st.sampled_from((".png", "-overlay.jpg")))
-def test_an_output_is_in_its_folder(tmp_path: Path, name: str, suffix: str) -> None:
-    """As far as the disk: nothing but what is in the folder was made."""
+def test_an_output_file_stays_inside_its_folder(tmp_path: Path, name: str, suffix: str) -> None:
+    """Also on the disk: no file appears outside of the folder."""
     output = tmp_path / "out"
     try:
         path = output_path(output, name, suffix)
@@ -326,25 +327,27 @@ def test_an_output_is_in_its_folder(tmp_path: Path, name: str, suffix: str) -> N
         return
     assert is_inside(path.parent, output)
     assert len(os.fsencode(path.name)) <= 255
-    with contextlib.suppress(OSError):  # a folder whose name is too long, or that is a file by now
+    with contextlib.suppress(OSError):  # the name of a folder is too long, or is already the name of a file
         write_atomically(path, b"x")
     assert all(is_inside(found, output) for found in everything(tmp_path))
 
 
 @many
 @given(images=st.lists(names.filter(lambda name: "\0" not in name), max_size=6))
-def test_predictions_are_in_their_folder_and_apart(tmp_path: Path, images: list[str]) -> None:
+def test_predictions_stay_inside_their_folder_and_have_distinct_names(
+    tmp_path: Path, images: list[str]
+) -> None:
     output = tmp_path / "out"
     try:
         found = result_paths([Path(image) for image in images], output)
-    except FlowError:  # a character that stands for no byte
+    except FlowError:  # a surrogate that no byte corresponds to
         return
     written = [path for both in found.values() for path in both]
     assert all(path.parent == output and path.name not in (".", "..") for path in written)
     assert len({path.name.casefold() for path in written}) == 2 * len({Path(image) for image in images})
 
 
-def test_long_names_are_cut_and_stay_apart(tmp_path: Path) -> None:
+def test_long_names_are_shortened_and_stay_distinct(tmp_path: Path) -> None:
     first, second = (output_path(tmp_path, f"a/{'ä' * 127}{last}", "-overlay.jpg") for last in "xy")
     assert first != second
     assert first.parent == second.parent == tmp_path / "a"
@@ -353,7 +356,7 @@ def test_long_names_are_cut_and_stay_apart(tmp_path: Path) -> None:
         write_atomically(path, b"x")
 
 
-def test_a_link_where_an_output_will_be_is_replaced(tmp_path: Path) -> None:
+def test_an_output_replaces_a_symbolic_link_and_not_its_target(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "precious").write_text("mine")
     (tmp_path / "out" / "x.png").symlink_to(tmp_path / "precious")
@@ -367,10 +370,10 @@ def test_a_link_where_an_output_will_be_is_replaced(tmp_path: Path) -> None:
 
 @many
 @given(name=names)
-def test_an_item_is_in_its_data_set(tmp_path: Path, name: str) -> None:
-    for make in (lambda: Item(name, "x.jpg", None, ()), lambda: Item("x", name, None, ())):
+def test_an_item_stays_inside_its_data_set(tmp_path: Path, name: str) -> None:
+    for item_id, image in ((name, "x.jpg"), ("x", name)):
         try:
-            item = make()
+            item = Item(item_id, image, None, ())
         except InvalidDatasetError:
             continue
         for path in (item.id, item.image):
@@ -382,7 +385,7 @@ def test_an_item_is_in_its_data_set(tmp_path: Path, name: str) -> None:
 
 @pytest.fixture
 def voc(tmp_path: Path) -> Path:
-    """One photograph, and beside the data set a picture that is none of its business."""
+    """A data set of one photograph, and a private picture beside it."""
     folder = tmp_path / "data" / "VOCdevkit" / "VOC2012"
     for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (folder / name).mkdir(parents=True)
@@ -394,22 +397,22 @@ def voc(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["../../../../private", "/etc/passwd", "/JPEGImages/a.jpg", "..", "a\0b"])
-def test_a_list_of_voc_names_nothing_outside(voc: Path, name: str) -> None:
+def test_a_voc_list_cannot_name_files_outside_of_the_data_set(voc: Path, name: str) -> None:
     path = voc / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation" / "val.txt"
     path.write_text(f"a\n{name}\n")
     with pytest.raises(InvalidDatasetError, match="which would lie outside its folder; use a name, or"):
         list(VOC2012Dataset(voc).items())
 
 
-def test_a_list_of_voc_that_is_no_text(voc: Path) -> None:
+def test_a_voc_list_that_is_not_text_is_refused(voc: Path) -> None:
     path = voc / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation" / "val.txt"
     path.write_bytes(b"\xff\xfe\0")
     with pytest.raises(InvalidDatasetError, match=r"val\.txt is not a text file with one id per line"):
         list(VOC2012Dataset(voc).items())
 
 
-def test_links_of_a_data_set_are_followed(voc: Path, tmp_path: Path) -> None:
-    """Whoever laid them wants that: the photographs of many a data set lie on another disk."""
+def test_symbolic_links_to_photographs_are_followed(voc: Path, tmp_path: Path) -> None:
+    """The user made them on purpose: many people keep their photographs on another disk."""
     photograph = voc / "VOCdevkit" / "VOC2012" / "JPEGImages" / "a.jpg"
     photograph.unlink()
     photograph.symlink_to(tmp_path / "private.jpg")
@@ -418,7 +421,7 @@ def test_links_of_a_data_set_are_followed(voc: Path, tmp_path: Path) -> None:
     assert (dataset.root / item.image).resolve() == tmp_path / "private.jpg"
 
 
-def test_masks_and_classes_are_read_as_such_or_not_at_all(tmp_path: Path) -> None:
+def test_a_device_as_mask_and_control_characters_in_class_names_are_refused(tmp_path: Path) -> None:
     for folder in ("photographs", "masks"):
         (tmp_path / folder).mkdir()
     Image.new("RGB", (4, 3)).save(tmp_path / "photographs" / "a.png")
@@ -435,8 +438,10 @@ def test_masks_and_classes_are_read_as_such_or_not_at_all(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["../../owned", "/tmp/owned", "a/../../../owned", "x\0", "away/owned"])
-def test_an_index_of_a_stranger_leads_no_export_out(copy: Settings, tmp_path: Path, name: str) -> None:
-    """The records of an index are changed, digest and all: only a stranger who knows this software does that."""
+def test_an_export_stays_inside_its_folder_with_a_malicious_index(
+    copy: Settings, tmp_path: Path, name: str
+) -> None:
+    """The attacker changes the records of an index together with their digests."""
     index = find_job(copy).checkpoint("index")
     record = index.read_record(0)
     record.info["images"][0]["id"] = name

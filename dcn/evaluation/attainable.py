@@ -56,7 +56,7 @@ def attainable_modularity(
         if len(means) > _PATIENCE and means[-1] - means[-1 - _PATIENCE] < _TOLERANCE * abs(means[-1]):
             break
         optimizer.zero_grad()
-        (-value.sum()).backward()  # type: ignore[no-untyped-call]
+        (-value.sum()).backward()
         optimizer.step()
     return best
 

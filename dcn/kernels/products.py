@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 # What torch.compile calls for a linear layer in float32. Builds without oneDNN lack it.
 _ONEDNN: Any = None
-if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+if torch.backends.mkldnn.is_available():
     _ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
 

@@ -19,7 +19,7 @@ from flows.stage import Job, Layout, Warn
 from storage import Checkpoint, Manifest
 
 # Runs the given shards of a stage, anywhere.
-RunShards = Callable[[Job, str, list[int]], None]
+RunShards = Callable[[Job, str, list[int]], object]
 # Runs a part of a stage, given what it is, more than once where that may help.
 Attempt = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
 _MAX_WARNINGS = 100

@@ -1,4 +1,4 @@
-"""Servers with deployments, on each of the two databases."""
+"""Prefect servers with the deployments of ``prefect.yaml``, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.servers import serve_postgresql, serve_prefect
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def deployed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    """Server, work pool, automation and the deployments of ``prefect.yaml``; no worker."""
+    """A server with the work pool, the automation and the deployments of ``prefect.yaml``, but no worker."""
     with ExitStack() as stack:
         variables = {"PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2"}
         if request.param == "postgresql":

@@ -1,4 +1,4 @@
-"""A Prefect server to which ``prefect.yaml`` was deployed, as the tests talk to it."""
+"""A client of a Prefect server to which ``prefect.yaml`` was deployed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
+from prefect import Flow, State
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import Artifact, FlowRun
@@ -19,19 +20,26 @@ from prefect.client.schemas.sorting import ArtifactSort
 from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
+from flows.pipeline import sections
 from flows.settings import Settings
 from tests.servers import ROOT, wait_until
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """``environment`` reaches the server; the files of the server and of workers are in ``home``."""
+    """A Prefect server with deployments.
+
+    Attributes:
+        environment: environment variables of a client of the server.
+        home: folder of the files of the server and its workers.
+
+    """
 
     environment: dict[str, str]
     home: Path
 
     def prefect(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Prefect's command line, as ``docs/deployments.md`` uses it."""
+        """Run Prefect's command line, as ``docs/deployments.md`` does."""
         result = subprocess.run(
             [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
             env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=600,
@@ -69,7 +77,7 @@ class Deployed:
         return self.read(run)
 
     def happened(self, event: str, run: UUID) -> bool:
-        """Whether the server has an event of this name in which the flow run has a part."""
+        """Whether the server has an event of this name that involves the flow run."""
         wanted = EventFilter(
             event=EventNameFilter(name=[event]),
             any_resource=EventAnyResourceFilter(id=[f"prefect.flow-run.{run}"]),
@@ -85,13 +93,30 @@ class Deployed:
         return {str(artifact.key): artifact for artifact in reversed(found)}
 
 
+def final_state(flow: Flow[..., Any], settings: Settings) -> State[Any]:
+    """Run a flow in this process; returns the state in which it ended, also when it failed."""
+    # Prefect's types ignore return_state in a flow whose parameters they do not know.
+    return cast(State[Any], flow(**sections(settings), return_state=True))
+
+
+def text_of(artifact: Artifact) -> str:
+    """The content of an artifact: Markdown, the JSON of a table, or the address of a picture."""
+    assert isinstance(artifact.data, str)
+    return artifact.data
+
+
+def percent_of(artifact: Artifact) -> float:
+    """The content of a progress artifact, from 0 to 100."""
+    return float(str(artifact.data))
+
+
 def as_parameters(settings: Settings) -> dict[str, Any]:
-    """The parameters of a deployment that say these settings, in JSON."""
+    """These settings as the parameters of a deployment, in JSON."""
     return settings.model_dump(mode="json")
 
 
 def as_options(settings: Settings) -> list[str]:
-    """Likewise, for the command line."""
+    """These settings as options of Prefect's command line."""
     return [
         part
         for name, value in as_parameters(settings).items()

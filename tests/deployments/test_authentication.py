@@ -1,4 +1,4 @@
-"""A Prefect server with a password: who has it works as usual, who has not is told what to do."""
+"""A Prefect server with a password: clients that have it work as usual, others get advice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +18,10 @@ from websockets.frames import CloseCode
 from websockets.sync.client import connect
 
 from flows.execution.plan import find_job
-from flows.settings import Settings
 from tests.deployments.deployed import Deployed
-from tests.flows.helpers import command
+from tests.flows.helpers import MakeSettings, command
 from tests.servers import serve_prefect, work
 
-MakeSettings = Callable[..., Settings]
 PASSWORD = "admin:correct horse"
 ORIGIN = "http://127.0.0.1:4200"
 pytestmark = pytest.mark.slow
@@ -41,8 +39,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
         yield Deployed(environment, home)
 
 
-def answer(server: Deployed, path: str, password: str | None) -> int:
-    """Status of a request."""
+def status_of(server: Deployed, path: str, password: str | None) -> int:
+    """HTTP status of a request."""
     request = urllib.request.Request(server.environment["PREFECT_API_URL"] + path)
     if password is not None:
         request.add_header("Authorization", "Basic " + base64.b64encode(password.encode()).decode())
@@ -55,7 +53,7 @@ def answer(server: Deployed, path: str, password: str | None) -> int:
 
 @pytest.mark.parametrize("path", ["/events/in", "/events/out", "/logs/out"])
 @pytest.mark.parametrize("token", [None, "admin:wrong"])
-def test_a_socket_wants_the_password_too(server: Deployed, path: str, token: str | None) -> None:
+def test_web_sockets_need_the_password_too(server: Deployed, path: str, token: str | None) -> None:
     address = server.environment["PREFECT_API_URL"].replace("http", "ws", 1) + path
     with connect(address, subprotocols=[Subprotocol("prefect")]) as socket:
         socket.send(json.dumps({"type": "auth", "token": token}))
@@ -66,7 +64,7 @@ def test_a_socket_wants_the_password_too(server: Deployed, path: str, token: str
 
 
 @pytest.mark.parametrize(("origin", "allowed"), [(ORIGIN, ORIGIN), ("http://elsewhere.example", None)])
-def test_only_the_page_of_the_server_may_ask_from_a_browser(
+def test_browsers_accept_requests_from_the_configured_origin_only(
     server: Deployed, origin: str, allowed: str | None
 ) -> None:
     request = urllib.request.Request(
@@ -82,11 +80,11 @@ def without_password(server: Deployed, **variables: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("path", ["/admin/version", "/admin/settings", "/openapi.json", "/docs"])
-def test_only_the_right_password_is_let_in(server: Deployed, path: str) -> None:
-    assert answer(server, path, None) == 401
-    assert answer(server, path, "admin:wrong") == 401
-    assert answer(server, path, PASSWORD) != 401
-    assert answer(server, "/health", None) == 200
+def test_only_the_right_password_is_accepted(server: Deployed, path: str) -> None:
+    assert status_of(server, path, None) == 401
+    assert status_of(server, path, "admin:wrong") == 401
+    assert status_of(server, path, PASSWORD) != 401
+    assert status_of(server, "/health", None) == 200
 
 
 @pytest.mark.parametrize("variables", [{}, {"PREFECT_API_AUTH_STRING": "admin:wrong"}])
@@ -106,7 +104,7 @@ def test_the_command_line_says_that_the_password_is_missing(
     assert PASSWORD not in refused.stderr + refused.stdout
 
 
-def test_command_line_deployments_and_a_worker_work_with_it(
+def test_command_line_deployments_and_worker_work_with_the_password(
     server: Deployed, tiny_settings: MakeSettings, tmp_path: Path
 ) -> None:
     settings = tiny_settings()

@@ -1,4 +1,4 @@
-"""SIGKILL of a flow run's process, and of a worker with it: nothing is lost, nothing is computed twice."""
+"""SIGKILL of a flow run's process, with or without its worker: no work is lost or repeated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IMAGES = 14
 
 @pytest.fixture(scope="session")
 def undisturbed(tiny_config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """An image a shard, and enough iterations to be killed in between; run to its end."""
+    """One image per shard, and enough iterations to be killed in between; run to its end."""
     train = {**tiny_config["train"], "iterations": 400, "save_every": 20, "check_every": 100}
     workspace = tmp_path_factory.mktemp("undisturbed") / "workspace"
     settings = Settings.model_validate(
@@ -33,7 +33,7 @@ def undisturbed(tiny_config: dict[str, Any], tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture
 def settings(undisturbed: Settings, tmp_path: Path) -> Settings:
-    """The same in a workspace of the test's own, where nothing is yet."""
+    """The same settings with an empty workspace."""
     return changed(undisturbed, workspace=str(tmp_path / "workspace"))
 
 
@@ -48,7 +48,7 @@ def in_the_middle_of_train(settings: Settings) -> bool:
 def kill_when(
     middle: Callable[[Settings], bool], settings: Settings, worker: psutil.Process, *, itself: bool
 ) -> None:
-    """SIGKILL for the children of the worker, and before them for the worker itself if that is wanted."""
+    """Wait for a condition, then kill the children of the worker, and before them the worker if ``itself``."""
     wait_until(lambda: middle(settings), 300, "the middle of the stage", interval=0.005)
     children = worker.children(recursive=True)
     assert children
@@ -56,9 +56,10 @@ def kill_when(
 
 
 def wait_for_crash(deployed: Deployed, run: UUID) -> str:
-    """Wait until the flow run is Crashed; returns why."""
+    """Wait until the flow run is Crashed; returns the reason."""
     crashed = deployed.wait(run, "Crashed", "Completed", "Failed", seconds=300)
     assert crashed.state_name == "Crashed"
+    assert crashed.state is not None
     return str(crashed.state.message)
 
 
@@ -69,9 +70,9 @@ def retry(deployed: Deployed, run: UUID) -> None:
     assert ended.run_count == 2
 
 
-# What the worker says does not depend on the data base of the server.
+# The worker behaves the same with either database.
 @pytest.mark.parametrize("deployed", ["sqlite"], indirect=True, scope="session")
-def test_a_killed_flow_run_is_crashed_and_a_retry_finishes_it(
+def test_a_killed_flow_run_is_reported_as_crashed_and_can_be_retried(
     deployed: Deployed, settings: Settings, undisturbed: Settings
 ) -> None:
     with work(deployed.environment, deployed.home / "worker.log") as worker:
@@ -92,7 +93,7 @@ def test_a_killed_flow_run_is_crashed_and_a_retry_finishes_it(
     assert digests(settings) == digests(undisturbed)
 
 
-def test_a_killed_worker_is_noticed_and_another_worker_finishes_the_run(
+def test_a_killed_worker_is_detected_and_another_finishes_its_run(
     deployed: Deployed, settings: Settings, undisturbed: Settings
 ) -> None:
     with work(deployed.environment, deployed.home / "worker.log") as worker:
@@ -101,7 +102,7 @@ def test_a_killed_worker_is_noticed_and_another_worker_finishes_the_run(
     finished = {stage: records(settings.workspace, stage) for stage in ("index", "extract")}
     assert len(finished["extract"]) == IMAGES
     assert not any(Path(settings.workspace).glob("train/*/files/dcn.safetensors"))
-    assert deployed.read(run).state_name == "Running"  # nobody is left to say otherwise
+    assert deployed.read(run).state_name == "Running"  # no process is left that could report the end
     assert "No sign of life for 90 seconds" in wait_for_crash(deployed, run)
     with work(deployed.environment, deployed.home / "worker.log"):
         retry(deployed, run)

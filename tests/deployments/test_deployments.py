@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,10 @@ import pytest
 from flows.execution.plan import STAGES as ALL_STAGES
 from flows.execution.plan import find_job
 from flows.settings import Settings
-from tests.deployments.deployed import Deployed, as_options
-from tests.flows.helpers import STAGES, digests
+from tests.deployments.deployed import Deployed, as_options, percent_of, text_of
+from tests.flows.helpers import STAGES, MakeSettings, digests
 from tests.servers import work
 
-MakeSettings = Callable[..., Settings]
 pytestmark = pytest.mark.slow
 
 
@@ -31,7 +30,7 @@ def file_times(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-def test_pipeline_then_another_number_of_prototypes(
+def test_a_second_pipeline_reuses_checkpoints_of_the_first(
     deployed: Deployed, worker: None, tiny_settings: MakeSettings, finished: Settings
 ) -> None:
     settings = tiny_settings()
@@ -55,21 +54,21 @@ def test_pipeline_then_another_number_of_prototypes(
 
 
 def check_pages(deployed: Deployed) -> None:
-    """What the pages of the flow runs show."""
+    """Check the artifacts on the pages of the flow runs."""
     artifacts = deployed.artifacts()
     assert set(STAGES) <= set(artifacts)
-    metrics = {row["metric"]: row["value"] for row in json.loads(artifacts["evaluate"].data)}
+    metrics = {row["metric"]: row["value"] for row in json.loads(text_of(artifacts["evaluate"]))}
     assert 0 < float(metrics["upper_bound.accuracy"]) <= 1
-    assert "k-means mIoU" in {row["name"] for row in json.loads(artifacts["pipeline"].data)}
+    assert "k-means mIoU" in {row["name"] for row in json.loads(text_of(artifacts["pipeline"]))}
     for stage in ("segment", "report"):
-        assert artifacts[f"{stage}-pictures"].data.startswith("data:image/jpeg;base64,")
+        assert text_of(artifacts[f"{stage}-pictures"]).startswith("data:image/jpeg;base64,")
     images, iterations = (14, 14), (12, 12)
     for stage, (done, total) in {"extract": images, "train": iterations, "segment": images}.items():
         progress = artifacts[f"{stage}-progress"]
-        assert (progress.type, float(progress.data)) == ("progress", 100.0)
-        assert progress.description.startswith(f"{stage} {done}/{total}")
-    assert "loss -0." in artifacts["train-progress"].description
-    assert float(artifacts["pipeline-progress"].data) == 100.0
+        assert (progress.type, percent_of(progress)) == ("progress", 100.0)
+        assert str(progress.description).startswith(f"{stage} {done}/{total}")
+    assert "loss -0." in str(artifacts["train-progress"].description)
+    assert percent_of(artifacts["pipeline-progress"]) == 100.0
 
 
 def test_a_wrong_parameter_is_refused(deployed: Deployed) -> None:
@@ -79,11 +78,11 @@ def test_a_wrong_parameter_is_refused(deployed: Deployed) -> None:
     assert "iterations" in result.stdout + result.stderr
 
 
-def test_a_sweep_has_a_form(deployed: Deployed, worker: None, tiny_settings: MakeSettings) -> None:
+def test_a_sweep_runs_from_its_form(deployed: Deployed, worker: None, tiny_settings: MakeSettings) -> None:
     settings = tiny_settings(sweep={"over": {"train.num_prototypes": [2, 3], "train.self_update": [False]}})
     run = deployed.wait(deployed.submit("sweep/sample", settings), "Completed", "Failed", "Crashed")
     assert run.state_name == "Completed", run.state
-    rows = json.loads(deployed.artifacts(run.id)["compare"].data)
+    rows = json.loads(text_of(deployed.artifacts(run.id)["compare"]))
     assert [row["variant"].strip("` ") for row in rows] == [
         f"train.num_prototypes={k}, train.self_update=false" for k in (2, 3)
     ]
@@ -96,27 +95,30 @@ def test_runs_of_one_deployment_wait_for_each_other(
     first, second = (deployed.submit("index/sample", settings) for _ in range(2))
     ended = [deployed.wait(run, "Completed", "Failed", "Crashed") for run in (first, second)]
     assert [run.state_name for run in ended] == ["Completed", "Completed"]
-    earlier, later = sorted(ended, key=lambda run: run.start_time)
-    assert earlier.end_time <= later.start_time
+    spans = sorted((run.start_time, run.end_time, run.id) for run in ended if run.start_time and run.end_time)
+    (_, earlier_end, earlier), (later_start, _, later) = spans
+    assert earlier_end <= later_start
     with deployed.client() as client:
-        histories = [
-            {state.name for state in client.read_flow_run_states(run)} for run in (earlier.id, later.id)
-        ]
+        histories = [{state.name for state in client.read_flow_run_states(run)} for run in (earlier, later)]
     assert "AwaitingConcurrencySlot" in histories[1] - histories[0]
 
 
 def test_every_flow_has_a_deployment_and_its_form_explains_every_parameter(deployed: Deployed) -> None:
     with deployed.client() as client:
         deployments = {
-            deployment.entrypoint.partition(":")[2]: deployment for deployment in client.read_deployments()
+            str(deployment.entrypoint).partition(":")[2]: deployment
+            for deployment in client.read_deployments()
         }
     assert set(deployments) == {*ALL_STAGES, "pipeline", "compare", "sweep"}
     for name, deployment in deployments.items():
         assert deployment.work_pool_name == "dcn"
         assert deployment.description
         assert {"dcn", "sample"} <= set(deployment.tags)
-        assert deployment.global_concurrency_limit.limit == 1
+        limit = deployment.global_concurrency_limit
+        assert limit is not None
+        assert limit.limit == 1
         assert [schedule.active for schedule in deployment.schedules] == [False] * (name == "pipeline")
+        assert deployment.parameter_openapi_schema is not None
         check_form(deployment.parameter_openapi_schema)
 
 
@@ -139,14 +141,15 @@ def check_form(schema: dict[str, Any]) -> None:
     )
 
 
-def test_what_prefect_keeps_is_no_pickle(
+def test_prefect_stores_results_as_json_and_never_as_pickle(
     deployed: Deployed, worker: None, tiny_settings: MakeSettings
 ) -> None:
-    """A run that succeeded leaves nothing, one that failed its error: a class and a message in JSON."""
+    """Of a failed run Prefect stores the class and the message of its error, and of other runs nothing."""
     missing = tiny_settings(dataset={"root": "/nowhere"})
     failed = deployed.wait(deployed.submit("index/sample", missing), "Completed", "Failed", "Crashed")
     assert failed.state_name == "Failed"
-    assert "there is no folder /nowhere" in failed.state.message
+    assert failed.state is not None
+    assert "there is no folder /nowhere" in str(failed.state.message)
     kept = [path for path in (deployed.home / "storage").rglob("*") if path.is_file()]
     contents = [json.loads(path.read_bytes()) for path in kept]
     errors = [json.loads(content["result"]) if "result" in content else content for content in contents]

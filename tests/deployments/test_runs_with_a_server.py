@@ -1,4 +1,4 @@
-"""With a real Prefect server: flows, the command line, Dask, and SIGKILL."""
+"""The command line, Dask workers and SIGKILL with a real Prefect server."""
 
 import json
 import os
@@ -8,10 +8,9 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +20,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.execution.plan import find_job
 from flows.settings import Settings
-from tests.flows.helpers import STAGES, command, digests
+from tests.flows.helpers import STAGES, RunCommand, command, digests, photograph_folder_of
 from tests.servers import free_port, start_dask, wait_until
 
 pytestmark = pytest.mark.slow
@@ -29,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def undisturbed(tiny_config: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A pipeline that the command line ran to its end, undisturbed."""
+    """Settings of the pipeline that :func:`ran` runs."""
     root = tmp_path_factory.mktemp("undisturbed")
     return Settings.model_validate({**tiny_config, "workspace": str(root / "workspace")})
 
@@ -42,19 +41,20 @@ def config_file(undisturbed: Settings, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="module")
-def dcn(prefect_server: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """The command line, in a process of its own."""
+def dcn(prefect_server: dict[str, str]) -> RunCommand:
+    """Runs the command line in a process of its own."""
 
-    def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command(*arguments), env=prefect_server, capture_output=True, text=True, timeout=300, **options
+            command(*arguments), env=prefect_server, capture_output=True, text=True, timeout=300, cwd=cwd
         )
 
     return run
 
 
 @pytest.fixture(scope="module")
-def ran(dcn: Callable[..., Any], config_file: Path, undisturbed: Settings) -> Settings:
+def ran(dcn: RunCommand, config_file: Path, undisturbed: Settings) -> Settings:
+    """The pipeline after the command line ran it to its end, undisturbed."""
     result = dcn("run", config_file)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("computed") == len(STAGES)
@@ -63,18 +63,20 @@ def ran(dcn: Callable[..., Any], config_file: Path, undisturbed: Settings) -> Se
     return undisturbed
 
 
-def test_a_second_run_reuses_every_stage(dcn, config_file: Path, ran: Settings) -> None:
+def test_a_second_run_reuses_every_stage(dcn: RunCommand, config_file: Path, ran: Settings) -> None:
     result = dcn("run", config_file)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("reused") == len(STAGES)
     assert "computed" not in result.stdout
 
 
-def test_the_command_line_computes_what_the_stages_compute(ran: Settings, finished: Settings) -> None:
+def test_the_command_line_computes_the_same_as_the_stages(ran: Settings, finished: Settings) -> None:
     assert digests(finished) == digests(ran)
 
 
-def test_status_and_results(dcn, config_file: Path, ran: Settings, tmp_path: Path) -> None:
+def test_status_and_results_show_every_stage(
+    dcn: RunCommand, config_file: Path, ran: Settings, tmp_path: Path
+) -> None:
     status = dcn("status", config_file)
     assert status.returncode == 0, status.stderr
     assert status.stdout.count("complete") == len(STAGES)
@@ -91,9 +93,9 @@ def test_status_and_results(dcn, config_file: Path, ran: Settings, tmp_path: Pat
     assert "stage index is missing; run the configuration first" in missing.stderr
 
 
-def test_predict_agrees_with_the_pipeline(dcn, ran: Settings, tmp_path: Path) -> None:
+def test_predict_finds_the_regions_of_the_pipeline(dcn: RunCommand, ran: Settings, tmp_path: Path) -> None:
     job = find_job(ran)
-    photograph = Path(ran.dataset.root) / "left" / "scene 03.png"
+    photograph = photograph_folder_of(ran) / "left" / "scene 03.png"
     (tmp_path / "broken.jpg").write_bytes(b"no")
     shutil.copy(photograph, tmp_path / "[red] $(touch x) & <b>.png")
     result = dcn(
@@ -154,8 +156,8 @@ def test_predict_agrees_with_the_pipeline(dcn, ran: Settings, tmp_path: Path) ->
         (["results", "sample", "--workspace", "nowhere"], "run the configuration first"),
     ],
 )
-def test_a_mistake_is_a_sentence_and_not_a_traceback(
-    dcn, tmp_path: Path, arguments: list[str], message: str
+def test_a_mistake_gives_a_message_and_no_traceback(
+    dcn: RunCommand, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     result = dcn(*arguments, cwd=tmp_path)
     assert result.returncode == 1
@@ -165,7 +167,7 @@ def test_a_mistake_is_a_sentence_and_not_a_traceback(
 
 @pytest.fixture(scope="module")
 def dask_scheduler(prefect_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Dask scheduler and two workers on loopback, started by hand; yields the address."""
+    """Start a Dask scheduler and two workers on loopback; yields the address of the scheduler."""
     address = f"tcp://127.0.0.1:{free_port()}"
     log = tmp_path_factory.mktemp("dask") / "dask.log"
     started = [
@@ -181,37 +183,37 @@ def dask_scheduler(prefect_server: dict[str, str], tmp_path_factory: pytest.Temp
         process.wait(60)
 
 
-@pytest.mark.parametrize("where", ["a cluster of its own", "a scheduler that runs"])
-def test_dask_workers_compute_the_same(
-    dcn, config_file: Path, ran: Settings, tmp_path: Path, dask_scheduler: str, where: str
+@pytest.mark.parametrize("where", ["its own cluster", "a running scheduler"])
+def test_dask_workers_compute_the_same_regions(
+    dcn: RunCommand, config_file: Path, ran: Settings, tmp_path: Path, dask_scheduler: str, where: str
 ) -> None:
-    option = "workers=2" if where == "a cluster of its own" else f"address={dask_scheduler}"
+    option = "workers=2" if where == "its own cluster" else f"address={dask_scheduler}"
     result = dcn(
         "run", config_file, "--workspace", tmp_path, "--set", "runner.kind=dask", "--set", f"runner.{option}"
     )
     assert result.returncode == 0, result.stderr
     here = ran.model_copy(update={"workspace": str(tmp_path)})
     ours, theirs = digests(here), digests(ran)
-    # Threads of a worker differ in number, and with them the last bits of sums: areas may not differ, tokens may.
+    # Workers have another number of threads, so sums differ in their last bits, and few pixels change regions.
     area = [find_job(s).checkpoint("segment").array("area").rows(0, 14) for s in (here, ran)]
     assert set(ours) == set(theirs)
     assert np.abs(area[0] - area[1]).max() <= 48 * 64 * 0.02
 
 
 @pytest.mark.timeout(1800)
-def test_killed_at_random_moments_of_every_stage_the_same_command_finishes(
-    ran: Settings, config_file: Path, dcn, prefect_server: dict[str, str], tmp_path: Path
+def test_a_run_killed_at_random_moments_can_be_finished_by_the_same_command(
+    ran: Settings, config_file: Path, dcn: RunCommand, prefect_server: dict[str, str], tmp_path: Path
 ) -> None:
-    """Bit-identical in the end, and no finished shard was computed again.
+    """The results are bit-identical, and no finished shard is computed again.
 
-    Of each stage three SIGKILLs: one at a random moment after it began, and two while the same command starts, for
-    the stage is there by then.
+    Each stage gets three SIGKILLs: one at a random moment after the stage began, and two while the same command
+    starts again.
     """
     arguments = command("run", config_file, "--workspace", tmp_path)
     finished: dict[Path, int] = {}
 
     def check_records() -> None:
-        """A record that was there before was not written again."""
+        """Check that no existing record was written again."""
         for record in tmp_path.glob("*/*/shards/*.json"):
             written = record.stat().st_mtime_ns
             assert finished.setdefault(record, written) == written
@@ -238,19 +240,19 @@ def test_killed_at_random_moments_of_every_stage_the_same_command_finishes(
 def test_a_flow_refuses_wrong_parameters(prefect_server: dict[str, str]) -> None:
     from prefect.exceptions import ParameterTypeError
 
-    from flows.pipeline import train
+    from flows.pipeline import FLOWS
 
     with temporary_settings({PREFECT_API_URL: prefect_server["PREFECT_API_URL"]}):
         with pytest.raises(ParameterTypeError, match="iterations"):
-            train(train={"iterations": 0})
+            FLOWS["train"](train={"iterations": 0})
         with pytest.raises(ParameterTypeError, match="iteratons"):
-            train(train={"iteratons": 5})
+            FLOWS["train"](train={"iteratons": 5})
 
 
-def test_the_temporary_server_keeps_every_run_and_task(
+def test_the_temporary_server_records_every_run_and_task(
     ran: Settings, config_file: Path, tmp_path: Path
 ) -> None:
-    """It writes them together and late, so what it had not written yet at the end must not be lost."""
+    """The server writes records late and in batches; those that it holds at the end must not be lost."""
     environment = {**os.environ, "PREFECT_HOME": str(tmp_path)}
     result = subprocess.run(
         command("run", config_file), env=environment, capture_output=True, text=True, timeout=300
@@ -264,7 +266,7 @@ def test_the_temporary_server_keeps_every_run_and_task(
     assert {f"{stage} keys" for stage in STAGES} <= {name for name, _ in task_runs}
 
 
-def test_without_the_server_that_was_named_the_error_says_so(config_file: Path, tmp_path: Path) -> None:
+def test_a_server_that_does_not_answer_is_named(config_file: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api"}
     result = subprocess.run(
         command("run", config_file, "--workspace", tmp_path),

@@ -1,4 +1,4 @@
-"""The server that Prefect starts for a command, and that ends with it, however that comes about."""
+"""The temporary Prefect server of a command ends with the command, however the command ends."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def training(tiny_config: dict[str, Any], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A run without a server of the user's, in the middle of a long training."""
+    """A command in the middle of a long training, with a temporary server."""
     train = {**tiny_config["train"], "iterations": 100_000, "save_every": 20}
     config_file, workspace = tmp_path / "config.yaml", tmp_path / "workspace"
     config_file.write_text(yaml.safe_dump({**tiny_config, "train": train}))
     running = subprocess.Popen(
         command("train", config_file, "--workspace", workspace),
-        # Prefect asks a server that does not answer six times, which takes minutes; a busy one needs a second time.
+        # By default Prefect retries six times, which takes minutes; a busy server needs one retry.
         env={**os.environ, "PREFECT_HOME": str(tmp_path), "PREFECT_CLIENT_MAX_RETRIES": "2"},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -55,7 +55,7 @@ def servers(running: subprocess.Popen[str]) -> list[psutil.Process]:
 @pytest.mark.parametrize(
     ("number", "code", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
-def test_it_does_not_stay_behind(
+def test_it_ends_with_an_interrupted_command(
     number: signal.Signals, code: int, said: str, training: subprocess.Popen[str]
 ) -> None:
     (server,) = servers(training)
@@ -66,9 +66,9 @@ def test_it_does_not_stay_behind(
     assert not server.is_running()
 
 
-def test_when_it_is_killed_the_error_is_a_sentence(training: subprocess.Popen[str]) -> None:
+def test_a_killed_server_gives_a_message_and_no_traceback(training: subprocess.Popen[str]) -> None:
     kill(servers(training))
-    training.send_signal(signal.SIGTERM)  # the end of the flow is what it is to be told of
+    training.send_signal(signal.SIGTERM)  # the flow then reports its end to the server
     code, errors = end(training)
     assert code == 1, errors
     assert "the Prefect server does not answer any more" in errors

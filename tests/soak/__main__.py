@@ -1,4 +1,4 @@
-"""The command of tests/soak/soak.py."""
+"""The command line of tests/soak/soak.py."""
 
 import argparse
 import tempfile

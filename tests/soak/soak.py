@@ -1,12 +1,11 @@
-"""Kills the pipeline at random moments, many times, and compares what it ends with.
+"""Kill the pipeline at random moments, many times, and compare its results with an undisturbed run.
 
     python -m tests.soak [--kills 50] [--images 400] [--seed 0]
 
-A pipeline runs undisturbed once. Then the same is run again and again in new workspaces while SIGKILL hits, at
-random moments, the command itself, a Dask worker, or the Dask scheduler; what was killed is started again, and
-the same command goes on. Whenever a pipeline has come to its end its digests are compared with those of the
-undisturbed one. The work that a kill costs is what had been done since the last shard was recorded, or since
-the last training state; that of all kills is set against the work of all pipelines.
+First a pipeline runs undisturbed. Then the same pipeline runs again and again in new workspaces, while SIGKILL
+hits the command, a Dask worker or the Dask scheduler at random moments. The killed process is started again, and
+the same command continues. Each finished pipeline must have the digests of the undisturbed one. A kill loses the
+work since the last recorded shard or training state; the result has the share of this work in all work.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ from tests.flows.helpers import command, digests
 from tests.servers import free_port, start_dask, wait_until
 
 TARGETS = ("command", "worker", "scheduler")
-# How long a run may go on after its kill before it is called hanging.
+# Seconds after which a run that continues after its kill counts as hanging.
 _PATIENCE = 300.0
 
 
 @dataclass
 class Cluster:
-    """A Dask scheduler and its workers, as processes of their own."""
+    """A Dask scheduler and its workers, each in its own process."""
 
     folder: Path
     workers_wanted: int = 2
@@ -49,7 +48,7 @@ class Cluster:
         return f"tcp://127.0.0.1:{self.port}"
 
     def mend(self) -> None:
-        """Start again what is not running."""
+        """Start the processes that are not running."""
         if self.scheduler is None or self.scheduler.poll() is not None:
             self.stop()
             self.port = free_port()
@@ -70,14 +69,14 @@ class Cluster:
 
 @dataclass
 class Soak:
-    """What happened.
+    """The result of a soak.
 
     Attributes:
-        kills: of each target.
-        pipelines: that came to their end, every one with the digests of the undisturbed one.
-        work: seconds of the stages of as many undisturbed pipelines.
-        lost: seconds between the last record, manifest or training state and the kill; the time in which a
-            process starts and has not begun to work is none.
+        kills: number of kills of each target.
+        pipelines: number of finished pipelines, all with the digests of the undisturbed one.
+        work: seconds that the stages of as many undisturbed pipelines take.
+        lost: seconds from the last record, manifest or training state to the kill, without the start-up time
+            of the process.
 
     """
 
@@ -93,14 +92,14 @@ class Soak:
 
 
 def soak(config: dict[str, object], folder: Path, environment: dict[str, str], kills: int, seed: int) -> Soak:
-    """Kill pipelines of a configuration until ``kills`` have hit.
+    """Run pipelines of a configuration and kill them, until ``kills`` processes have been killed.
 
     Args:
-        config: see :func:`configuration`.
-        folder: for workspaces and logs.
-        environment: of the command, with a Prefect server.
-        kills: how often.
-        seed: of the moments and the targets.
+        config: settings, see :func:`configuration`.
+        folder: folder for workspaces and logs.
+        environment: environment variables of the command, with those of a Prefect server.
+        kills: number of kills.
+        seed: seed of the random moments and targets.
 
     """
     rng = random.Random(seed)
@@ -130,7 +129,7 @@ def soak(config: dict[str, object], folder: Path, environment: dict[str, str], k
 
 
 def configuration(photographs: Path, weights: Path) -> dict[str, object]:
-    """Many small shards of a small model: much that a kill can hit."""
+    """Settings with many small shards and a small model, so that a kill can hit many moments."""
     train = {"iterations": 60, "batch_size": 8, "check_every": 10, "save_every": 5, "num_prototypes": 3}
     return {**configure_tiny(photographs, weights), "train": train}
 
@@ -145,7 +144,7 @@ def _disturb(
     kills: int,
     result: Soak,
 ) -> None:
-    """Run one pipeline to its end, killed on the way."""
+    """Run one pipeline to its end, and kill its processes meanwhile."""
     while not _complete(settings):
         target = rng.choice(TARGETS)
         if target == "command":
@@ -157,13 +156,13 @@ def _disturb(
                 "--set", "runner.kind=dask", "--set", f"runner.address={cluster.address}",
                 "--set", f"runner.workers={cluster.workers_wanted}",
             )  # fmt: skip
-        wait = start_up + rng.uniform(0, 0.6) * (duration - start_up)  # there is less to do each time
+        wait = start_up + rng.uniform(0, 0.6) * (duration - start_up)  # less work is left each time
         if sum(result.kills.values()) >= kills:
             wait = _PATIENCE
         began = time.time()
         with suppress(subprocess.TimeoutExpired):
-            ended = process.wait(wait)  # it was quicker
-            assert ended == 0, f"nobody killed the command, and it ended with {ended}"
+            ended = process.wait(wait)  # it ended before the kill
+            assert ended == 0, f"the command was not killed, but ended with {ended}"
             continue
         working = max(_last_write(Path(settings.workspace)), began + start_up)
         now = time.time()
@@ -187,7 +186,7 @@ def _kill(target: str, process: subprocess.Popen[bytes], cluster: Cluster, rng: 
 
 
 def _last_write(workspace: Path) -> float:
-    """When a record, a manifest or a file was last finished; 0 before the first."""
+    """Time of the last write of a record, manifest or file; 0 before the first."""
     files = [
         path
         for pattern in ("manifest.json", "shards/*.json", "files/*")

@@ -1,8 +1,8 @@
-"""A FUSE file system that hands everything on to a folder, and refuses to rename over a file that is there.
+"""A FUSE file system that passes everything on to a folder, but cannot rename a file over an existing one.
 
     python -m tests.storage.passthrough_without_replace FOLDER MOUNT_POINT
 
-Some network file systems are like that.
+Some network file systems behave like that.
 """
 
 import errno
@@ -21,70 +21,70 @@ class PassThrough(mfusepy.Operations):
     def _real(self, path: str) -> str:
         return self.root + path
 
-    def getattr(self, path, fh=None):
+    def getattr(self, path: str, fh: int | None = None) -> dict[str, int]:
         status = os.lstat(self._real(path))
         return {name: getattr(status, name) for name in ("st_mode", "st_nlink", "st_size", "st_uid", "st_gid")} | {
             name: getattr(status, f"{name}_ns") for name in ("st_atime", "st_mtime", "st_ctime")
         }  # fmt: skip
 
-    def readdir(self, path, fh):
+    def readdir(self, path: str, fh: int) -> list[str]:
         return [".", "..", *os.listdir(self._real(path))]
 
-    def rename(self, old, new):
+    def rename(self, old: str, new: str) -> int:
         if os.path.exists(self._real(new)):
             raise OSError(errno.EEXIST, "there is such a file")
         os.rename(self._real(old), self._real(new))
         return 0
 
-    def link(self, target, source):
+    def link(self, target: str, source: str) -> int:
         raise OSError(errno.EPERM, "no hard links")
 
-    def mkdir(self, path, mode):
+    def mkdir(self, path: str, mode: int) -> int:
         os.mkdir(self._real(path), mode)
         return 0
 
-    def rmdir(self, path):
+    def rmdir(self, path: str) -> int:
         os.rmdir(self._real(path))
         return 0
 
-    def unlink(self, path):
+    def unlink(self, path: str) -> int:
         os.unlink(self._real(path))
         return 0
 
-    def create(self, path, mode, fi=None):
+    def create(self, path: str, mode: int, fi: object = None) -> int:
         return os.open(self._real(path), os.O_RDWR | os.O_CREAT | os.O_TRUNC, mode)
 
-    def open(self, path, flags):
+    def open(self, path: str, flags: int) -> int:
         return os.open(self._real(path), flags)
 
-    def read(self, path, size, offset, fh):
+    def read(self, path: str, size: int, offset: int, fh: int) -> bytes:
         return os.pread(fh, size, offset)
 
-    def write(self, path, data, offset, fh):
+    def write(self, path: str, data: bytes, offset: int, fh: int) -> int:
         return os.pwrite(fh, data, offset)
 
-    def truncate(self, path, length, fh=None):
+    def truncate(self, path: str, length: int, fh: int | None = None) -> int:
         os.truncate(self._real(path), length)
         return 0
 
-    def flush(self, path, fh):
+    def flush(self, path: str, fh: int) -> int:
         return 0
 
-    def fsync(self, path, datasync, fh):
+    def fsync(self, path: str, datasync: int, fh: int) -> int:
         os.fsync(fh)
         return 0
 
-    def release(self, path, fh):
+    def release(self, path: str, fh: int) -> int:
         os.close(fh)
         return 0
 
-    def statfs(self, path):
+    def statfs(self, path: str) -> dict[str, int]:
         status = os.statvfs(self._real(path))
         return {
             name: getattr(status, name) for name in dir(status) if name.startswith("f_") and name != "f_fsid"
         }
 
-    def chmod(self, path, mode):
+    def chmod(self, path: str, mode: int) -> int:
         os.chmod(self._real(path), mode)
         return 0
 

@@ -1,4 +1,4 @@
-"""BSDS500 in a tiny folder of its own layout, its ground truth in the nested structs of MATLAB."""
+"""BSDS500 on a tiny data set of the same layout, with ground truth in nested MATLAB structs."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def only_item(root: Path) -> tuple[BSDS500Dataset, Item, Path]:
     return dataset, item, root / DATA / "groundTruth" / "test" / "2018.mat"
 
 
-def test_items_are_those_of_both_splits(bsds: Path) -> None:
+def test_items_are_the_photographs_of_both_splits(bsds: Path) -> None:
     dataset = BSDS500Dataset(bsds)
     items = {item.id: item for item in dataset.items()}
     assert list(items) == ["test/2018", "train/12003", "train/8049"]
@@ -60,7 +60,7 @@ def test_items_are_those_of_both_splits(bsds: Path) -> None:
     assert [item.splits for item in BSDS500Dataset(bsds, "val", "val").items()] == [("val",)]
 
 
-def test_segmentations_of_every_annotator(bsds: Path) -> None:
+def test_the_segmentations_of_all_annotators_are_read(bsds: Path) -> None:
     dataset, item, _ = only_item(bsds)
     found = dataset.read_segmentations(item, HEIGHT, WIDTH)
     assert len(found) == 3
@@ -69,7 +69,7 @@ def test_segmentations_of_every_annotator(bsds: Path) -> None:
         np.testing.assert_array_equal(segmentation, regions(2018 + i))
 
 
-def test_one_annotator_and_few_regions(bsds: Path) -> None:
+def test_segmentations_in_a_smaller_integer_type_are_read(bsds: Path) -> None:
     """MATLAB stores small numbers in small types."""
     dataset, item, file = only_item(bsds)
     savemat(file, {"groundTruth": annotations(np.ones((HEIGHT, WIDTH), dtype=np.uint8))})
@@ -78,7 +78,7 @@ def test_one_annotator_and_few_regions(bsds: Path) -> None:
     assert (segmentation == 1).all()
 
 
-def test_other_data_sets_have_none() -> None:
+def test_other_data_sets_have_no_segmentations() -> None:
     dataset = SampleDataset()
     assert dataset.read_segmentations(next(dataset.items()), 3, 4) == []
 
@@ -94,7 +94,9 @@ def test_other_data_sets_have_none() -> None:
         ({"groundTruth": annotations(np.zeros((HEIGHT, WIDTH), dtype=np.uint16))}, "every pixel is 0, unlabeled"),
     ],
 )  # fmt: skip
-def test_ground_truth_of_another_kind(bsds: Path, content: dict[str, np.ndarray], message: str) -> None:
+def test_wrong_content_of_a_ground_truth_file_is_named(
+    bsds: Path, content: dict[str, np.ndarray], message: str
+) -> None:
     dataset, item, file = only_item(bsds)
     savemat(file, content)
     with pytest.raises(InvalidMaskError, match=f"2018.mat {message}|2018.mat has a Segmentation .*{message}"):
@@ -102,7 +104,7 @@ def test_ground_truth_of_another_kind(bsds: Path, content: dict[str, np.ndarray]
 
 
 @pytest.mark.parametrize("size", [0, 60, 128, 200, -1])
-def test_broken_ground_truth_is_named(bsds: Path, size: int) -> None:
+def test_an_unreadable_ground_truth_file_is_named(bsds: Path, size: int) -> None:
     dataset, item, file = only_item(bsds)
     file.write_bytes(file.read_bytes()[:size])
     with pytest.raises(
@@ -117,7 +119,7 @@ def test_broken_ground_truth_is_named(bsds: Path, size: int) -> None:
         dataset.read_segmentations(item, HEIGHT, WIDTH)
 
 
-def test_folders_that_are_not_there(bsds: Path, tmp_path: Path) -> None:
+def test_missing_folders_are_named(bsds: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidDatasetError, match=r"give the folder that holds BSR/BSDS500/data"):
         BSDS500Dataset(tmp_path / "elsewhere")
     with pytest.raises(InvalidDatasetError, match=r"images.trainval; the split 'trainval' needs them"):

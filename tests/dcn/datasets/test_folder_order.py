@@ -1,4 +1,4 @@
-"""The items of a folder come in the order of their paths, without all paths at hand."""
+"""A folder yields its items sorted by path, although it never holds all paths in memory."""
 
 import os
 from collections import Counter
@@ -21,7 +21,7 @@ PATHS = st.lists(
 
 @given(PATHS)
 @settings(max_examples=60, deadline=None)
-def test_paths_in_order_and_ids_without_repeats(
+def test_items_are_sorted_by_path_and_ids_are_unique(
     tmp_path_factory: pytest.TempPathFactory, paths: list[tuple[list[str], str, str]]
 ) -> None:
     root = tmp_path_factory.mktemp("photos")
@@ -30,14 +30,14 @@ def test_paths_in_order_and_ids_without_repeats(
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-        except OSError:  # a file and a folder of one name
+        except OSError:  # a file and a folder have the same name
             continue
     walked = [Path(folder, file).relative_to(root) for folder, _, files in os.walk(root) for file in files]
     expected = sorted(path.as_posix() for path in walked if path.suffix.lower() in {".jpg", ".png"})
     items = list(FolderDataset(root).items())
     assert [item.image for item in items] == expected
     assert len({item.id for item in items}) == len(items)
-    # An id is the path without its suffix, wherever no other file could be meant.
+    # An id is the path without its suffix, unless that would be ambiguous.
     stems = Counter(path.removesuffix(Path(path).suffix) for path in expected)
     for item in items:
         stem = item.image.removesuffix(Path(item.image).suffix)

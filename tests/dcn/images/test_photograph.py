@@ -1,4 +1,4 @@
-"""Photographs of every mode are read as a viewer shows them; broken ones are refused with a reason."""
+"""Photographs of every mode are decoded as a viewer shows them; broken files are refused with a reason."""
 
 import io
 
@@ -12,7 +12,7 @@ from dcn.images.photograph import check_mask, decode_mask, decode_photograph
 RED = (250, 10, 20)
 
 
-def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format=kind, **options)
     return buffer.getvalue()
@@ -30,7 +30,7 @@ def half_red() -> Image.Image:
     [("RGB", "PNG", 0), ("P", "PNG", 8), ("P", "GIF", 8), ("RGBA", "PNG", 0), ("RGB", "JPEG", 12), ("CMYK", "TIFF", 0),
      ("CMYK", "JPEG", 12), ("RGB", "BMP", 0), ("RGB", "WEBP", 20), ("YCbCr", "JPEG", 12)],
 )  # fmt: skip
-def test_modes(mode: str, kind: str, tolerance: int) -> None:
+def test_every_mode_is_decoded_to_rgb(mode: str, kind: str, tolerance: int) -> None:
     options = {"quality": 100, "subsampling": 0} if kind == "JPEG" else {}
     image = half_red().quantize(4) if mode == "P" else half_red().convert(mode)
     pixels = decode_photograph(encoded(image, kind, **options))
@@ -40,11 +40,11 @@ def test_modes(mode: str, kind: str, tolerance: int) -> None:
     np.testing.assert_allclose(pixels[1, 6].astype(int), 255, atol=tolerance)
 
 
-def test_gray_and_one_bit() -> None:
+def test_gray_and_one_bit_images_are_decoded_to_rgb() -> None:
     gray = Image.fromarray(np.array([[0, 100, 255]], dtype=np.uint8))
     np.testing.assert_array_equal(decode_photograph(encoded(gray))[0], [[0] * 3, [100] * 3, [255] * 3])
     np.testing.assert_array_equal(
-        decode_photograph(encoded(gray.convert("1", dither=0)))[0, ::2], [[0] * 3, [255] * 3]
+        decode_photograph(encoded(gray.convert("1", dither=Image.Dither.NONE)))[0, ::2], [[0] * 3, [255] * 3]
     )
 
 
@@ -56,14 +56,14 @@ def test_sixteen_bit_gray_is_scaled_and_not_clipped() -> None:
         )
 
 
-def test_transparency_is_white() -> None:
+def test_transparent_pixels_become_white() -> None:
     pixels = np.zeros((1, 3, 4), dtype=np.uint8)
     pixels[0, :, 0], pixels[0, :, 3] = 200, [255, 0, 128]
     result = decode_photograph(encoded(Image.fromarray(pixels)))[0]
     np.testing.assert_allclose(result.astype(int), [[200, 0, 0], [255, 255, 255], [227, 127, 127]], atol=1)
 
 
-def test_transparent_palette_is_white() -> None:
+def test_a_transparent_palette_color_becomes_white() -> None:
     image = half_red().quantize(4)
     hidden = image.getpixel((0, 0))
     result = decode_photograph(encoded(image, transparency=hidden))
@@ -71,7 +71,7 @@ def test_transparent_palette_is_white() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation(orientation: int) -> None:
+def test_exif_orientation_is_applied(orientation: int) -> None:
     upright = half_red()
     stored = {
         1: upright, 2: upright.transpose(Image.Transpose.FLIP_LEFT_RIGHT), 3: upright.rotate(180),
@@ -85,7 +85,7 @@ def test_exif_orientation(orientation: int) -> None:
     np.testing.assert_array_equal(result, np.asarray(upright))
 
 
-def test_first_frame_of_an_animation() -> None:
+def test_an_animation_gives_its_first_frame() -> None:
     frames = [half_red(), Image.new("RGB", (8, 4), "blue")]
     content = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     np.testing.assert_allclose(decode_photograph(content)[1, 1].astype(int), RED, atol=8)
@@ -124,7 +124,7 @@ def test_masks_of_colors_are_refused() -> None:
         decode_mask(encoded(Image.fromarray(np.array([[0, 300]], dtype=np.uint16))))
 
 
-def test_masks_are_held_to_image_and_classes() -> None:
+def test_a_mask_must_match_its_image_and_the_classes() -> None:
     mask = np.array([[0, 37, 255]], dtype=np.uint8)
     with pytest.raises(InvalidMaskError, match=r"it has label 37; classes are 0-20, and 255 is ignored"):
         check_mask(mask, 1, 3, 21, 255)

@@ -1,7 +1,9 @@
-"""MaskCLIP on a small CLIP with random weights: against its own forward pass, and written out."""
+"""MaskCLIP on a small CLIP with random weights, compared with its equations and open_clip's forward pass."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import numpy as np
@@ -31,7 +33,7 @@ from dcn.language.prompts import class_prompts
 from dcn.regions import upsampled_bands
 
 NAME = "tiny-8"
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 32, "layers": 3, "width": 24, "head_width": 12, "patch_size": 8},
     "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2},
@@ -46,18 +48,19 @@ TRAINING = {
 
 @pytest.fixture(autouse=True)
 def tiny_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An architecture of open_clip, and a training of it that no hub has."""
+    """Register an architecture with open_clip, and pretrained weights of it that no hub has."""
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, NAME, CONFIG)
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, NAME, {"some": TRAINING})
 
 
-def clip(**changes: object) -> nn.Module:
+def clip(**changes: object) -> open_clip.CLIP:
     torch.manual_seed(0)
-    model = open_clip.CLIP(**{**CONFIG, **changes})
+    model: open_clip.CLIP = open_clip.CLIP(**{**CONFIG, **changes})
     for parameter in model.parameters():  # fresh models have zeros and ones that would hide mistakes
         nn.init.normal_(parameter, std=0.2)
     open_clip.set_model_preprocess_cfg(model, TRAINING)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def language_model(**changes: object) -> LanguageModel:
@@ -69,9 +72,9 @@ def photographs(size: int = 32) -> np.ndarray:
 
 
 def before_last_block(model: LanguageModel, inputs: Tensor) -> Tensor:
-    """Tokens ``[B, 1 + n, w]``, by open_clip's own parts."""
+    """Tokens ``[B, 1 + n, w]`` that enter the last block, computed by open_clip's own modules."""
     visual = model._model.visual
-    x = visual._embeds(inputs)
+    x: Tensor = visual._embeds(inputs)
     for block in visual.transformer.resblocks[:-1]:
         x = block(x)
     return x
@@ -81,10 +84,10 @@ class TestPatchFeatures:
     """The value path of the last block."""
 
     @pytest.mark.parametrize("quick_gelu", [False, True])
-    def test_written_out_from_the_weights(self, quick_gelu: bool) -> None:
+    def test_equal_to_the_equations_written_out(self, quick_gelu: bool) -> None:
         model = language_model(quick_gelu=quick_gelu)
         inputs = model.preprocess(photographs())
-        weight = model._model.visual.state_dict()
+        weight: dict[str, Tensor] = model._model.visual.state_dict()
         block = "transformer.resblocks.2."
 
         def linear(x: Tensor, name: str) -> Tensor:
@@ -108,7 +111,7 @@ class TestPatchFeatures:
         assert features.dtype == torch.float32
         torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-4)
 
-    def test_equal_to_attention_of_every_token_to_itself_alone(self) -> None:
+    def test_equal_to_attention_of_every_token_to_itself(self) -> None:
         model = language_model()
         inputs = model.preprocess(photographs())
         visual = model._model.visual
@@ -117,8 +120,8 @@ class TestPatchFeatures:
         expected = visual.ln_post(x)[:, 1:] @ visual.proj
         torch.testing.assert_close(model.patch_features(inputs), expected, atol=1e-5, rtol=1e-4)
 
-    def test_layer_scale(self) -> None:
-        """One architecture of open_clip has it."""
+    def test_layer_scale_is_applied(self) -> None:
+        """One architecture of open_clip has layer scale."""
         model = language_model(vision_cfg={**CONFIG["vision_cfg"], "ls_init_value": 0.1})
         inputs = model.preprocess(photographs())
         visual = model._model.visual
@@ -128,7 +131,7 @@ class TestPatchFeatures:
         torch.testing.assert_close(model.patch_features(inputs), expected, atol=1e-5, rtol=1e-4)
 
     @pytest.mark.parametrize("size", [16, 48, 56])
-    def test_positions_are_resized_as_open_clip_does(self, size: int) -> None:
+    def test_position_embeddings_are_resized_as_in_open_clip(self, size: int) -> None:
         model = language_model()
         resized = clip(vision_cfg={**CONFIG["vision_cfg"], "image_size": size})
         state = model._model.state_dict()
@@ -140,22 +143,22 @@ class TestPatchFeatures:
         assert features.shape == (2, (size // 8) ** 2, 16)
         torch.testing.assert_close(features, expected.patch_features(inputs), atol=1e-5, rtol=1e-4)
 
-    def test_a_size_that_the_patches_do_not_divide(self) -> None:
+    def test_a_size_that_is_no_multiple_of_the_patch_size_is_refused(self) -> None:
         model = language_model()
         assert model.grid(48) == 6
         with pytest.raises(ValueError, match="input size 36 is not a multiple of the patch size 8; try 32"):
             model.patch_features(model.preprocess(photographs(36)))
 
-    def test_preprocessing_is_that_of_the_model(self) -> None:
+    def test_preprocessing_uses_the_mean_and_std_of_the_model(self) -> None:
         mean, std = np.array(TRAINING["mean"]), np.array(TRAINING["std"])
         expected = ((photographs() / 255 - mean) / std).transpose(0, 3, 1, 2)
         np.testing.assert_allclose(language_model().preprocess(photographs()), expected, atol=1e-5)
 
 
 class TestText:
-    """Prompts, and one vector per class."""
+    """Prompts, and one embedding per class."""
 
-    def test_one_name_equals_open_clips_zero_shot_classifier(self) -> None:
+    def test_embeddings_equal_open_clips_zero_shot_classifier(self) -> None:
         model = language_model()
         templates = [*open_clip.OPENAI_IMAGENET_TEMPLATES, lambda name: f"there is a {name} in the scene."]
         prompts = [[template(name) for template in templates] for name in ("dog", "potted plant")]
@@ -164,7 +167,7 @@ class TestText:
         )
         torch.testing.assert_close(model.text_embeddings(prompts), expected.T, atol=1e-6, rtol=1e-5)
 
-    def test_mean_over_prompts_of_all_names(self) -> None:
+    def test_an_embedding_is_the_mean_over_the_prompts_of_all_synonyms(self) -> None:
         model = language_model()
         single = torch.cat(
             [model.text_embeddings([[prompt]]) for prompt in ("a sofa", "a couch", "the couch")]
@@ -172,7 +175,7 @@ class TestText:
         expected = F.normalize(single.mean(dim=0, keepdim=True), dim=-1)
         torch.testing.assert_close(model.text_embeddings([["a sofa", "a couch", "the couch"]]), expected)
 
-    def test_prompts(self) -> None:
+    def test_prompts_are_clips_templates_and_those_of_scenes(self) -> None:
         assert len(class_prompts("dog")) == 80 + 5
         assert "a photo of a dog." in class_prompts("dog")
         assert "there is the dog in the scene." in class_prompts("dog")
@@ -180,18 +183,18 @@ class TestText:
         assert "a photo of the airplane." in class_prompts("aeroplane")
         assert not any("{" in prompt for name in CLASS_NAMES for prompt in class_prompts(name))
 
-    def test_synonyms_are_of_classes_of_voc(self) -> None:
+    def test_only_classes_of_voc_have_synonyms(self) -> None:
         from dcn.language.prompts import _SYNONYMS
 
         assert _SYNONYMS.keys() <= set(CLASS_NAMES)
 
 
 class TestWeights:
-    """From a file or the hub, and never from a pickle that runs code."""
+    """Weights come from a file or the hub, and never from a pickle that runs code."""
 
     @pytest.mark.parametrize("name", [NAME, f"{NAME}:some"])
     def test_a_local_file_gives_the_same_model(self, tmp_path: Path, name: str) -> None:
-        """The training names an activation, in a local file as well; open_clip itself only warns."""
+        """The activation follows the pretrained tag for local files too, where open_clip itself only warns."""
         original = clip(quick_gelu=name != NAME)
         save_file(original.state_dict(), tmp_path / "clip.safetensors")
         torch.save({"state_dict": original.state_dict(), "epoch": 3}, tmp_path / "clip.pt")
@@ -213,7 +216,7 @@ class TestWeights:
         LanguageModel.from_name(NAME, tmp_path / "clip.safetensors")
 
     def test_without_weights_the_file_to_get_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        # The environment variable is read when the hub's client is imported, which other tests did.
+        # The hub's client read the environment variable when it was imported, maybe by another test.
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
         with pytest.raises(WeightsUnavailableError) as caught:
             LanguageModel.from_name("ViT-B-16:openai")
@@ -228,7 +231,7 @@ class TestWeights:
         marker = tmp_path / "was-run"
 
         class Attack:
-            def __reduce__(self):
+            def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
                 return Path.touch, (marker,)
 
         for name in ("attack.pt", "attack.bin"):
@@ -238,13 +241,13 @@ class TestWeights:
         assert not marker.exists()
 
     def test_torchscript_is_refused_without_unsafe_advice(self, tmp_path: Path) -> None:
-        """As OpenAI's own files are."""
+        """OpenAI's own files are TorchScript."""
         torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)).save(str(tmp_path / "ViT-B-16.pt"))
         with pytest.raises(WeightsUnavailableError, match="(?s)TorchScript.*of nobody/tiny-clip") as caught:
             LanguageModel.from_name(f"{NAME}:some", tmp_path / "ViT-B-16.pt")
         assert "False" not in str(caught.value)
 
-    def test_files_that_do_not_fit(self, tmp_path: Path) -> None:
+    def test_missing_and_unfitting_files_are_named(self, tmp_path: Path) -> None:
         with pytest.raises(WeightsUnavailableError, match=r"no weights file .*gone.pt"):
             LanguageModel.from_name(NAME, tmp_path / "gone.pt")
         save_file({"something": torch.zeros(1)}, tmp_path / "other.safetensors")
@@ -273,7 +276,9 @@ class TestWeights:
             ),
         ],
     )
-    def test_names_that_cannot_be(self, name: str, error: type[Exception], message: str) -> None:
+    def test_unusable_names_are_refused_with_advice(
+        self, name: str, error: type[Exception], message: str
+    ) -> None:
         with pytest.raises(error, match=message):
             LanguageModel.from_name(name)
 
@@ -288,7 +293,7 @@ class TestWeights:
 
 
 class TestClasses:
-    """From cosines to classes of pixels and regions."""
+    """Cosines become classes of pixels and regions."""
 
     def test_logits_are_cosines(self) -> None:
         features, text = torch.randn(2, 9, 5) * 7, F.normalize(torch.randn(3, 5), dim=-1)
@@ -305,11 +310,11 @@ class TestClasses:
         np.testing.assert_array_equal(classes, whole.argmax(dim=0).numpy() + 1)
         assert classes.dtype == np.uint8
 
-    def test_modes_by_hand(self) -> None:
+    def test_modes_of_a_hand_made_example(self) -> None:
         labels = np.array([[0, 0, 0, 1, 1], [2, 2, 2, 2, 4]], dtype=np.uint8)
         pixels = np.array([[3, 3, 1, 5, 5], [7, 7, 2, 2, 9]], dtype=np.uint8)
         foreground = np.array([True, False, True, True, True])
-        # 1 is background; in 2 the classes 2 and 7 are equal; 3 does not occur.
+        # Region 1 is background; in region 2, classes 2 and 7 tie; region 3 does not occur.
         assert region_modes(labels, pixels, foreground).tolist() == [3, 0, 2, 0, 9]
         assert foreground_pixels(labels, pixels, foreground).tolist() == [[3, 3, 1, 0, 0], [7, 7, 2, 2, 9]]
 
@@ -324,15 +329,14 @@ class TestClasses:
         for region in np.unique(labels):
             assert modes[region] == mode(pixels[labels == region]).mode + 1
 
-    def test_background_may_be_left_out(self) -> None:
+    def test_background_can_be_left_out(self) -> None:
         matrix = np.array([[0, 0, 0], [50, 8, 2], [30, 0, 4]])
         kept = without_background(matrix)
         np.testing.assert_allclose(class_iou(kept), [np.nan, 8 / 10, 4 / 6])
         assert mean_iou(kept) == pytest.approx((8 / 10 + 4 / 6) / 2)
         assert matrix[1, 0] == 50
 
-    def test_the_whole_path(self) -> None:
-        """Features to a class of every region, as a stage calls them."""
+    def test_features_become_region_classes_as_in_the_stage(self) -> None:
         model = language_model()
         names = ("background", "cat", "dog", "sofa")
         text = model.text_embeddings([class_prompts(name) for name in names[1:]])

@@ -1,7 +1,6 @@
-"""Photographs, masks, tokens and weights that are missing, broken or changed: left out, or a sentence."""
+"""Missing, damaged or changed photographs, tokens and weights are left out or give an error that names them."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +19,10 @@ from flows.report.pictures import ResultReader
 from flows.settings import Settings
 from storage import CheckpointDamagedError
 from tests.conftest import draw_scene
-from tests.flows.helpers import changed, run_stages, without_truth
-
-MakeSettings = Callable[..., Settings]
+from tests.flows.helpers import MakeSettings, changed, run_stages, without_truth
 
 
-def test_photographs_that_vanish_or_change_after_indexing_are_left_out(
+def test_photographs_that_disappear_or_change_after_indexing_are_left_out(
     photograph_folder: Path, tmp_path: Path, tiny_settings: MakeSettings
 ) -> None:
     shutil.copytree(photograph_folder / "photos", tmp_path / "photos")
@@ -66,7 +63,7 @@ def test_photographs_that_vanish_or_change_after_indexing_are_left_out(
     assert other_time.st_size
 
 
-def test_without_ground_truth_the_pipeline_ends_too(
+def test_the_pipeline_works_without_ground_truth(
     photograph_folder: Path, tiny_settings: MakeSettings
 ) -> None:
     settings = tiny_settings(
@@ -82,7 +79,9 @@ def test_without_ground_truth_the_pipeline_ends_too(
     assert "no ground truth to compare with" in page
 
 
-def test_nothing_usable_is_an_error(tmp_path: Path, tiny_settings: MakeSettings) -> None:
+def test_a_data_set_without_usable_photographs_is_an_error(
+    tmp_path: Path, tiny_settings: MakeSettings
+) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"no")
     with pytest.raises(EmptyDatasetError, match="none of the 1 photographs in"):
@@ -131,7 +130,7 @@ def test_missing_weights_stop_before_anything_is_computed(tiny_settings: MakeSet
         run_stages(tiny_settings(backbone={"weights": "nowhere.safetensors"}))
 
 
-def test_a_data_set_that_changes_under_a_run_is_a_sentence(
+def test_a_data_set_that_changes_during_a_run_is_an_error(
     photograph_folder: Path, tmp_path: Path, tiny_settings: MakeSettings
 ) -> None:
     shutil.copytree(photograph_folder / "photos", tmp_path / "photos")

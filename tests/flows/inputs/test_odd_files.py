@@ -1,6 +1,6 @@
-"""Whatever people have in their folders, one thing a run: used, or refused with a reason, and no neighbour lost.
+"""One odd file or folder per run: it is used, or refused with a reason, and no other photograph is lost.
 
-docs/inputs.md says the same in words.
+docs/inputs.md describes the same behavior.
 """
 
 import io
@@ -30,14 +30,13 @@ from flows.printable import printable
 from flows.settings import Settings
 from tests.browser import ShownPage
 from tests.conftest import draw_scene
-from tests.flows.helpers import changed, run_stages
+from tests.flows.helpers import MakeSettings, changed, run_stages
 
 ROOT = Path(__file__).parents[3]
 GOOD = ("first", "second", "third")
-# root reads every file, unless it gives that right up.
+# root may read every file, unless it gives up that privilege.
 UNPRIVILEGED = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
 
-MakeSettings = Callable[..., Settings]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
@@ -55,7 +54,7 @@ JPEG, PNG = encoded(picture(), "JPEG"), encoded(picture(), "PNG")
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A small PNG that says it has so many pixels."""
+    """A small PNG whose header claims so many pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     chunks = (header, b"IDAT" + zlib.compress(bytes(1000)), b"IEND")
     packed = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
@@ -88,17 +87,17 @@ POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(
 
 @dataclass(frozen=True)
 class Case:
-    """One thing that is put among three good photographs.
+    """One change to a folder of three good photographs.
 
     Attributes:
         put: changes the folder of photographs, or that of masks.
-        says: what the run warns of, each a pattern of the whole message.
-        used: how many more photographs the run has.
-        lost: good photographs that the change takes away from the stages after the index.
-        later: it happens when the index was made.
+        says: the expected warnings, each a pattern of the whole message.
+        used: number of photographs that the change adds to the run.
+        lost: number of good photographs that the stages after the index lose.
+        later: the change happens after the index was made.
         masks: the data set has ground truth.
-        unprivileged: the run may not read what its owner forbids.
-        shown: how many photographs, from the first on, the page shows at most.
+        unprivileged: the run must respect file permissions, also as root.
+        shown: the report shows at most this number of photographs.
 
     """
 
@@ -172,7 +171,7 @@ def pipe_as_mask(folder: Path) -> None:
 
 def socket_file(folder: Path) -> None:
     here = Path.cwd()
-    os.chdir(folder)  # the path of a socket may have a hundred characters
+    os.chdir(folder)  # the path of a socket is limited to about 100 characters
     try:
         socket.socket(socket.AF_UNIX).bind("x.jpg")
     finally:
@@ -190,7 +189,7 @@ UNLABELLED = "1 of 3 photographs have no usable ground truth; metrics that need 
 BAD_MASK = r"/.*/masks/second\.png was refused: mask: {}; its photograph counts as one without ground truth"
 
 CASES: dict[str, Case] = {
-    # Files that are no photographs, or broken ones.
+    # Files that are not photographs, and damaged ones.
     "truncated JPEG": Case(
         file("cut.jpg", JPEG[: len(JPEG) // 2]),
         (rf"cut\.jpg was refused: {COPY.format('image file is truncated .*|.*[Tt]runcated.*')}",),
@@ -223,7 +222,7 @@ CASES: dict[str, Case] = {
     "1 x 10,000": Case(file("line.png", encoded(Image.new("RGB", (1, 10_000), "red"), "PNG")), used=1),
     "10,000 x 1": Case(file("line.png", encoded(Image.new("RGB", (10_000, 1), "red"), "PNG")), used=1),
     "taller than JPEG": Case(file("line.png", encoded(Image.new("RGB", (1, 70_000), "red"), "PNG")), used=1),
-    # By its name the first. It takes seconds each time that it is drawn, so the page shows it alone.
+    # Its name sorts first. Drawing it takes seconds, so the report shows it alone.
     "60 megapixels": Case(
         lambda folder: Image.new("L", (10_000, 6_000), 99).save(folder / "a large one.png", compress_level=1),
         used=1,
@@ -242,7 +241,7 @@ CASES: dict[str, Case] = {
         file("x.jpg", encoded(picture(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")), used=1
     ),
     "the same twice": Case(lambda folder: shutil.copy(folder / "first.png", folder / "again.png"), used=1),
-    # What is no file.
+    # Not regular files.
     "unreadable": Case(
         unreadable,
         (r"secret\.jpg was refused: Permission denied; give the user that runs this the right to read it",),
@@ -271,7 +270,7 @@ CASES: dict[str, Case] = {
         lambda folder: os.mkfifo(folder / "x.jpg"), (r"x\.jpg was refused: it is a pipe, not a file",)
     ),
     "socket": Case(socket_file, (r"x\.jpg was refused: it is a socket, not a file",)),
-    # What happens meanwhile.
+    # Changes during the run.
     "vanished": Case(
         lambda folder: (folder / "second.png").unlink(),
         (r"second\.png was left out: it cannot be read any more: No such file or directory",),
@@ -354,7 +353,7 @@ CASES: dict[str, Case] = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three good photographs, and beside them their masks and the names of the classes."""
+    """The folder of three good photographs. Beside it are their masks and the names of the classes."""
     for place in ("photographs", "masks"):
         (tmp_path / place).mkdir()
     for seed, name in enumerate(GOOD):
@@ -378,7 +377,7 @@ def folder_settings(make: MakeSettings, folder: Path, masks: bool = False) -> Se
 def undisturbed(
     tiny_config: dict[str, object], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, np.ndarray]:
-    """Tokens of the good photographs alone, by id."""
+    """Tokens of the good photographs, by id, from a run without any change."""
     root = tmp_path_factory.mktemp("undisturbed")
     (root / "photographs").mkdir()
     for seed, name in enumerate(GOOD):
@@ -396,7 +395,7 @@ def tokens(settings: Settings) -> dict[str, np.ndarray]:
 
 
 def run_unprivileged(settings: Settings, last: str) -> str:
-    """Run stages in a process that has no right to read what the owner of a file forbids; what they warn of."""
+    """Run stages in a process that must respect file permissions, also as root; returns their warnings."""
     if UNPRIVILEGED and shutil.which("setpriv") is None:
         pytest.skip("root reads every file, and there is no setpriv (util-linux) to give that right up")
     code = (
@@ -413,7 +412,7 @@ def run_unprivileged(settings: Settings, last: str) -> str:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_is_used_or_refused_and_no_neighbour_is_lost(
+def test_it_is_used_or_refused_and_no_other_photograph_is_lost(
     name: str, folder: Path, tiny_settings: MakeSettings, undisturbed: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     case = CASES[name]
@@ -442,9 +441,9 @@ def test_is_used_or_refused_and_no_neighbour_is_lost(
     assert Results.from_manifest(results["evaluate"].manifest).images == count
     assert results["report"].manifest.summary["photographs"] == min(count, case.shown)
 
-    # Every photograph has regions of its own, under its own name and nowhere else.
+    # The regions of every photograph are exported under its own name, and nowhere else.
     output = tmp_path / "exported"
-    if case.later:  # the data set is another one now
+    if case.later:  # an export would refuse the changed data set
         assert ((job.checkpoint("segment").array("area").rows(0, 3) > 0).any(axis=1)).sum() == count
     else:
         assert export_labels(settings, "regions", output) == count
@@ -467,9 +466,7 @@ def test_is_used_or_refused_and_no_neighbour_is_lost(
             assert what in page.text.replace("\n", "\\x0a")
 
 
-def test_a_folder_that_may_not_be_read_is_refused_and_not_passed_over(
-    folder: Path, tiny_settings: MakeSettings
-) -> None:
+def test_a_folder_without_read_permission_is_reported(folder: Path, tiny_settings: MakeSettings) -> None:
     (folder / "private").mkdir()
     (folder / "private" / "fourth.png").write_bytes(PNG)
     (folder / "private").chmod(0)
@@ -481,7 +478,7 @@ def test_a_folder_that_may_not_be_read_is_refused_and_not_passed_over(
     )
 
 
-def test_a_whole_data_set_that_may_not_be_read_is_an_error(folder: Path, tiny_settings: MakeSettings) -> None:
+def test_a_data_set_without_read_permission_is_an_error(folder: Path, tiny_settings: MakeSettings) -> None:
     folder.chmod(0)
     with pytest.raises(AssertionError, match=r"the folder .*photographs cannot be read: Permission denied"):
         run_unprivileged(folder_settings(tiny_settings, folder), "index")

@@ -1,4 +1,4 @@
-"""What a flow run's page shows when names are hostile and when a run fails; progress that costs nothing."""
+"""The page of a flow run with hostile names, after a failure, and with progress that costs few requests."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -19,17 +20,16 @@ from prefect import flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.execution.plan import find_job
-from flows.pipeline import extract, index, sections
+from flows.pipeline import FLOWS
 from flows.prefect_ui import markdown
 from flows.prefect_ui.progress import PageProgress
 from flows.printable import printable_line
 from flows.settings import Settings
 from tests.conftest import draw_scene
-from tests.deployments.deployed import Deployed
-from tests.flows.helpers import changed, without_truth
+from tests.deployments.deployed import Deployed, final_state, percent_of, text_of
+from tests.flows.helpers import MakeSettings, changed, without_truth
 
-MakeSettings = Callable[..., Settings]
-# What can be in the name of a file. A folder makes the slash of the first.
+# Names that a file can have. The slash in the first one makes a folder.
 HOSTILE = [
     "<script>alert(1)</script>.png",
     '<img src=x onerror="alert(1)">.png',
@@ -43,12 +43,12 @@ HOSTILE = [
     "&lt;b&gt; &amp;.png",
     "\N{RIGHT-TO-LEFT OVERRIDE}gnp.exe \x1b[31mred.png",
 ]
-# HTML is interpreted, and plain addresses become links: more than Prefect's pages do, so nothing less is shown.
+# The renderer interprets HTML and more Markdown than Prefect's pages do, so the tests are stricter.
 RENDERER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 
 
 class Rendered(HTMLParser):
-    """The elements and the text of a piece of Markdown as a browser has them."""
+    """The HTML elements and the text of rendered Markdown."""
 
     def __init__(self, source: str) -> None:
         super().__init__()
@@ -65,13 +65,13 @@ class Rendered(HTMLParser):
 
 
 def visible(text: str) -> str:
-    """A name as a page may show it: one line, and nothing that hides."""
+    """A name as a page may show it: on one line, without invisible characters."""
     return " ".join("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text).split())
 
 
 @settings(deadline=None)
 @given(st.text(max_size=60) | st.text("`_*[]<>|#-+. \n1)(a&\\!~=:", max_size=60))
-def test_any_text_in_a_cell_is_shown_as_it_is(text: str) -> None:
+def test_any_text_in_a_cell_is_shown_verbatim(text: str) -> None:
     rendered = Rendered(markdown.cell(text))
     assert rendered.elements <= {"p", "code"}
     assert " ".join(rendered.text.split()) == visible(text)
@@ -79,13 +79,13 @@ def test_any_text_in_a_cell_is_shown_as_it_is(text: str) -> None:
 
 @settings(deadline=None)
 @given(st.text(max_size=60) | st.text("`_*[]<>|#-+. \n1)(a&\\!~=:", max_size=60))
-def test_any_text_in_a_block_is_shown_as_it_is(text: str) -> None:
+def test_any_text_in_a_block_is_shown_verbatim(text: str) -> None:
     rendered = Rendered(f"before\n\n{markdown.block(text)}\n\nafter *that*\n")
     assert rendered.elements == {"p", "pre", "code", "em"}
     assert visible(rendered.text) == visible(f"before {text} after that")
 
 
-def test_what_cannot_be_markdown_is_left_as_it_is() -> None:
+def test_text_without_markdown_is_not_escaped() -> None:
     for text in ("upper_bound.accuracy", "0.123 ± 0.004", "evaluate/0f3a", "47.1° / 60.2°", ""):
         assert markdown.cell(text) == text
 
@@ -98,7 +98,7 @@ def server(prefect_server: dict[str, str], tmp_path: Path) -> Iterator[Deployed]
 
 @pytest.fixture
 def hostile_settings(tiny_settings: MakeSettings, tmp_path: Path) -> Settings:
-    """A photograph that can be read, and some that cannot."""
+    """One photograph that can be read, and files with hostile names that cannot."""
     root = tmp_path / "hostile"
     for name in HOSTILE:
         path = root / name
@@ -109,10 +109,10 @@ def hostile_settings(tiny_settings: MakeSettings, tmp_path: Path) -> Settings:
 
 
 @pytest.mark.slow
-def test_hostile_names_are_shown_as_they_are(server: Deployed, hostile_settings: Settings) -> None:
-    state = index(**sections(hostile_settings), return_state=True)
+def test_hostile_names_are_shown_verbatim(server: Deployed, hostile_settings: Settings) -> None:
+    state = final_state(FLOWS["index"], hostile_settings)
     assert state.is_completed()
-    rows = json.loads(server.artifacts(state.state_details.flow_run_id)["index-warnings"].data)
+    rows = json.loads(text_of(server.artifacts(state.state_details.flow_run_id)["index-warnings"]))
     shown = [Rendered(row["warning"]) for row in rows]
     assert all(rendered.elements <= {"p", "code"} for rendered in shown)
     for name in HOSTILE:
@@ -122,17 +122,17 @@ def test_hostile_names_are_shown_as_they_are(server: Deployed, hostile_settings:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "```\n# [x](javascript:alert(1))", "`|`"])
-def test_the_page_of_a_failed_run_says_why_and_what_to_do(
+def test_the_page_of_a_failed_run_shows_the_cause_and_advice(
     server: Deployed, tiny_settings: MakeSettings, tmp_path: Path, name: str
 ) -> None:
     settings = tiny_settings(dataset={"root": str(tmp_path / name)})
-    state = extract(**sections(settings), return_state=True)
+    state = final_state(FLOWS["extract"], settings)
     assert state.is_failed()
-    assert state.message.startswith(
+    assert str(state.message).startswith(
         "Flow run encountered an exception: InvalidDatasetError: there is no folder"
     )
     failure = server.artifacts(state.state_details.flow_run_id)["failure"]
-    rendered = Rendered(failure.data)
+    rendered = Rendered(text_of(failure))
     assert rendered.elements <= {"h1", "p", "pre", "code"}
     expected = f"InvalidDatasetError: there is no folder {tmp_path / name} (setting dataset.root)"
     assert visible(expected) in visible(rendered.text)
@@ -142,22 +142,20 @@ def test_the_page_of_a_failed_run_says_why_and_what_to_do(
 
 
 @pytest.mark.slow
-def test_a_damaged_checkpoint_is_named_on_the_page(server: Deployed, copy: Settings) -> None:
+def test_the_page_names_a_damaged_checkpoint(server: Deployed, copy: Settings) -> None:
     settings = changed(copy, train={"seed": 1})
     path = Path(find_job(settings).checkpoint("extract").location)
     chunk = next(file for file in (path / "arrays" / "tokens" / "c").rglob("*") if file.is_file())
     chunk.write_bytes(chunk.read_bytes()[:-1] + b"x")
-    from flows.pipeline import train
-
-    state = train(**sections(settings), return_state=True)
+    state = final_state(FLOWS["train"], settings)
     failure = server.artifacts(state.state_details.flow_run_id)["failure"]
-    assert "CheckpointDamagedError" in failure.data
-    assert str(path / "arrays" / "tokens") in failure.data
+    assert "CheckpointDamagedError" in text_of(failure)
+    assert str(path / "arrays" / "tokens") in text_of(failure)
 
 
 @pytest.mark.slow
-def test_progress_asks_little_of_the_server(server: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten thousand steps in half a second are two requests at most; the work does not wait for them."""
+def test_progress_sends_few_requests_to_the_server(server: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand steps in less than a second send at most two requests, and never wait for them."""
     requests: list[float] = []
     from flows.prefect_ui import progress as page_progress
 
@@ -185,12 +183,12 @@ def test_progress_asks_little_of_the_server(server: Deployed, monkeypatch: pytes
     assert state.is_completed()
     assert 1 <= len(requests) <= 2
     progress = server.artifacts(state.state_details.flow_run_id)["train-progress"]
-    assert float(progress.data) == 100.0
+    assert percent_of(progress) == 100.0
     assert progress.description == "train 10000/10000 loss"
 
 
 @pytest.mark.slow
-def test_progress_is_there_while_a_stage_runs(server: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_visible_while_a_stage_runs(server: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
     from flows.prefect_ui import progress as page_progress
 
     monkeypatch.setattr(page_progress, "_INTERVAL", 0.1)
@@ -205,9 +203,9 @@ def test_progress_is_there_while_a_stage_runs(server: Deployed, monkeypatch: pyt
             for _ in range(3):
                 deadline = time.monotonic() + 20
                 while time.monotonic() < deadline:
-                    found = server.artifacts(flow_run.get_id()).get("train-progress")
-                    if found is not None and float(found.data) not in seen:
-                        seen.append(float(found.data))
+                    found = server.artifacts(UUID(str(flow_run.get_id()))).get("train-progress")
+                    if found is not None and percent_of(found) not in seen:
+                        seen.append(percent_of(found))
                         break
                 page.advance("train", 1, "")
 
@@ -216,10 +214,10 @@ def test_progress_is_there_while_a_stage_runs(server: Deployed, monkeypatch: pyt
 
 
 @pytest.mark.slow
-def test_progress_of_dask_workers_is_counted(server: Deployed, tiny_settings: MakeSettings) -> None:
+def test_progress_counts_the_work_of_dask_workers(server: Deployed, tiny_settings: MakeSettings) -> None:
     settings = tiny_settings(runner={"kind": "dask", "workers": 2}, shard_images=2)
-    state = extract(**sections(settings), return_state=True)
+    state = final_state(FLOWS["extract"], settings)
     assert state.is_completed()
     progress = server.artifacts(state.state_details.flow_run_id)["extract-progress"]
     assert progress.description == "extract 14/14"
-    assert float(progress.data) == 100.0
+    assert percent_of(progress) == 100.0

@@ -1,4 +1,4 @@
-"""Names from outside are text: in pages, as a real browser sees them, and in the terminal, as it gets them."""
+"""Untrusted names stay plain text in pages, which a real browser opens, and in the terminal."""
 
 import os
 import pty
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 SCRIPT = "<script>document.title = 'owned'</script>"
 HANDLER = "x\" onerror=\"document.title='owned'"
-TITLE = "\x1b]0;owned\x07"  # tells a terminal what to call its window
+TITLE = "\x1b]0;owned\x07"  # sets the title of a terminal window
 NAMES = (
     HANDLER,
     f"{TITLE}red\x1b[31m",
@@ -40,7 +40,7 @@ NAMES = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photographs and empty files of these names, with masks of classes whose names are no better."""
+    """Photographs and empty files with hostile names, and masks of classes with hostile names."""
     root = tmp_path_factory.mktemp("names")
     photographs = root / "photographs"
     names = [*NAMES, f"{SCRIPT}"]  # the slash in it makes a folder
@@ -79,7 +79,7 @@ def finished(folder: Path, tiny_config: dict[str, Any]) -> Settings:
 
 @pytest.fixture(scope="module")
 def pages(finished: Settings) -> dict[str, Path]:
-    """The page of the run, and that of two variants with names of their own."""
+    """The report of the run, and the comparison of two variants with hostile names."""
     rival = changed(finished, segment={"segmenter": {"name": "kmeans", "num_regions": 2}})
     run_stages(rival, "evaluate")
     checkpoint, _ = write_comparison([Variant(SCRIPT, "sweep", finished), Variant(HANDLER, "sweep", rival)])
@@ -103,15 +103,15 @@ def test_names_are_text_in_a_browser(pages: dict[str, Path], name: str, tmp_path
 
 
 @pytest.mark.parametrize("name", ["report", "comparison"])
-def test_names_are_text_to_a_parser(pages: dict[str, Path], name: str) -> None:
-    """The same without a browser; and the page that is looked at does run what is not escaped."""
+def test_names_are_text_in_a_parser(pages: dict[str, Path], name: str) -> None:
+    """The same without a browser. The parser does find code that is not escaped."""
     source = pages[name].read_text()
     assert not ShownPage(source).runs_something
     assert ShownPage(f"{source}{SCRIPT}").runs_something
     assert not set(source) & {chr(code) for code in range(32) if chr(code) not in "\n\t"}
 
 
-def test_a_page_takes_no_markup_from_its_context() -> None:
+def test_a_template_escapes_all_values() -> None:
     page = render(
         "comparison.html.j2", dataset=SCRIPT, titles=[SCRIPT], cells=[[TITLE, SCRIPT]], curves=None, columns=[HANDLER],
         photographs=[{"id": SCRIPT, "pictures": [HANDLER]}], inputs={HANDLER: "\udcff"},
@@ -123,7 +123,7 @@ def test_a_page_takes_no_markup_from_its_context() -> None:
 
 
 def controls(output: bytes) -> set[bytes]:
-    """Control characters in the output, but the line break."""
+    """Control characters in the output, except line breaks."""
     return {bytes([byte]) for byte in output if byte < 32 or byte == 127} - {b"\n"}
 
 
@@ -132,7 +132,7 @@ def test_names_are_text_in_the_warnings_of_a_run(
 ) -> None:
     config = tmp_path / "names.yaml"
     config.write_text(yaml.safe_dump(finished.model_dump(mode="json")))
-    for workspace in (finished.workspace, tmp_path / "anew"):  # repeated, and said for the first time
+    for workspace in (finished.workspace, tmp_path / "anew"):  # repeated warnings, then new ones
         done = subprocess.run(
             command("index", config, "--workspace", workspace),
             env=prefect_server,
@@ -146,10 +146,8 @@ def test_names_are_text_in_the_warnings_of_a_run(
             assert warning in done.stderr.decode(), name
 
 
-def test_names_are_text_where_photographs_are_predicted(
-    finished: Settings, folder: Path, tmp_path: Path
-) -> None:
-    """In pipes there is no control character; in a terminal there are those of our colors alone."""
+def test_names_are_text_in_the_output_of_predict(finished: Settings, folder: Path, tmp_path: Path) -> None:
+    """A pipe gets no control characters, a terminal only those of the command's own colors."""
     model = Path(find_job(finished).checkpoint("train").location)
     images = [folder / "photographs" / f"{prefix}{name}" for name in NAMES for prefix in ("broken ", "")]
     images = [
@@ -179,7 +177,7 @@ def test_names_are_text_where_photographs_are_predicted(
 
 
 def in_a_terminal(arguments: list[str]) -> bytes:
-    """All that a command writes to the terminal that it runs in."""
+    """Run a command in a pseudo-terminal; returns everything that it writes there."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "400"}
     environment.pop("NO_COLOR", None)
@@ -189,7 +187,7 @@ def in_a_terminal(arguments: list[str]) -> bytes:
     while True:
         try:
             part = os.read(ours, 1 << 16)
-        except OSError:  # how Linux says that the other end was closed
+        except OSError:  # Linux reports a closed other end as an error
             part = b""
         if not part:
             break
@@ -210,6 +208,6 @@ def in_a_terminal(arguments: list[str]) -> bytes:
         ("one\ntwo\rthree\u2028", "one\ntwo\\x0dthree\\u2028"),
     ],
 )
-def test_what_is_printable_stays(text: str, shown: str) -> None:
+def test_only_unprintable_characters_are_replaced(text: str, shown: str) -> None:
     assert printable(text) == shown
     assert printable_line(text) == shown.replace("\n", "\\x0a")

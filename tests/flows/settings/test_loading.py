@@ -1,4 +1,4 @@
-"""Configurations: what is filled in, what is refused, and how it is said."""
+"""Configurations: defaults, overrides, and the messages about wrong values."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,7 @@ from flows.settings.loading import config_names, load_settings
 ROOT = Path(__file__).parents[3]
 
 
-def test_defaults_are_the_papers() -> None:
+def test_defaults_of_voc2012_are_those_of_the_paper() -> None:
     settings = load_settings("voc2012").resolve()
     assert settings.backbone.name == "dino-s8"
     assert settings.backbone.input_size == 224
@@ -27,7 +27,7 @@ def test_defaults_are_the_papers() -> None:
     assert (settings.embed.size, settings.embed.layer, settings.evaluate.num_seeds) == (224, -1, 10)
 
 
-def test_the_literal_recipe_departs_from_nothing() -> None:
+def test_the_literal_configuration_follows_the_paper_to_the_letter() -> None:
     train = load_settings("voc2012-literal").train
     assert (train.norm, train.start, train.prototypes, train.schedule) == (
         "post",
@@ -43,7 +43,7 @@ def test_every_configuration_is_valid(name: str) -> None:
     assert load_settings(name).resolve().backbone.input_size
 
 
-def test_the_presets_defaults_are_filled_in_and_can_be_overridden() -> None:
+def test_defaults_of_a_preset_can_be_overridden() -> None:
     settings = load_settings("sample", ["backbone.input_size=224"]).resolve()
     preset = PRESETS["focus-s14"]
     assert settings.backbone.input_size == 224
@@ -51,17 +51,17 @@ def test_the_presets_defaults_are_filled_in_and_can_be_overridden() -> None:
     assert settings.segment.attention_reduction == preset.attention_reduction
 
 
-def test_deployments_have_the_settings_of_the_sample() -> None:
+def test_deployments_use_the_sample_configuration() -> None:
     content = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     sample = load_settings("sample")
     flows = set()
     for deployment in content["deployments"]:
         flow = deployment["entrypoint"].partition(":")[2]
-        parameters = dict(deployment["parameters"])  # YAML shares one among them
+        parameters = dict(deployment["parameters"])  # a YAML anchor shares one dictionary among deployments
         changed = {name: parameters.pop(name, {}) for name in ("language", "compare", "sweep")}
         assert parameters.pop("runner") == {"task_timeout": 3600}
         assert Settings.model_validate(parameters) == sample
-        # Three flows do nothing of their own with the settings of the sample.
+        # The sample configuration leaves these three sections empty, so their flows need values.
         assert {name for name, values in changed.items() if values} == {flow} & set(changed)
         Settings.model_validate({**parameters, **changed})
         flows.add(flow)
@@ -109,7 +109,7 @@ def write(tmp_path: Path, text: str) -> Path:
         ("a: [", "is not readable YAML"),
     ],
 )  # fmt: skip
-def test_wrong_values_are_named(tmp_path: Path, text: str, message: str) -> None:
+def test_a_wrong_value_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InvalidSettingsError, match=message):
         load_settings(write(tmp_path, text))
 
@@ -124,16 +124,16 @@ def test_wrong_values_are_named(tmp_path: Path, text: str, message: str) -> None
         ("train.iterations=0", "train.iterations: Input should be greater than or equal to 1, not 0"),
     ],
 )
-def test_wrong_overrides_are_named(tmp_path: Path, override: str, message: str) -> None:
+def test_a_wrong_override_is_named(tmp_path: Path, override: str, message: str) -> None:
     with pytest.raises(InvalidSettingsError, match=message):
         load_settings(write(tmp_path, "workspace: w"), [override])
 
 
-def test_overrides_reach_every_type(tmp_path: Path) -> None:
+def test_overrides_can_have_every_type(tmp_path: Path) -> None:
     settings = load_settings(
         write(tmp_path, "train: {batch_size: 4}"),
         ["train.max_gradient_norm=null", "runner.kind=dask", "train.learning_rate=1e-3", "shard_images=7"],
-        tmp_path / "w",
+        str(tmp_path / "w"),
     )
     assert settings.train.batch_size == 4
     assert settings.train.max_gradient_norm is None
@@ -143,7 +143,7 @@ def test_overrides_reach_every_type(tmp_path: Path) -> None:
     assert settings.workspace == str(tmp_path / "w")
 
 
-def test_a_configuration_that_is_not_there() -> None:
+def test_an_unknown_configuration_lists_the_known_ones() -> None:
     with pytest.raises(
         InvalidSettingsError,
         match="there is no configuration smaple; give a YAML file or one of gpu, .*, sample, .*voc2012",

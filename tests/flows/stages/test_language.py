@@ -1,4 +1,4 @@
-"""The stage ``language`` to the metrics of MaskCLIP alone and with regions, on a tiny CLIP with random weights."""
+"""The stage ``language``, and the metrics of MaskCLIP with and without regions, on a tiny random CLIP."""
 
 import re
 import shutil
@@ -26,10 +26,10 @@ from flows.execution.plan import find_job, stages_up_to
 from flows.execution.run import StageResult, compute_shards, run_stage
 from flows.settings import Settings
 from tests.conftest import draw_scene
-from tests.flows.helpers import changed, run_stages
+from tests.flows.helpers import changed, mask_folder_of, photograph_folder_of, run_stages
 
 NAME = "tiny-stage-8"
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 24, "head_width": 12, "patch_size": 8},
     "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
@@ -40,7 +40,7 @@ COLORS = ("background", "red", "blue", "green", "gray")
 
 @pytest.fixture(scope="module", autouse=True)
 def architecture() -> Iterator[None]:
-    """An architecture of open_clip, and a training of it that no hub has."""
+    """Register an architecture with open_clip, and pretrained weights of it that no hub has."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(open_clip.factory._MODEL_CONFIGS, NAME, CONFIG)
         patch.setitem(open_clip.pretrained._PRETRAINED, NAME, {"some": TRAINING})
@@ -53,14 +53,14 @@ def save_clip(path: Path, seed: int) -> Path:
     for parameter in model.parameters():
         if parameter.ndim > 1:
             nn.init.normal_(parameter, std=0.3)
-    nn.init.normal_(model.token_embedding.weight, std=5)  # the names of the classes differ
+    nn.init.normal_(model.token_embedding.weight, std=5)  # so that embeddings of class names differ
     save_file(model.state_dict(), path)
     return path
 
 
 @pytest.fixture(scope="module")
 def settings(tiny_config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Some photographs with a larger class file than labels, so that the model has a choice."""
+    """Six photographs whose class file names more classes than occur, so that the model has a choice."""
     root = tmp_path_factory.mktemp("language")
     for seed in range(6):
         pixels, mask = draw_scene(seed, 48 + seed, 64)
@@ -95,7 +95,7 @@ def ran(settings: Settings) -> dict[str, StageResult]:
 
 @pytest.fixture(scope="module")
 def pixel_classes(settings: Settings, ran: dict[str, StageResult]) -> list[np.ndarray]:
-    """MaskCLIP's class of every pixel, from the cached cosines."""
+    """MaskCLIP's class of every pixel, computed from the cached cosines."""
     logits = find_job(settings).checkpoint("language").array("logits").rows(0, 6)
     assert logits.shape == (6, 36, 4)
     assert (np.abs(logits) <= 1).all()
@@ -108,10 +108,14 @@ def pixel_classes(settings: Settings, ran: dict[str, StageResult]) -> list[np.nd
     return classes
 
 
-def test_the_cosines_are_those_of_open_clips_own_forward_pass(settings: Settings, ran) -> None:
-    """In the last block every token attends to itself alone; photographs are prepared by torchvision."""
+def test_cosines_equal_those_of_open_clips_forward_pass(
+    settings: Settings, ran: dict[str, StageResult]
+) -> None:
+    """In its last block, every token attends to itself alone."""
     model = open_clip.CLIP(**{**CONFIG, "vision_cfg": {**CONFIG["vision_cfg"], "image_size": 48}}).eval()
-    state = load_file(settings.language.weights)
+    weights = settings.language.weights
+    assert weights is not None
+    state = load_file(weights)
     open_clip.model.resize_pos_embed(state, model)
     model.load_state_dict(state)
     visual = model.visual
@@ -127,7 +131,8 @@ def test_the_cosines_are_those_of_open_clips_own_forward_pass(settings: Settings
         )
         mean, std = (torch.tensor(TRAINING[name]).view(3, 1, 1) for name in ("mean", "std"))
         pictures = [
-            Image.open(settings.dataset.root / f"{seed}.png").resize((48, 48), 3) for seed in range(6)
+            Image.open(photograph_folder_of(settings) / f"{seed}.png").resize((48, 48), 3)
+            for seed in range(6)
         ]
         inputs = torch.stack([torch.from_numpy(np.array(p)).permute(2, 0, 1) / 255 for p in pictures])
         x = visual._embeds((inputs - mean) / std)
@@ -141,7 +146,7 @@ def test_the_cosines_are_those_of_open_clips_own_forward_pass(settings: Settings
     np.testing.assert_allclose(logits.astype(np.float32), expected.numpy(), atol=2e-3)
 
 
-def test_metrics_of_pixels_and_of_modes_of_regions(
+def test_metrics_of_pixels_and_of_region_modes_equal_scikit_learn(
     settings: Settings, pixel_classes: list[np.ndarray], tmp_path: Path
 ) -> None:
     job = find_job(settings)
@@ -154,7 +159,7 @@ def test_metrics_of_pixels_and_of_modes_of_regions(
         of_region = np.zeros_like(classes)
         for region in np.unique(regions[kept]):
             of_region[regions == region] = mode(classes[regions == region]).mode
-        truth.append(np.asarray(Image.open(settings.dataset.masks / f"{row}.png")).ravel())
+        truth.append(np.asarray(Image.open(mask_folder_of(settings) / f"{row}.png")).ravel())
         alone.append(classes.ravel())
         inside.append(np.where(kept, classes, 0).ravel())
         modes.append(of_region.ravel())
@@ -178,17 +183,19 @@ def test_metrics_of_pixels_and_of_modes_of_regions(
     assert occurs.tolist() == [True, True, True, False, False]
 
 
-def test_the_page_has_all_three(settings: Settings, ran) -> None:
+def test_the_report_shows_all_three_results(settings: Settings, ran: dict[str, StageResult]) -> None:
     page = find_job(settings).checkpoint("report").read_file("report.html").decode()
     for title in ("pixels that are no background", "pixels in foreground regions", "regions + MaskCLIP"):
         assert title in page
 
 
-def test_a_second_run_computes_nothing(settings: Settings, ran) -> None:
+def test_a_second_run_computes_nothing(settings: Settings, ran: dict[str, StageResult]) -> None:
     assert all(result.reused for result in run_stages(settings).values())
 
 
-def test_what_costs_the_language_stage(settings: Settings, ran, tmp_path: Path) -> None:
+def test_only_settings_that_change_its_output_recompute_the_language_stage(
+    settings: Settings, ran: dict[str, StageResult], tmp_path: Path
+) -> None:
     def keys(**sections: dict[str, Any]) -> dict[str, str]:
         return dict(find_job(changed(settings, **sections)).keys)
 
@@ -197,14 +204,15 @@ def test_what_costs_the_language_stage(settings: Settings, ran, tmp_path: Path) 
         save_clip(tmp_path / "other.safetensors", seed=2),
         save_clip(tmp_path / "copy.safetensors", seed=1),
     )
-    for sections, anew in (
+    cases: list[tuple[dict[str, Any], set[str]]] = [
         ({"language": {"input_size": 64}}, {"language", "evaluate", "report"}),
         ({"language": {"weights": str(other)}}, {"language", "evaluate", "report"}),
         ({"language": {"weights": str(copy)}}, set()),
         ({"segment": {"region_score": "mean"}}, {"segment", "embed", "evaluate", "report"}),
-    ):
+    ]
+    for sections, recomputed in cases:
         after = keys(**sections)
-        assert {stage for stage in before if after[stage] != before[stage]} == anew
+        assert {stage for stage in before if after[stage] != before[stage]} == recomputed
     without = changed(settings, language={"model": None, "weights": None})
     assert "language" not in stages_up_to(None, without)
     assert find_job(without).keys["embed"] == before["embed"]
@@ -223,7 +231,7 @@ def test_what_costs_the_language_stage(settings: Settings, ran, tmp_path: Path) 
         ({"input_size": 50}, InvalidOptionError, "language input size 50 is not a multiple of the patch size 8; try 48"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_used_is_a_sentence(
+def test_unusable_models_are_named_with_advice(
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
     language: dict[str, Any],
@@ -236,18 +244,18 @@ def test_what_cannot_be_used_is_a_sentence(
     assert re.search(message, describe_error(caught.value))
 
 
-def test_without_a_model_or_without_classes_there_is_no_language(settings: Settings) -> None:
+def test_the_language_stage_needs_a_model_and_class_names(settings: Settings) -> None:
     with pytest.raises(InvalidSettingsError, match="language.model is empty: set it to"):
         run_stages(changed(settings, language={"model": None, "weights": None}), "language")
     with pytest.raises(InvalidSettingsError, match="the stage language needs class names"):
         run_stages(changed(settings, dataset={"masks": None, "classes": None}), "language")
 
 
-def test_a_photograph_that_is_gone_has_no_classes(
+def test_a_missing_photograph_counts_as_background(
     settings: Settings, tmp_path: Path, pixel_classes: list[np.ndarray]
 ) -> None:
-    """It counts as background, as a region without embedding does."""
-    shutil.copytree(settings.dataset.root, tmp_path / "photos")
+    """So does a region without an embedding."""
+    shutil.copytree(photograph_folder_of(settings), tmp_path / "photos")
     here = changed(
         settings, dataset={"root": str(tmp_path / "photos")}, workspace=str(tmp_path / "workspace")
     )

@@ -1,8 +1,8 @@
-"""Every segmenter through the pipeline: what they share, what is their own, and what they write."""
+"""Every segmenter in the pipeline: the checkpoints they share, and the regions they write."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -23,10 +23,9 @@ from flows.execution.plan import find_job
 from flows.execution.run import StageResult, compute_shards, run_stage
 from flows.inputs.summaries import SegmentSummary
 from flows.settings import Settings
-from tests.flows.helpers import changed, run_stages
+from tests.flows.helpers import MakeSettings, changed, mask_folder_of, photograph_folder_of, run_stages
 
-MakeSettings = Callable[..., Settings]
-SEGMENTERS = {
+SEGMENTERS: dict[str, dict[str, Any]] = {
     "dcn": {"name": "dcn"},
     "kmeans": {"name": "kmeans", "num_regions": 3},
     "spectral": {"name": "spectral", "num_regions": 3},
@@ -41,7 +40,7 @@ Runs = dict[str, tuple[Settings, dict[str, StageResult]]]
 
 @pytest.fixture(scope="module")
 def runs(tiny_config: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    """All of them up to ``evaluate`` in one workspace, in the order above."""
+    """Run all segmenters up to ``evaluate`` in one workspace, in the order above."""
     found = {}
     for name, segmenter in SEGMENTERS.items():
         settings = Settings.model_validate(
@@ -63,14 +62,14 @@ def tokens(settings: Settings) -> np.ndarray:
     return find_job(settings).checkpoint("extract").array("tokens").rows(0, 14).astype(np.float32)
 
 
-def exported(settings: Settings, what: str, output: Path) -> dict[str, np.ndarray]:
-    """Label maps by id, from the files."""
+def exported(settings: Settings, what: Literal["regions", "semantic"], output: Path) -> dict[str, np.ndarray]:
+    """Export label maps, and read them back from the files, by id."""
     assert export_labels(settings, what, output) == 14
     paths = sorted(output.rglob("*.png"))
     return {str(path.relative_to(output).with_suffix("")): np.asarray(Image.open(path)) for path in paths}
 
 
-def test_features_are_shared_and_the_rest_is_of_each(runs: Runs) -> None:
+def test_segmenters_share_features_and_nothing_else(runs: Runs) -> None:
     keys = {name: find_job(settings).keys for name, (settings, _) in runs.items()}
     for stage, distinct in {"index": 1, "extract": 1, "segment": 6, "evaluate": 6, "report": 6}.items():
         assert len({of_run[stage] for of_run in keys.values()}) == distinct
@@ -94,7 +93,7 @@ def test_a_second_run_computes_nothing(runs: Runs, name: str) -> None:
 
 
 @rivals
-def test_of_every_token_one_region_wins_and_the_others_lose(runs: Runs, name: str) -> None:
+def test_every_token_has_exactly_one_best_region(runs: Runs, name: str) -> None:
     assignment = assignments(runs[name][0])
     assert assignment.shape == (14, 16, SEGMENTERS[name].get("num_regions", 4))
     assert ((assignment == 0).sum(axis=2) == 1).all()
@@ -110,7 +109,7 @@ def test_regions_are_the_upsampled_assignment(runs: Runs, name: str, tmp_path: P
     assert torch.isfinite(assignment).all()
     whole = F.interpolate(assignment.mT.unflatten(2, (4, 4)), (48, 64), mode="bilinear")
     maps = np.stack(list(exported(settings, "regions", tmp_path).values()))
-    # Two regions may be equal in a pixel to the last bit, which not every version of PyTorch rounds alike.
+    # Two regions may tie in a pixel up to the last bit, which depends on the version of PyTorch.
     two = whole.topk(2, dim=1).values
     decided = (two[:, 0] - two[:, 1] > 1e-6).numpy()
     assert decided.mean() > 0.9
@@ -125,14 +124,14 @@ def test_regions_are_the_upsampled_assignment(runs: Runs, name: str, tmp_path: P
     assert SegmentSummary.of(segment.require()).regions_per_image == pytest.approx(np.mean(per_image))
 
 
-def test_kmeans_is_that_of_scikit_learn_on_the_cached_tokens(runs: Runs) -> None:
+def test_kmeans_equals_scikit_learn_on_the_cached_tokens(runs: Runs) -> None:
     settings = runs["kmeans"][0]
     for image, assignment in zip(tokens(settings), assignments(settings), strict=True):
         expected = KMeans(3, n_init=1, random_state=0).fit_predict(normalize(image))
         assert adjusted_rand_score(expected, assignment.argmax(axis=1)) == 1
 
 
-def test_clusters_of_all_pixels_are_the_nearest_centers_and_classes(runs: Runs, tmp_path: Path) -> None:
+def test_pixel_clusters_are_nearest_centers_and_become_classes(runs: Runs, tmp_path: Path) -> None:
     settings = runs["pixels"][0]
     centers = np.load(Path(find_job(settings).checkpoint("segment").location, "files") / "fitted.npy")
     nearest = pairwise_distances(normalize(tokens(settings).reshape(-1, 192)), centers).argmin(axis=1)
@@ -140,7 +139,7 @@ def test_clusters_of_all_pixels_are_the_nearest_centers_and_classes(runs: Runs, 
 
     clusters = exported(settings, "regions", tmp_path / "regions")
     classes = exported(settings, "semantic", tmp_path / "semantic")
-    masks = [np.asarray(Image.open(settings.dataset.masks / f"{name}.png")) for name in clusters]
+    masks = [np.asarray(Image.open(mask_folder_of(settings) / f"{name}.png")) for name in clusters]
     found, truth = np.stack(list(clusters.values())).ravel(), np.stack(masks).ravel()
     iou = np.array([[jaccard_score(truth == c, found == k) for c in range(3)] for k in range(4)])
     matched = dict(zip(*linear_sum_assignment(-iou), strict=True))
@@ -152,7 +151,7 @@ def test_clusters_of_all_pixels_are_the_nearest_centers_and_classes(runs: Runs, 
 
 
 @pytest.mark.parametrize(
-    ("name", "sections", "segmented_anew"),
+    ("name", "sections", "recomputed"),
     [
         ("spectral", {"segment": {"segmenter": {**SEGMENTERS["spectral"], "color_weight": 0.5}}}, ["spectral"]),
         ("spectral", {"segment": {"segmenter": {**SEGMENTERS["spectral"], "border_background": True}}}, ["spectral"]),
@@ -165,25 +164,25 @@ def test_clusters_of_all_pixels_are_the_nearest_centers_and_classes(runs: Runs, 
         (None, {"evaluate": {"num_seeds": 2}}, []),
     ],
 )  # fmt: skip
-def test_a_setting_costs_the_segmenters_that_have_it(
-    runs: Runs, name: str | None, sections: dict[str, dict[str, object]], segmented_anew: list[str]
+def test_a_setting_recomputes_only_the_segmenters_that_use_it(
+    runs: Runs, name: str | None, sections: dict[str, dict[str, Any]], recomputed: list[str]
 ) -> None:
-    anew = []
+    found = []
     for of, (settings, _) in runs.items():
         before = find_job(settings).keys
         after = find_job(changed(settings, **sections) if name in (None, of) else settings).keys
         assert after["extract"] == before["extract"]
-        anew.extend([of] if after["segment"] != before["segment"] else [])
-    assert anew == segmented_anew
+        found.extend([of] if after["segment"] != before["segment"] else [])
+    assert found == recomputed
 
 
-def test_the_color_term_sees_the_colors_of_the_patches_of_each_photograph(runs: Runs) -> None:
+def test_the_color_term_uses_the_colors_of_the_patches(runs: Runs) -> None:
     plain = changed(runs["spectral"][0], backbone={"input_size": 160})
     colored = changed(plain, segment={"segmenter": {**SEGMENTERS["spectral"], "color_weight": 10.0}})
     for settings in (plain, colored):
         run_stages(settings, "segment")
     assert not np.array_equal(assignments(plain), assignments(colored))
-    paths = sorted(colored.dataset.root.rglob("*.png"))
+    paths = sorted(photograph_folder_of(colored).rglob("*.png"))
     for path, features, found in zip(paths, tokens(colored), assignments(colored), strict=True):
         pixels = np.asarray(Image.open(path).resize((10, 10), Image.Resampling.BICUBIC))
         colors = (pixels.reshape(100, 3) / 255).astype(np.float32)
@@ -191,12 +190,12 @@ def test_the_color_term_sees_the_colors_of_the_patches_of_each_photograph(runs: 
         np.testing.assert_array_equal(found.argmax(axis=1), expected)
 
 
-class TestVanished:
-    """Photographs that are gone after ``index``."""
+class TestMissingPhotographs:
+    """Photographs that disappear after ``index``."""
 
     @staticmethod
     def run(settings: Settings, gone: list[Path], after: str) -> dict[str, StageResult]:
-        """All stages up to ``evaluate``; the files vanish after one of them."""
+        """Run all stages up to ``evaluate``; delete files after one of them."""
         results = run_stages(settings, after)
         job = find_job(settings, "evaluate")
         for path in gone:
@@ -215,7 +214,9 @@ class TestVanished:
         dataset = {"root": str(photographs[0].parent), "masks": None, "classes": None}
         return make(dataset=dataset, segment={"segmenter": segmenter})
 
-    def test_one_whose_colors_are_needed(self, tiny_settings: MakeSettings, photographs: list[Path]) -> None:
+    def test_one_is_left_out_where_its_colors_are_needed(
+        self, tiny_settings: MakeSettings, photographs: list[Path]
+    ) -> None:
         settings = self.make(tiny_settings, photographs, name="spectral", num_regions=2, color_weight=1.0)
         results = self.run(settings, photographs[:1], "extract")
         assert SegmentSummary.of(results["segment"].manifest).images == 3
@@ -226,7 +227,7 @@ class TestVanished:
         )
 
     @pytest.mark.parametrize(("segmenter", "after"), [("kmeans", "index"), ("spectral", "extract")])
-    def test_all_of_them(
+    def test_without_any_photograph_segmentation_is_an_error(
         self, tiny_settings: MakeSettings, photographs: list[Path], segmenter: str, after: str
     ) -> None:
         color = {"color_weight": 1.0} if segmenter == "spectral" else {}

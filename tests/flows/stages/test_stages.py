@@ -1,13 +1,15 @@
-"""The stages on tiny photographs: what they write, and what they never replace."""
+"""The stages on tiny photographs: their output, and the files that they never replace."""
 
 import json
 import shutil
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 from torchmetrics.functional import accuracy, jaccard_index
 
 from dcn.network import DynamicClusteringNetwork
@@ -20,10 +22,10 @@ from flows.evaluation.results import read_results
 from flows.execution.plan import find_job
 from flows.inputs.summaries import TrainSummary
 from flows.settings import Settings
-from tests.flows.helpers import digests, run_stages
+from tests.flows.helpers import digests, mask_folder_of, photograph_folder_of, run_stages
 
 
-def test_shapes_and_regions(finished: Settings) -> None:
+def test_arrays_have_their_shapes_and_describe_the_same_regions(finished: Settings) -> None:
     job = find_job(finished)
     segment, embed, extract = (job.checkpoint(stage) for stage in ("segment", "embed", "extract"))
     assert extract.array("tokens").shape == (14, 16, 192)
@@ -40,11 +42,11 @@ def test_shapes_and_regions(finished: Settings) -> None:
 
 
 def test_metrics_equal_torchmetrics_on_the_exported_files(finished: Settings, tmp_path: Path) -> None:
-    """The exported PNGs and the masks on disk are all that this computation shares with the stage."""
+    """The computation here shares only the exported files and the masks with the stage."""
     results = read_results(find_job(finished))
     assert export_labels(finished, "semantic", tmp_path / "semantic") == 14
     assert export_labels(finished, "regions", tmp_path / "regions") == 14
-    masks_folder = Path(finished.dataset.masks)
+    masks_folder = mask_folder_of(finished)
     predicted, truth, best, regions_per_image = [], [], [], []
     for path in sorted((tmp_path / "semantic").rglob("*.png")):
         name = path.relative_to(tmp_path / "semantic")
@@ -59,27 +61,27 @@ def test_metrics_equal_torchmetrics_on_the_exported_files(finished: Settings, tm
         truth.append(mask)
         best.append(majority)
     truth_tensor = torch.from_numpy(np.stack(truth).astype(np.int64))
-    arguments = {"task": "multiclass", "num_classes": 3}
     shown = torch.from_numpy(np.stack(predicted).astype(np.int64))
-    expected = jaccard_index(shown, truth_tensor, average="none", **arguments)
-    np.testing.assert_allclose(results.of(KMeans).class_iou, expected.numpy(), atol=1e-6)
+    expected = jaccard_index(shown, truth_tensor, "multiclass", num_classes=3, average="none")
+    np.testing.assert_allclose(np.array(results.of(KMeans).class_iou), expected.numpy(), atol=1e-6)
     bound = torch.from_numpy(np.stack(best).astype(np.int64))
     assert results.of(UpperBound).miou == pytest.approx(
-        jaccard_index(bound, truth_tensor, **arguments).item(), abs=1e-6
+        jaccard_index(bound, truth_tensor, "multiclass", num_classes=3).item(), abs=1e-6
     )
     assert results.of(UpperBound).accuracy == pytest.approx(
-        accuracy(bound, truth_tensor, average="micro", **arguments).item(), abs=1e-6
+        accuracy(bound, truth_tensor, "multiclass", num_classes=3, average="micro").item(), abs=1e-6
     )
     assert results.of(Modularity).regions_per_image == pytest.approx(np.mean(regions_per_image))
 
 
-def test_the_share_of_attainable_modularity_is_a_share(finished: Settings) -> None:
+def test_the_share_of_attainable_modularity_is_positive_and_at_most_about_one(finished: Settings) -> None:
     metrics = read_results(find_job(finished)).of(Modularity)
+    assert metrics.share_of_attainable is not None
     assert 0 < metrics.share_of_attainable < 1.02
     assert metrics.attainable_images == 6
 
 
-def test_the_best_weights_are_kept_and_not_the_last(finished: Settings) -> None:
+def test_the_best_weights_are_kept_instead_of_the_last(finished: Settings) -> None:
     files = Path(find_job(finished).checkpoint("train").location, "files")
     curve = json.loads((files / "curve.json").read_text())
     summary = TrainSummary.read(find_job(finished))
@@ -89,16 +91,15 @@ def test_the_best_weights_are_kept_and_not_the_last(finished: Settings) -> None:
     assert not (files / "state.safetensors").exists()
 
 
-def test_an_interrupted_training_ends_with_the_same_bits(
+def test_an_interrupted_training_ends_with_bit_identical_results(
     finished: Settings, copy: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for stage in ("train", "segment", "embed", "evaluate", "report"):
         shutil.rmtree(Path(copy.workspace) / stage)
-    forward, calls = DynamicClusteringNetwork.forward, []
+    forward, calls = DynamicClusteringNetwork.forward, count(1)
 
-    def fail_late(self, tokens):
-        calls.append(1)
-        if len(calls) == 9:
+    def fail_late(self: DynamicClusteringNetwork, tokens: Tensor) -> Tensor:
+        if next(calls) == 9:
             raise RuntimeError("the power went out")
         return forward(self, tokens)
 
@@ -113,7 +114,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(
 
 
 def test_an_export_never_replaces_a_file_of_the_data_set(finished: Settings, tmp_path: Path) -> None:
-    photographs, masks = Path(finished.dataset.root), Path(finished.dataset.masks)
+    photographs, masks = photograph_folder_of(finished), mask_folder_of(finished)
     before = {path: path.read_bytes() for path in [*photographs.rglob("*.png"), *masks.rglob("*.png")]}
     with pytest.raises(FlowError, match="is in the data set"):
         export_labels(finished, "regions", photographs / "left")

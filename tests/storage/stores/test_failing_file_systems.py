@@ -1,4 +1,4 @@
-"""Checkpoints on real file systems that fail: a full one, one that turns read-only, one that cannot replace a file."""
+"""Checkpoints on failing file systems: full, suddenly read-only, or unable to replace a file by renaming."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ def values(shard: int) -> np.ndarray:
 
 
 def fill(checkpoint: Checkpoint) -> Checkpoint:
-    """Write what is missing, and finish."""
+    """Write the missing shards, and finish."""
     manifest = checkpoint.begin(Manifest("extract", KEY, {}, {}, ROWS, SHARD_ROWS, (SPEC,)))
     for shard in checkpoint.missing_shards(manifest):
         checkpoint.write_shard(manifest, shard, {"tokens": values(shard)}, {}, 0.0)
@@ -39,7 +39,7 @@ def undisturbed(tmp_path: Path) -> Checkpoint:
 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Path]:
-    """A file system of eight MiB of its own."""
+    """A file system of eight MiB for this test alone."""
     folder = tmp_path / "mounted"
     folder.mkdir()
     size = f"size={MEBIBYTES}m"
@@ -55,7 +55,7 @@ def leftovers(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.name.endswith((".partial", ".__lock"))]
 
 
-def test_a_disk_that_fills_in_the_middle_of_a_shard(mounted: Path, undisturbed: Checkpoint) -> None:
+def test_a_shard_that_fills_the_disk_is_not_recorded(mounted: Path, undisturbed: Checkpoint) -> None:
     checkpoint = Workspace(mounted / "workspace").checkpoint("extract", KEY)
     manifest = checkpoint.begin(Manifest("extract", KEY, {}, {}, ROWS, SHARD_ROWS, (SPEC,)))
     checkpoint.write_shard(manifest, 0, {"tokens": values(0)}, {}, 0.0)
@@ -76,7 +76,9 @@ def test_a_disk_that_fills_in_the_middle_of_a_shard(mounted: Path, undisturbed: 
     assert fill(checkpoint).digests() == undisturbed.digests()
 
 
-def test_a_workspace_that_turns_read_only(mounted: Path, undisturbed: Checkpoint) -> None:
+def test_a_workspace_that_turns_read_only_keeps_its_finished_shards(
+    mounted: Path, undisturbed: Checkpoint
+) -> None:
     checkpoint = Workspace(mounted / "workspace").checkpoint("extract", KEY)
     manifest = checkpoint.begin(Manifest("extract", KEY, {}, {}, ROWS, SHARD_ROWS, (SPEC,)))
     checkpoint.write_shard(manifest, 0, {"tokens": values(0)}, {}, 0.0)
@@ -103,7 +105,13 @@ def without_replace(tmp_path: Path) -> Iterator[Path]:
     below, mount_point = tmp_path / "below", tmp_path / "without-replace"
     below.mkdir()
     mount_point.mkdir()
-    command = [sys.executable, "-m", "tests.storage.passthrough_without_replace", below, mount_point]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.storage.passthrough_without_replace",
+        str(below),
+        str(mount_point),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: mount_point.is_mount() or process.poll() is not None, 30, "the FUSE file system")
@@ -115,10 +123,10 @@ def without_replace(tmp_path: Path) -> Iterator[Path]:
         process.wait(30)
 
 
-def test_a_file_system_that_cannot_replace_a_file_by_renaming(
+def test_checkpoints_work_where_renaming_cannot_replace_a_file(
     without_replace: Path, undisturbed: Checkpoint
 ) -> None:
-    """It has no hard links either: the way that is left is to delete, and to rename then."""
+    """That file system has no hard links either, so a file has to be deleted before another takes its name."""
     (without_replace / "old").write_bytes(b"old")
     (without_replace / "new").write_bytes(b"new")
     with pytest.raises(FileExistsError):
