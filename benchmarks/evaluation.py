@@ -2,7 +2,7 @@
 
     python -m benchmarks.evaluation [--regions 10000] [--images 1449] [--pairs 5] [--json FILE]
 
-k-means: 10 seeds, 20 clusters, as the protocol of section 4.3 with matching and figures; scikit-learn gets
+k-means: 10 seeds, 20 clusters, as the protocol of section 4.3 with matching and metrics; scikit-learn gets
 the same unit vectors, already normalized. Confusion matrix: 500 x 375 labels of regions and classes in uint8,
 image by image and then by predicted class, against one ``numpy.bincount`` of the pixels of each image, whose
 pairs of labels are numbers already.

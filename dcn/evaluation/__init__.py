@@ -1,1 +1,1 @@
-"""What regions and their classes are worth against ground truth (section 4)."""
+"""Metrics of regions, classes and tokens against ground truth (sections 1 and 4)."""

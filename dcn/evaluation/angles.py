@@ -1,10 +1,10 @@
-"""Intra-class and inter-class angle of tokens, within an image and over a data set (section 1).
+"""Intra-class and inter-class angles of tokens, within an image and over a data set (section 1).
 
-The paper's argument for clustering image by image: within an image the tokens of a class are closer to each
+The paper clusters image by image for this reason: within an image the tokens of a class are closer to each
 other, and much farther from the other classes, than over the whole data set.
 
-Over a data set the tokens are gone through twice, block by block: :func:`class_sums` adds up to the centers,
-:func:`class_angles` to the angles from them. Both results of two blocks are merged by addition.
+A data set needs two passes over its tokens, block by block: :func:`class_sums` sums up to the centers,
+:func:`class_angles` to the angles from the centers. Addition merges the results of two blocks.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ Tokens = npt.NDArray[np.float16] | npt.NDArray[np.float32]
 
 
 def patch_classes(mask: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
-    """Class of each patch of the squashed photograph: the label of most of its pixels.
+    """Compute the class of each patch of the squashed photograph: the most frequent label of its pixels.
 
-    The ignore label counts as any other. Of equal labels the lowest wins, so the ignore label loses.
+    The ignore label counts like any other. Among equally frequent labels the lowest wins, so the ignore label
+    loses.
 
     Args:
-        mask: ``[H, W]`` ground truth of the photograph as it is; a pixel belongs to the patch that its
-            center falls into.
-        side: patches along one side.
+        mask: ``[H, W]`` ground truth at the size of the photograph. A pixel belongs to the patch that
+            contains its center.
+        side: number of patches along one side.
 
     Returns:
-        ``[side * side]``, in row-major order.
+        ``[side * side]`` classes in row-major order.
 
     """
-    # A mask with fewer rows or columns than patches is enlarged first, so that no patch is without pixels.
+    # A mask with fewer rows or columns than patches is enlarged first, so that every patch has pixels.
     height, width = (max(size, side) for size in mask.shape)
     rows = _nearest(height, mask.shape[0])
     columns = _nearest(width, mask.shape[1])
@@ -42,15 +43,15 @@ def patch_classes(mask: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint
 def class_sums(
     tokens: Tokens, classes: npt.NDArray[np.uint8], num_classes: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """First pass: sum of the unit tokens of each class, and their number.
+    """Sum the unit tokens of each class, and count them: the first pass over a data set.
 
     Args:
-        tokens: ``[..., d]``; an all-zero one stays zero.
-        classes: ``[...]``; labels that are no class (the ignore label) count nowhere.
+        tokens: ``[..., d]``. A token that is zero has no direction and adds zero.
+        classes: ``[...]`` class of each token. A label of ``C`` or more (the ignore label) counts nowhere.
         num_classes: ``C``.
 
     Returns:
-        ``[C, d]`` and ``[C]``.
+        Sums ``[C, d]``, and numbers of tokens ``[C]``.
 
     """
     unit, labels = _labelled(tokens, classes, num_classes)
@@ -61,7 +62,7 @@ def class_sums(
 
 
 def class_centers(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Directions of the mean unit tokens ``[C, d]``, from their sums; zero where a class does not occur."""
+    """Normalize the sums ``[C, d]`` of :func:`class_sums` to centers; zero where a class does not occur."""
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     centers: npt.NDArray[np.float64] = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0)
     return centers
@@ -70,17 +71,17 @@ def class_centers(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def class_angles(
     tokens: Tokens, classes: npt.NDArray[np.uint8], centers: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Second pass: sum of the angles between the tokens of each class and its center, and their number.
+    """Sum the angles between the tokens of each class and its center, and count them: the second pass.
 
-    The intra-class angle is the quotient of the two totals over classes and blocks.
+    The intra-class angle is the sum of all angles, divided by the number of all tokens.
 
     Args:
         tokens: ``[..., d]``.
-        classes: ``[...]``; labels that are no class count nowhere.
-        centers: ``[C, d]`` of :func:`class_centers`.
+        classes: ``[...]`` class of each token. A label of ``C`` or more counts nowhere.
+        centers: ``[C, d]`` from :func:`class_centers`.
 
     Returns:
-        ``[C]`` in degrees, and ``[C]``. What is zero has no direction, and 90 degrees to everything.
+        Sums ``[C]`` in degrees, and numbers of tokens ``[C]``. A zero vector is at 90 degrees to everything.
 
     """
     unit, labels = _labelled(tokens, classes, len(centers))
@@ -91,14 +92,14 @@ def class_angles(
 
 
 def inter_class_angle(centers: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) -> float:
-    """Angle from each center to the nearest other one in degrees, averaged over the classes that occur.
+    """Average the angle from each center to the nearest other center over the classes that occur.
 
     Args:
-        centers: ``[C, d]`` of :func:`class_centers`.
-        counts: ``[C]`` tokens of each class.
+        centers: ``[C, d]`` from :func:`class_centers`.
+        counts: ``[C]`` number of tokens of each class.
 
     Returns:
-        NaN where fewer than two classes occur.
+        Degrees; NaN if fewer than two classes occur.
 
     """
     occurring = centers[counts > 0]
@@ -110,15 +111,16 @@ def inter_class_angle(centers: npt.NDArray[np.float64], counts: npt.NDArray[np.i
 
 
 def image_angles(tokens: Tokens, classes: npt.NDArray[np.uint8], num_classes: int) -> tuple[float, float]:
-    """Intra-class and inter-class angle in degrees within one image.
+    """Compute the intra-class and the inter-class angle in degrees within one image.
 
     Args:
         tokens: ``[n, d]``.
-        classes: ``[n]`` of :func:`patch_classes`; labels that are no class count nowhere.
+        classes: ``[n]`` from :func:`patch_classes`. A label of ``C`` or more counts nowhere.
         num_classes: ``C``.
 
     Returns:
-        Intra-class angle, NaN without labelled tokens; inter-class angle, NaN with fewer than two classes.
+        Intra-class angle, NaN if no token is labelled; inter-class angle, NaN if fewer than two classes
+        occur.
 
     """
     sums, counts = class_sums(tokens, classes, num_classes)
@@ -131,7 +133,7 @@ def image_angles(tokens: Tokens, classes: npt.NDArray[np.uint8], num_classes: in
 def _labelled(
     tokens: Tokens, classes: npt.NDArray[np.uint8], num_classes: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-    """Unit tokens ``[m, d]`` of those that have a class, and their classes ``[m]``."""
+    """Select the tokens that have a class: unit tokens ``[m, d]``, and their classes ``[m]``."""
     counted = classes < num_classes
     vectors = tokens[counted].astype(np.float32)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -144,5 +146,5 @@ def _degrees(cosines: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _nearest(fine: int, coarse: int) -> npt.NDArray[np.int64]:
-    """Which of ``coarse`` equal parts the center of each of ``fine`` equal parts falls into, ``[fine]``."""
+    """For each of ``fine`` equal parts, find the one of ``coarse`` equal parts that contains its center."""
     return (2 * np.arange(fine) + 1) * coarse // (2 * fine)

@@ -1,7 +1,7 @@
-"""The modularity that is attainable on an image: free centers, optimized directly with the same loss.
+"""Attainable modularity of an image: the best modularity of free centers, optimized with the same loss.
 
-The share of it that a trained DCN reaches on images it has not seen needs no labels and holds for any
-backbone, so it is the yardstick of training.
+A trained network reaches a share of it on unseen images. This share needs no labels and compares across
+backbones, so it measures the quality of training.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dcn.modularity import cosine_assignment, modularity
 
 _LEARNING_RATE = 0.02
 _MAX_STEPS = 500
-# Stop once the mean over a batch has gained less than this, relatively, in this many steps.
+# The search stops when the mean of the batch gains less than the tolerance, relatively, in so many steps.
 _PATIENCE = 20
 _TOLERANCE = 1e-3
 
@@ -27,20 +27,20 @@ def attainable_modularity(
     temperature: float | None = None,
     seed: int = 0,
 ) -> Tensor:
-    """Best modularity found for each image by ``num_centers`` free centers.
+    """Search the best modularity of each image over ``num_centers`` free centers.
 
-    The centers start from k-means on the unit tokens and follow Adam until the mean over the images stops
-    improving. It is a local search, so a lower bound of what is attainable.
+    The centers start from k-means on the unit tokens. Adam improves them until the mean over the images stops
+    growing. The search is local, so its result is a lower bound of the attainable modularity.
 
     Args:
         tokens: ``[B, n, d]`` floating point.
-        num_centers: ``k``; fewer if an image has fewer tokens.
+        num_centers: ``k``; an image with fewer distinct tokens uses fewer.
         resolution: as in :func:`dcn.modularity.modularity`.
-        temperature: likewise.
-        seed: of k-means.
+        temperature: as in :func:`dcn.modularity.modularity`.
+        seed: seed of k-means.
 
     Returns:
-        ``[B]`` float32.
+        ``[B]`` float32 modularity.
 
     """
     unit = torch.nn.functional.normalize(tokens.float(), dim=-1)
@@ -63,5 +63,5 @@ def attainable_modularity(
 
 def _kmeans_centers(unit_tokens: np.ndarray, num_centers: int, seed: int) -> np.ndarray:
     centers = cluster_directions(unit_tokens, num_centers, seed).centers
-    # An image of fewer distinct tokens than centers repeats its first one, which changes nothing.
+    # An image with fewer distinct tokens than centers repeats the first center. Equal centers change nothing.
     return np.concatenate([centers, np.repeat(centers[:1], num_centers - len(centers), axis=0)])

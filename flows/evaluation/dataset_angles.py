@@ -1,4 +1,4 @@
-"""Angles of the tokens of a whole data set (section 1): two passes of Dask arrays over the cache."""
+"""Angles of all tokens of a data set (section 1), by two passes of Dask over the cached arrays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dask.delayed import delayed
 from dcn.evaluation.angles import class_angles, class_centers, class_sums, inter_class_angle
 from storage import Checkpoint, Manifest
 
-# Shards in one graph: of a million photographs a single one would have tens of thousands of tasks.
+# Shards in one graph. A single graph of a million photographs would have tens of thousands of tasks.
 _SHARDS_TOGETHER = 1024
 Pair = tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]
 
@@ -22,16 +22,19 @@ Pair = tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]
 def dataset_angles(
     extract: Checkpoint, classes: Checkpoint, manifest: Manifest, shards: Sequence[int], num_classes: int
 ) -> dict[str, float]:
-    """Intra-class and inter-class angle in degrees over all patches that have a class.
+    """Compute the intra-class and the inter-class angle over all patches that have a class.
 
-    A block is a shard, and only a few are in memory at once; a graph has some hundreds of them.
+    A block is a shard. Only a few blocks are in memory at once.
 
     Args:
-        extract: has ``tokens [N, n, d]``.
-        classes: has ``patch_class [N, n]``.
-        manifest: of ``classes``; its shards are the blocks.
-        shards: those that have such patches, at least one.
+        extract: checkpoint with ``tokens [N, n, d]``.
+        classes: checkpoint with ``patch_class [N, n]``.
+        manifest: manifest of ``classes``, whose shards are the blocks.
+        shards: shards that may have such patches, at least one.
         num_classes: ``C``.
+
+    Returns:
+        ``intra_class`` and ``inter_class`` in degrees; NaN if not defined.
 
     """
 
@@ -54,7 +57,7 @@ def dataset_angles(
 
 
 def _shards(checkpoint: Checkpoint, name: str, manifest: Manifest, shards: Sequence[int]) -> da.Array:
-    """Some shards of an array of a checkpoint, each a block that is read when it is needed."""
+    """Open some shards of an array as blocks, which Dask reads when it needs them."""
     reader = checkpoint.array(name)
     blocks = []
     for shard in shards:
@@ -66,10 +69,10 @@ def _shards(checkpoint: Checkpoint, name: str, manifest: Manifest, shards: Seque
 
 
 def _total(tokens: da.Array, labels: da.Array, measure: Callable[..., Pair]) -> Pair:
-    """Sum over all blocks of the pair of arrays that ``measure(tokens, labels)`` gives of one."""
+    """Sum the pair of arrays that ``measure(tokens, labels)`` returns over all blocks."""
     blocks = zip(tokens.to_delayed().ravel(), labels.to_delayed().ravel(), strict=True)
     pairs = [delayed(measure)(*block) for block in blocks]
-    while len(pairs) > 1:  # a tree, so that results do not gather in memory
+    while len(pairs) > 1:  # a tree of sums, so that few results are in memory
         pairs = [delayed(_add)(*pairs[i : i + 2]) for i in range(0, len(pairs), 2)]
     total: Pair = pairs[0].compute(scheduler="threads")
     return total

@@ -19,6 +19,15 @@ from storage import Manifest
 _FIRST = ("split", "images", "segmentation", "labelled_images", "regions_without_embedding")
 
 
+class _Counts(BaseModel):
+    """The entries of ``results.json`` that are no section of a protocol."""
+
+    split: str
+    images: int
+    labelled_images: int
+    regions_without_embedding: int | None = None
+
+
 @dataclass(frozen=True)
 class Results:
     """Metrics of every protocol that applied to a run.
@@ -92,20 +101,15 @@ class Results:
         """Read the content of ``results.json``.
 
         Raises:
-            pydantic.ValidationError: a section has not the metrics of its protocol.
+            pydantic.ValidationError: a section lacks metrics of its protocol, or has others.
 
         """
-        return cls(
-            split=value["split"],
-            images=value["images"],
-            labelled_images=value["labelled_images"],
-            regions_without_embedding=value.get("regions_without_embedding"),
-            sections={
-                protocol.name: protocol.metrics_type.model_validate(value[protocol.name])
-                for protocol in protocols.PROTOCOLS
-                if protocol.name in value
-            },
-        )
+        sections = {
+            protocol.name: protocol.metrics_type.model_validate(value[protocol.name])
+            for protocol in protocols.PROTOCOLS
+            if protocol.name in value
+        }
+        return cls(**_Counts.model_validate(value).model_dump(), sections=sections)
 
     @classmethod
     def from_manifest(cls, manifest: Manifest) -> Results:

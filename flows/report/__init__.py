@@ -1,1 +1,1 @@
-"""The page of a run: pictures, figures, templates."""
+"""The page of a run: headline metrics, pictures, figures of the paper, templates."""

@@ -1,4 +1,4 @@
-"""Self-contained HTML pages: templates, and pictures as data URIs, which cannot run anything."""
+"""Render self-contained HTML pages: templates, and pictures as data URIs, which cannot run code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FRAME = "page.html.j2"
 
 
 def render(template: str, **context: Any) -> bytes:
-    """A page of ``flows/report/templates``. Everything in the context is made printable, and escaped."""
+    """Render a template of ``flows/report/templates``. All text becomes printable and is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_source),
         autoescape=True,
@@ -30,24 +30,24 @@ def render(template: str, **context: Any) -> bytes:
 
 
 def template_digest(template: str) -> str:
-    """Digest of a template and of the frame around it: what a page looks like."""
+    """Compute the digest of a template and of the frame around it: the look of a page."""
     return digest((_source(_FRAME) + _source(template)).encode())
 
 
 def jpeg_uri(content: bytes) -> str:
-    """A JPEG as a data URI."""
+    """Encode a JPEG as a data URI."""
     return "data:image/jpeg;base64," + base64.b64encode(content).decode()
 
 
 def photograph_uri(figure: Figure) -> str:
-    """A figure made of photographs as a data URI."""
+    """Encode a figure of photographs as a data URI with a JPEG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="jpeg", dpi=110, pil_kwargs={"quality": 85})
     return jpeg_uri(buffer.getvalue())
 
 
 def plot_uri(figure: Figure) -> str:
-    """A figure made of lines as a data URI."""
+    """Encode a figure of lines as a data URI with an SVG."""
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "page"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})

@@ -1,4 +1,4 @@
-"""The paper's figures 1, 2, 4 and 5 of a run, for its page."""
+"""Draw the paper's figures 1, 2, 4 and 5 from a run, for its page."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _RETRIEVAL_QUERIES, _RETRIEVAL_NEIGHBORS = 5, 5
 
 @dataclass(frozen=True)
 class PaperFigure:
-    """A figure and what is said below it."""
+    """A figure with its title and its caption."""
 
     title: str
     caption: str
@@ -43,19 +43,19 @@ class PaperFigure:
 
 @dataclass(frozen=True)
 class ShownImage:
-    """An evaluated photograph with all maps that the run has of it."""
+    """An evaluated photograph with all its maps."""
 
     image: IndexedImage
     maps: ResultMaps
 
 
 def paper_figures(job: Job, reader: ResultReader, shown: list[ShownImage]) -> Iterator[PaperFigure]:
-    """Those figures that these photographs and this run can show, one after the other.
+    """Draw one after the other the figures that the run has the data for.
 
     Args:
-        job: its ``evaluate`` is complete.
-        reader: of its results.
-        shown: photographs of the evaluated split; without any there are no figures.
+        job: the run; its ``evaluate`` is complete.
+        reader: reader of the run.
+        shown: photographs of the evaluated split. Without photographs there are no figures.
 
     """
     if not shown:
@@ -105,7 +105,7 @@ def _clustered(job: Job, one: ShownImage) -> ClusteredImage:
         network = load_network(job)
         context = torch.from_numpy(tokens)[None].to(network.prototypes.device)
         centers = image_centers(network, context)[0].cpu().numpy()
-    else:  # others have no centers of their own: the mean directions of their regions
+    else:  # other segmenters have no centers, so the mean directions of the regions stand for them
         members = np.eye(assignment.shape[1], dtype=np.float32)[assignment.argmax(axis=1)]  # [n, k]
         centers = normalize(members.T @ normalize(tokens))
     return ClusteredImage(one.maps.photograph, tokens, centers, assignment)
@@ -127,7 +127,7 @@ def _similarity(job: Job, shown: list[ShownImage]) -> Figure:
 
 
 def _retrievals(job: Job, reader: ResultReader, shown: list[ShownImage]) -> list[Retrieval]:
-    """The largest foreground regions of some photographs, and their neighbors in the training split."""
+    """Find the neighbors in the training split of the largest foreground region of some photographs."""
     asked = read_regions(job, np.array([one.image.row for one in shown]))
     queries = []
     for one in shown:
@@ -147,12 +147,12 @@ def _retrievals(job: Job, reader: ResultReader, shown: list[ShownImage]) -> list
             views = [_view(reader, neighbors, row) for row in range(len(neighbors.image))]
             found.append(Retrieval(_view(reader, asked, query), views, cosines))
         except InvalidPhotographError:
-            continue  # a photograph is gone since it was embedded: another query is shown
+            continue  # a photograph vanished after its embedding, so another query is shown
     return found
 
 
 def _nearest(asked: Regions, queries: list[int], bank: Iterable[Regions]) -> list[Regions]:
-    """Of each query, the few regions of other photographs that are most like it, the nearest first."""
+    """Find for each query the most similar regions of other photographs, the nearest first."""
     nearest = [asked.take(np.zeros(0, dtype=np.int64)) for _ in queries]
     for block in bank:
         for place, query in enumerate(queries):

@@ -1,4 +1,4 @@
-"""Pictures of regions, foreground and classes, for the page, the artifacts and the exports."""
+"""Draw regions, foreground and classes of photographs, for the page, the artifacts and the exports."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from flows.inputs.region_table import region_counts
 from flows.stage import Job
 
 RGB = npt.NDArray[np.uint8]
-# The most that the height of a picture is, in widths of the place for it.
+# Largest height of a picture, in multiples of the width that it may have.
 _TALLEST = 4
 
 
 @dataclass(frozen=True)
 class ResultMaps:
-    """Everything that the pipeline says of one photograph, at its original size.
+    """All maps of one photograph, at its original size.
 
     Attributes:
-        photograph: ``[H, W, 3]``.
-        regions: ``[H, W]`` cluster of every pixel.
-        foreground: ``[H, W]`` bool.
-        semantic: ``[H, W]`` class of every pixel, None where it was not evaluated.
-        truth: ``[H, W]`` ground truth, None where there is none.
+        photograph: ``[H, W, 3]`` RGB.
+        regions: ``[H, W]`` region of every pixel.
+        foreground: ``[H, W]`` whether a pixel is in a foreground region.
+        semantic: ``[H, W]`` class of every pixel; None if the photograph was not evaluated.
+        truth: ``[H, W]`` ground truth; None without ground truth.
 
     """
 
@@ -49,7 +49,7 @@ class ResultReader:
     """Reads the results of a run photograph by photograph.
 
     Args:
-        job: its ``segment`` is complete; its ``evaluate`` too where ``semantic`` is asked for.
+        job: the run. Its ``segment`` is complete, and its ``evaluate`` too if ``semantic`` is true.
         semantic: read the classes as well.
 
     """
@@ -64,37 +64,37 @@ class ResultReader:
         self._semantic = job.checkpoint("evaluate").read_values(SEMANTIC) if semantic else None
 
     def shown(self, count: int) -> list[IndexedImage]:
-        """Up to ``count`` photographs of the evaluated split, evenly spread."""
+        """Select up to ``count`` photographs of the evaluated split, evenly spread."""
         rows = self.index.split_rows(self.index.summary.evaluate_split)
         return [self.index.image(row) for row in evenly_spread(rows, count).tolist()]
 
     def segmented(self) -> Iterator[IndexedImage]:
-        """Every photograph that has regions."""
+        """Iterate over the photographs that have regions."""
         counts = region_counts(self._job)
         return (image for image in self.index.images() if counts[image.row])
 
     def regions(self, image: IndexedImage) -> npt.NDArray[np.uint8]:
-        """Cluster of every pixel, ``[H, W]``."""
+        """Compute the region of every pixel, ``[H, W]``."""
         return label_map(self._assignment.rows(image.row, image.row + 1)[0], image.height, image.width)
 
     def classes(self, image: IndexedImage) -> npt.NDArray[np.uint8] | None:
-        """Class of every region ``[k]``, None where the photograph was not evaluated."""
+        """Read the class of every region ``[k]``; None if the photograph was not evaluated."""
         if self._semantic is None:
             return None
         classes = self._semantic[image.row]  # [k]
         return None if (classes < 0).all() else np.maximum(classes, 0).astype(np.uint8)
 
     def photograph(self, image: IndexedImage) -> RGB:
-        """``[H, W, 3]``.
+        """Read the photograph, ``[H, W, 3]`` RGB.
 
         Raises:
-            InvalidPhotographError: it is gone or was changed.
+            InvalidPhotographError: the file is gone or was changed.
 
         """
         return read_photograph(self._dataset, image)
 
     def maps(self, image: IndexedImage) -> ResultMaps:
-        """All maps of one photograph.
+        """Read or compute all maps of one photograph.
 
         Raises:
             InvalidPhotographError: the photograph is gone or was changed.
@@ -112,7 +112,7 @@ class ResultReader:
 
 
 def drawn(maps: ResultMaps, ignore_label: int) -> dict[str, RGB]:
-    """The maps as pictures ``[H, W, 3]``, in the order in which they are shown."""
+    """Draw the maps as pictures ``[H, W, 3]``, in the order in which pages show them."""
     gray = maps.photograph.mean(axis=2, keepdims=True).astype(np.uint8)
     dimmed = np.broadcast_to(gray // 3, maps.photograph.shape)
     pictures = {
@@ -127,7 +127,7 @@ def drawn(maps: ResultMaps, ignore_label: int) -> dict[str, RGB]:
 
 
 def jpeg(picture: RGB, width: int) -> bytes:
-    """A picture as JPEG, made smaller where it is wider than ``width``, or much taller than that."""
+    """Encode a picture as JPEG. A picture that is wider than ``width``, or much taller, is made smaller."""
     image = Image.fromarray(picture)
     scale = min(1, width / image.width, _TALLEST * width / image.height)
     if scale < 1:
@@ -139,7 +139,7 @@ def jpeg(picture: RGB, width: int) -> bytes:
 
 
 def contact_sheet(job: Job, count: int, semantic: bool) -> bytes | None:
-    """Photographs in a row each, with their maps beside them, as JPEG; None where none can be read."""
+    """Draw ``count`` photographs with their maps as a JPEG, one row each; None if none can be read."""
     reader = ResultReader(job, semantic)
     cell = 160
     rows = []
@@ -147,7 +147,7 @@ def contact_sheet(job: Job, count: int, semantic: bool) -> bytes | None:
         try:
             pictures = drawn(reader.maps(image), reader.index.summary.ignore_label)
         except (InvalidPhotographError, InvalidMaskError, OSError):
-            continue  # the stages have said so; or not just now, and a picture is not worth a run
+            continue  # the stages warn of lasting errors; a passing error must not fail the run for a picture
         cells = [np.asarray(Image.fromarray(picture).resize((cell, cell))) for picture in pictures.values()]
         rows.append(np.concatenate(cells, axis=1))
     if not rows:

@@ -31,6 +31,7 @@ class EvaluateStage(Stage):
 
     name = "evaluate"
     version = 3
+    always_in_key = frozenset({"protocols"})
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         embed = () if settings.regions_are_classes else ("embed",)
