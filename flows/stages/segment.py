@@ -18,6 +18,7 @@ from flows.inputs.datasets import open_dataset, read_squashed
 from flows.inputs.image_index import IndexedImage, open_index
 from flows.inputs.parallel import batched, in_threads
 from flows.inputs.region_table import region_counts
+from flows.inputs.summaries import ExtractSummary, SegmentSummary
 from flows.settings import SegmentSettings, Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from flows.stages.segmenters import fit_segmenter, open_segmenter
@@ -50,7 +51,7 @@ class SegmentStage(Stage):
 
     def layout(self, job: Job) -> Layout:
         extract = job.checkpoint("extract").require()
-        n, k = extract.summary["tokens_per_image"], job.settings.num_regions
+        n, k = ExtractSummary.read(job).tokens_per_image, job.settings.num_regions
         arrays = (
             ArraySpec("assignment", (n, k), "float16", ("patch", "region")),
             ArraySpec("area", (k,), "int64", ("region",)),
@@ -101,14 +102,13 @@ class SegmentStage(Stage):
                 "no photograph could be segmented; the warnings of extract and segment have the reasons"
             )
         seconds = sum(record.info["seconds_of_segmentation"] for record in checkpoint.records(manifest))
-        return {
-            "images": int(images),
-            "segmentation_seconds_per_image": float(seconds / images),
-            "regions_per_image": float(counts.sum() / images),
-            "foreground_regions_per_image": float(
-                sum(int(block.sum()) for block in checkpoint.array("foreground").blocks()) / images
-            ),
-        }
+        foreground = sum(int(block.sum()) for block in checkpoint.array("foreground").blocks())
+        return SegmentSummary(
+            images=int(images),
+            segmentation_seconds_per_image=float(seconds / images),
+            regions_per_image=float(counts.sum() / images),
+            foreground_regions_per_image=float(foreground / images),
+        ).to_json()
 
 
 def _read_colors(
