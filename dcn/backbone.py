@@ -45,7 +45,7 @@ class Backbone:
         model: an instance of timm's ``VisionTransformer`` or ``Eva`` with ``dynamic_img_size=True``.
         device: where it computes.
         precision: of its weights and its arithmetic. bfloat16 is several times as fast where the processor
-            has units for it; docs/performance.md has its effect.
+            has units for it; docs/how-it-works/performance.md has its effect.
 
     """
 

@@ -64,7 +64,7 @@ def modularity(
         assignment: ``[B, n, k]`` cosines of equation 5; negative ones count as zero.
         resolution: factor in front of ``k_i k_j / 2m`` (1 in the paper). Larger finds smaller regions.
         temperature: the cosines are divided by it and go through a softmax over the clusters first; None
-            takes them as they are (the paper). ``docs/training.md`` says what it is good for.
+            takes them as they are (the paper). ``docs/how-it-works/training.md`` says what it is good for.
 
     Returns:
         ``[B]``, differentiable with respect to ``assignment``. 0 for an image whose tokens are all zero.

@@ -102,7 +102,7 @@ class DynamicClusteringNetwork(nn.Module):
         start: ``"identity"`` lets every dynamic update begin as one step of soft k-means (its
             projections are identities) and every self-update and feed-forward network begin as the
             identity (their output weights are zero). ``"random"`` is PyTorch's usual initialization.
-            The same function class with the same number of parameters; see ``docs/training.md``.
+            The same function class with the same number of parameters; see ``docs/how-it-works/training.md``.
 
     """
 

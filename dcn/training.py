@@ -17,7 +17,7 @@ from dcn.modularity import cosine_assignment, modularity
 from dcn.network import DynamicClusteringNetwork
 
 # Below this variance of the unit centers between images the centers say nothing of the image any more:
-# a living network has 0.2 and more, the dead state under 0.01 (docs/training.md).
+# a living network has 0.2 and more, the dead state under 0.01 (docs/how-it-works/training.md).
 COLLAPSED_VARIANCE = 0.02
 
 

@@ -58,7 +58,8 @@ PRESETS: dict[str, Preset] = {
     "dinov3-s16": Preset(
         "vit_small_patch16_dinov3.lvd1689m", weights_file="dinov3_vits16_pretrain_lvd1689m-08c60483.pth"
     ),
-    # A saliency-fine-tuned DINOv2 ViT-S/14; docs/focus-s14.md has the measurements behind its defaults.
+    # A DINOv2 ViT-S/14 fine-tuned for saliency. docs/reference/focus-s14.md has the measurements behind these
+    # defaults.
     "focus-s14": Preset(
         "vit_small_patch14_dinov2",
         input_size=392,

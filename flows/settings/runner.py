@@ -37,7 +37,7 @@ class AdaptiveSettings(Options):
 
 
 class RunnerSettings(Options):
-    """Where the shards are computed. Changes nothing in the results. ``docs/clusters.md`` has examples."""
+    """Where the shards are computed. Changes no result. ``docs/guides/clusters.md`` has examples."""
 
     kind: Literal["threads", "dask"] = Field("threads", description="in this process, or by Dask")
     workers: PositiveInt = Field(1, description="tasks at once; a thread already uses all cores")

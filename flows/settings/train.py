@@ -10,7 +10,10 @@ from dcn.options import Options, PositiveInt
 
 
 class TrainSettings(Options):
-    """The network and its optimization (sections 3 and 4.1.2). ``docs/training.md`` explains the defaults."""
+    """The network and its optimization (sections 3 and 4.1.2).
+
+    ``docs/how-it-works/training.md`` explains the defaults.
+    """
 
     num_prototypes: Annotated[int, Field(ge=1, le=255)] = Field(5, description="the most regions of an image")
     num_stages: PositiveInt = Field(6, description="rounds in which the prototypes look at the tokens")

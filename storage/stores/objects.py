@@ -145,7 +145,7 @@ class ObjectStore:
         reason = str(error).partition("\n")[0].partition(": <?xml")[0]  # the server's page
         message = (
             f"{self._url}/{name} cannot be {done}: {reason}. Check the bucket, the credentials and the "
-            f"endpoint in the environment (docs/storage.md)"
+            f"endpoint in the environment (docs/how-it-works/storage.md)"
         )
         # What the server refuses it refuses again. Everything else may be gone a minute later.
         refused = isinstance(error, FileNotFoundError | PermissionError) or _REFUSED.search(reason)

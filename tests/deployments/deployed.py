@@ -31,7 +31,7 @@ class Deployed:
     home: Path
 
     def prefect(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Prefect's command line, as ``docs/deployments.md`` uses it."""
+        """Prefect's command line, as ``docs/guides/deployments.md`` uses it."""
         result = subprocess.run(
             [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
             env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=600,

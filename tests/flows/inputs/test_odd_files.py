@@ -1,6 +1,6 @@
 """Whatever people have in their folders, one thing a run: used, or refused with a reason, and no neighbour lost.
 
-docs/inputs.md says the same in words.
+docs/guides/inputs.md says the same in words.
 """
 
 import io
