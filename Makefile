@@ -33,6 +33,7 @@ audit: .venv/.installed-focus
 
 # The documentation as a site: site/index.html. A broken link fails the build.
 docs: .venv/.installed-docs
+	$(BIN)/python -m docs.generator
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 lint: .venv/.installed-lint

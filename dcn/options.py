@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 PositiveInt = Annotated[int, Field(ge=1)]
-RegionCount = Annotated[int, Field(ge=1, le=255, description="the most regions of an image")]
-Layer = Annotated[int, Field(description="counted from the end: -1 is the last block", lt=0)]
+RegionCount = Annotated[int, Field(ge=1, le=255, description="Largest number of regions of an image.")]
+Layer = Annotated[int, Field(description="Block of the ViT, counted from the end: -1 is the last one.", lt=0)]
 
 
 class Options(BaseModel):

@@ -39,7 +39,8 @@ class SpectralSegmenter(Segmenter):
         0.0, description="Weight of the affinity of colors beside that of tokens; 0 leaves colors out."
     )
     border_background: bool = Field(
-        False, description="Background is the region with most border pixels, instead of by attention."
+        False,
+        description="Whether the region with most border pixels is the background, whatever its attention.",
     )
 
     @property
