@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from docs import generator
+from tests.test_imports import FLOORS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -46,6 +47,13 @@ def test_the_site_shows_every_page() -> None:
     text = (ROOT / "mkdocs.yml").read_text()
     listed = set(re.findall(r"[\w/-]+\.md", yaml.dump(yaml.safe_load(text)["nav"])))
     assert listed == {str(page.relative_to(ROOT / "docs")) for page in ROOT.glob("docs/**/*.md")}
+
+
+def test_the_floors_of_flows_are_those_of_the_test_of_imports() -> None:
+    page = (ROOT / "docs" / "how-it-works" / "architecture.md").read_text()
+    rows = page.partition("## The floors of `flows`")[2].partition("\n## ")[0].splitlines()
+    drawn = [tuple(re.findall(r"`(\w+)`", row.split("|")[1])) for row in rows if row.startswith("| `")]
+    assert drawn == [floor for floor in reversed(FLOORS) if floor != ("__main__",)]
 
 
 def test_an_unknown_anchor_is_found(tmp_path: Path) -> None:
