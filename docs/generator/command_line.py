@@ -19,6 +19,7 @@ _START = """\
 `dcn COMMAND --help` prints the help of a command. Results go to standard output; progress, warnings and
 errors go to standard error. The exit code is 0 after success, 1 after an error, 2 after a wrong command line
 and 130 after an interruption. After an interruption, the same command continues where the run stopped.
+`dcn --version` prints the version.
 
 ## Shared arguments and options
 
