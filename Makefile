@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-oldest soak bench audit lint clean
+.PHONY: demo test test-oldest soak bench audit docs lint clean
 
 demo: .venv/.installed-focus
 	$(BIN)/dcn demo
@@ -15,7 +15,7 @@ test: .venv/.installed-test
 soak: .venv/.installed-test
 	$(BIN)/python -m tests.soak
 
-# Everything that has a goal of speed, as one table and as benchmarks.json: docs/performance.md.
+# Everything that has a goal of speed, as one table and as benchmarks.json: docs/how-it-works/performance.md.
 bench: .venv/.installed-focus
 	$(BIN)/python -m benchmarks --json benchmarks.json
 
@@ -30,6 +30,11 @@ test-oldest: .venv/bin/python
 audit: .venv/.installed-focus
 	$(PIP) pip-audit
 	.ci/audit $(BIN)
+
+# The documentation as a site: site/index.html. A broken link fails the build.
+docs: .venv/.installed-docs
+	$(BIN)/python -m docs.generator
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 lint: .venv/.installed-lint
 	$(BIN)/ruff check .
@@ -49,9 +54,13 @@ lint: .venv/.installed-lint
 	$(PIP) --editable ".[focus,test,lint]"
 	touch $@
 
+.venv/.installed-docs: .venv/.installed-focus
+	$(PIP) --editable ".[focus,docs]"
+	touch $@
+
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.x")'
 	$(PYTHON) -m venv .venv
 
 clean:
-	rm -rf .venv .venv-oldest workspace
+	rm -rf .venv .venv-oldest workspace site

@@ -1,7 +1,7 @@
 """The measurements of ``benchmarks.growth`` as one plot and one table.
 
     python -m benchmarks.growth --input-sizes 64,128,256 --regions 2,5,10 --json growth.json
-    python -m benchmarks.growth_plot growth.json docs/growth.svg
+    python -m benchmarks.growth_plot growth.json docs/how-it-works/growth.svg
 
 The table goes to the terminal, as Markdown. Six panels: seconds above, peak memory below; against the number
 of images, the tokens of an image, and k. A line as steep as the grey one grows in proportion.

@@ -46,7 +46,7 @@ class Backbone:
         model: an instance of timm's ``VisionTransformer`` or ``Eva`` with ``dynamic_img_size=True``.
         device: device of the model.
         precision: data type of weights and arithmetic. bfloat16 is several times as fast on a processor
-            with units for it; ``docs/performance.md`` shows its effect on the results.
+            with units for it; ``docs/how-it-works/performance.md`` shows its effect on the results.
 
     Attributes:
         patch_size: side of a patch in pixels.

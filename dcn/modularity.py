@@ -71,7 +71,7 @@ def modularity(
         assignment: ``[B, n, k]`` cosines of equation 5. Negative cosines count as zero.
         resolution: factor in front of ``k_i k_j / 2m`` (1 in the paper). A larger one finds smaller regions.
         temperature: divides the cosines before a softmax over the clusters. None uses the cosines
-            themselves, as the paper does; ``docs/training.md`` compares the two.
+            themselves, as the paper does; ``docs/how-it-works/training.md`` compares the two.
 
     Returns:
         ``[B]``, differentiable with respect to ``assignment``. 0 for an image whose tokens are all zero.

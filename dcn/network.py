@@ -139,7 +139,7 @@ class DynamicClusteringNetwork(nn.Module):
         start: initial weights. With ``"identity"`` every dynamic update begins as one step of soft k-means
             (its projections are identities), and every self-update and feed-forward network begins as the
             identity (their output weights are zero). ``"random"`` is PyTorch's usual initialization. Both
-            have the same parameters; ``docs/training.md`` compares them.
+            have the same parameters; ``docs/how-it-works/training.md`` compares them.
 
     Raises:
         InvalidOptionError: ``dim`` is not a multiple of ``heads``.

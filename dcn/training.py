@@ -17,7 +17,7 @@ from dcn.modularity import cosine_assignment, modularity
 from dcn.network import DynamicClusteringNetwork
 
 # Below this variance between images the unit centers do not depend on the image any more: a network that
-# learns has 0.2 and more, a collapsed one less than 0.01 (docs/training.md).
+# learns has 0.2 and more, a collapsed one less than 0.01 (docs/how-it-works/training.md).
 COLLAPSED_VARIANCE = 0.02
 
 

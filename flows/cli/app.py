@@ -25,12 +25,28 @@ from flows.cli.running import print_metrics, run_comparison, run_flow
 from flows.cli.workspace import app as workspace_app
 
 app = typer.Typer(
-    help="Segment photographs without labels: the Dynamic Clustering Network on a frozen ViT.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(workspace_app, name="workspace")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"dcn {version('dynamic-clustering-network')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Segment photographs without labels: the Dynamic Clustering Network on a frozen ViT."""
 
 
 @app.command()

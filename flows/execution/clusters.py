@@ -174,7 +174,7 @@ def _warn_of_open(address: str, warn: Warn) -> None:
         return
     warn(
         f"the Dask scheduler at {address} does not use TLS: whoever reaches it can run code as its user. "
-        f"See docs/clusters.md"
+        f"See docs/guides/clusters.md"
     )
 
 

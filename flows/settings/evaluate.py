@@ -26,28 +26,33 @@ class EvaluateSettings(Options):
     """Evaluation of the classes and the regions (section 4)."""
 
     num_clusters: RegionCount | None = Field(
-        None, description="of k-means; empty: the classes without background, or 20 where there are none"
+        None,
+        description="Number of clusters of k-means; empty: the number of classes without background, or 20 "
+        "without class names.",
     )
-    num_seeds: PositiveInt = Field(10, description="runs of k-means")
+    num_seeds: PositiveInt = Field(10, description="Number of runs of k-means, each with another seed.")
     neighbors: tuple[PositiveInt, ...] = Field(
-        (1, 3, 5, 10), min_length=1, description="k of the k-NN retrieval"
+        (1, 3, 5, 10), min_length=1, description="Numbers of neighbors k of the k-NN retrieval."
     )
     attainable_images: Annotated[int, Field(ge=0)] = Field(
-        128, description="evaluated images whose attainable modularity is searched; 0: none"
+        128,
+        description="Number of evaluated images whose attainable modularity is searched; 0 searches none.",
     )
     sampled_images: PositiveInt = Field(
         16384,
-        description="images whose regions k-means learns from, and those in the bank of k-NN; of more, that "
-        "many are taken, evenly spread",
+        description="Largest number of images that k-means learns from, and of images in the bank of k-NN; "
+        "of a larger split, this many are taken at even distances.",
     )
 
 
 class CompareSettings(Options):
     """Segmenters and numbers of regions that a comparison runs."""
 
-    segmenters: tuple[SegmenterName, ...] = Field(SEGMENTER_NAMES, min_length=1, description="which are run")
+    segmenters: tuple[SegmenterName, ...] = Field(
+        SEGMENTER_NAMES, min_length=1, description="Segmenters that are run."
+    )
     num_regions: tuple[RegionCount, ...] = Field(
-        (5,), min_length=1, description="each of them is run with each number"
+        (5,), min_length=1, description="Numbers of regions that each segmenter is run with."
     )
 
 
@@ -55,11 +60,12 @@ class SweepSettings(Options):
     """Settings with several values. A sweep runs every combination and compares them."""
 
     over: dict[str, list[Any]] = Field(
-        {}, description='every combination is run: {"train.num_prototypes": [3, 5]}'
+        {},
+        description='Values of each setting; every combination is run: ``{"train.num_prototypes": [3, 5]}``.',
     )
 
 
 class ReportSettings(Options):
     """The report, a page with pictures and metrics."""
 
-    num_photographs: PositiveInt = Field(24, description="evaluated photographs that are shown")
+    num_photographs: PositiveInt = Field(24, description="Number of evaluated photographs on the page.")

@@ -18,16 +18,16 @@ CLUSTER_PACKAGES = ("dask_jobqueue", "dask_kubernetes", "dask_cloudprovider", "d
 class TLSSettings(Options):
     """TLS certificates in PEM files. A holder of a certificate of this authority can run code on workers."""
 
-    ca_file: Path = Field(description="of the authority that signed the certificates")
-    cert: Path = Field(description="of this process, and of what it starts")
-    key: Path = Field(description="of the certificate; readable by you alone")
+    ca_file: Path = Field(description="Certificate of the authority that signed the others.")
+    cert: Path = Field(description="Certificate of this process and of the workers that it starts.")
+    key: Path = Field(description="Private key of the certificate, readable by you alone.")
 
 
 class AdaptiveSettings(Options):
     """Adaptive scaling: the number of workers follows the amount of work."""
 
-    minimum: Annotated[int, Field(ge=0)] = Field(0, description="workers that are kept")
-    maximum: PositiveInt = Field(description="workers at most")
+    minimum: Annotated[int, Field(ge=0)] = Field(0, description="Smallest number of workers.")
+    maximum: PositiveInt = Field(description="Largest number of workers.")
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
@@ -37,21 +37,29 @@ class AdaptiveSettings(Options):
 
 
 class RunnerSettings(Options):
-    """Where the shards are computed. Results do not depend on it. ``docs/clusters.md`` has examples."""
+    """Where the shards are computed. Changes no result. ``docs/guides/clusters.md`` has examples."""
 
-    kind: Literal["threads", "dask"] = Field("threads", description="in this process, or by Dask")
-    workers: PositiveInt = Field(1, description="tasks at once; a thread already uses all cores")
+    kind: Literal["threads", "dask"] = Field(
+        "threads", description="Place of the computation: threads of this process, or Dask."
+    )
+    workers: PositiveInt = Field(
+        1, description="Number of tasks that run at once; one thread already uses all cores."
+    )
     address: str | None = Field(
-        None, description="of a running Dask scheduler, as tcp://host:8786 or tls://host:8786"
+        None, description="Address of a running Dask scheduler: ``tcp://host:8786`` or ``tls://host:8786``."
     )
     cluster: str | None = Field(
-        None, description="class that starts the workers instead, as dask_jobqueue.SLURMCluster"
+        None, description="Class that starts the workers, such as ``dask_jobqueue.SLURMCluster``."
     )
-    cluster_arguments: dict[str, Any] = Field({}, description="of that class")
-    adaptive: AdaptiveSettings | None = Field(None, description="instead of a fixed number of workers")
-    tls: TLSSettings | None = Field(None, description="of a scheduler at tls://, or of what the class starts")
+    cluster_arguments: dict[str, Any] = Field({}, description="Arguments of the class in ``cluster``.")
+    adaptive: AdaptiveSettings | None = Field(
+        None, description="Limits between which the number of workers follows the work; empty: it is fixed."
+    )
+    tls: TLSSettings | None = Field(
+        None, description="Certificates for a ``tls://`` address, or for the workers that ``cluster`` starts."
+    )
     task_timeout: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="seconds that a task may take before it is tried again; empty: no limit"
+        None, description="Number of seconds after which a task is tried again; empty: no limit."
     )
 
     @field_validator("address")

@@ -13,6 +13,14 @@ from flows.settings.choices import AnySegmenter
 class SegmentSettings(Options):
     """Segmentation into regions, and choice of the foreground regions (sections 3.2 and 4.1.2)."""
 
-    segmenter: AnySegmenter = Field(DCNSegmenter(), description="what finds the regions")
-    attention_reduction: AttentionReduction | None = Field(None, description="attention heads to one value")
-    region_score: RegionScore | None = Field(None, description="pixels of a region to one value")
+    segmenter: AnySegmenter = Field(
+        DCNSegmenter(), description="Method that divides the tokens of an image into regions."
+    )
+    attention_reduction: AttentionReduction | None = Field(
+        None,
+        description="Reduction of all attention heads to one value per pixel; empty: the preset's.",
+    )
+    region_score: RegionScore | None = Field(
+        None,
+        description="Reduction of the attention of a region's pixels to one score; empty: the preset's.",
+    )

@@ -36,7 +36,9 @@ WorkspaceLocation = Annotated[
     str,
     BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value),
     AfterValidator(_check_location),
-    Field(description="where the checkpoints are: a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"),
+    Field(
+        description="Place of the checkpoints: a folder, ``s3://BUCKET/PREFIX`` or ``gs://BUCKET/PREFIX``."
+    ),
 ]
 
 
@@ -58,7 +60,7 @@ class Settings(Options):
     sweep: SweepSettings = SweepSettings()
     runner: RunnerSettings = RunnerSettings()
     workspace: WorkspaceLocation = "workspace"
-    shard_images: PositiveInt = Field(64, description="images in one file of a new checkpoint")
+    shard_images: PositiveInt = Field(64, description="Number of images in one file of a new checkpoint.")
 
     @property
     def num_regions(self) -> int:

@@ -10,36 +10,54 @@ from dcn.options import Options, PositiveInt
 
 
 class TrainSettings(Options):
-    """The network and its training (sections 3 and 4.1.2). ``docs/training.md`` explains the defaults."""
+    """The network and its training (sections 3 and 4.1.2).
 
-    num_prototypes: Annotated[int, Field(ge=1, le=255)] = Field(5, description="the most regions of an image")
-    num_stages: PositiveInt = Field(6, description="rounds in which the prototypes look at the tokens")
-    heads: PositiveInt = Field(1, description="of the attention")
-    self_update: bool = Field(True, description="prototypes look at each other, too (equations 3 and 4)")
-    norm: Literal["pre", "post"] = Field("pre", description="layer norm before or after a block")
+    ``docs/how-it-works/training.md`` explains the defaults.
+    """
+
+    num_prototypes: Annotated[int, Field(ge=1, le=255)] = Field(
+        5, description="Number of prototypes: the largest number of regions of an image."
+    )
+    num_stages: PositiveInt = Field(
+        6, description="Number of stages of the network; each updates the prototypes once."
+    )
+    heads: PositiveInt = Field(1, description="Number of attention heads.")
+    self_update: bool = Field(
+        True, description="Whether prototypes attend to each other as well (equations 3 and 4)."
+    )
+    norm: Literal["pre", "post"] = Field(
+        "pre", description="Position of the layer norm: before or after a block."
+    )
     start: Literal["identity", "random"] = Field(
-        "identity", description="of the weights: identity begins as soft k-means"
+        "identity", description="Initial weights. ``identity`` makes the network begin as soft k-means."
     )
     prototypes: Literal["kmeans", "normal"] = Field(
-        "kmeans", description="start of the prototypes: k-means on tokens of training images, or N(0, 1)"
+        "kmeans",
+        description="Initial prototypes: k-means on tokens of training images, or normal noise N(0, 1).",
     )
     resolution: Annotated[float, Field(gt=0)] = Field(
-        1.0, description="of the modularity; larger: more regions"
+        1.0, description="Resolution of the modularity; a larger one gives more regions."
     )
     temperature: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="of a softmax over the cosines in the loss; empty: the cosines, as in the paper"
+        None,
+        description="Temperature of a softmax over the cosines in the loss; empty: plain cosines, as in the "
+        "paper.",
     )
-    iterations: PositiveInt = Field(2500, description="of the optimizer")
-    batch_size: PositiveInt = Field(32, description="images in an iteration")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="of AdamW, at its highest")
-    schedule: Literal["cosine", "constant"] = Field("cosine", description="of the learning rate")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="of the optimizer")
-    max_gradient_norm: Annotated[float, Field(gt=0)] | None = Field(0.5, description="empty: no clipping")
+    iterations: PositiveInt = Field(2500, description="Number of iterations of the optimizer.")
+    batch_size: PositiveInt = Field(32, description="Number of images in an iteration.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Highest learning rate of AdamW.")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="Schedule of the learning rate.")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="Weight decay of AdamW.")
+    max_gradient_norm: Annotated[float, Field(gt=0)] | None = Field(
+        0.5, description="Largest norm of the gradient, to which larger ones are clipped; empty: no clipping."
+    )
     held_out: Annotated[float, Field(ge=0, le=0.5)] = Field(
-        0.1, description="share of the training images (256 at most) that select the weights instead"
+        0.1, description="Share of the training images (at most 256) that only select the best weights."
     )
-    check_every: PositiveInt = Field(50, description="iterations between two looks at the held-out images")
+    check_every: PositiveInt = Field(
+        50, description="Number of iterations between two checks on the held-out images."
+    )
     save_every: PositiveInt = Field(
-        500, description="iterations between two checkpoints of the training state"
+        500, description="Number of iterations after which the training state is saved again."
     )
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="of everything that is drawn")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of all random numbers.")

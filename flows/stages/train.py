@@ -207,8 +207,8 @@ class _TrainingRun:
         if begins and not (before and before[0].collapsed):
             self._warn(
                 f"training collapsed at iteration {recent[0].iteration}: the centers are the same for every "
-                f"image (variance {record.center_variance:.4f}). It may recover; docs/training.md says what "
-                f"prevents it"
+                f"image (variance {record.center_variance:.4f}). It may recover; "
+                f"docs/how-it-works/training.md says what prevents it"
             )
 
     # -- the training state ------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ class Deployed:
     home: Path
 
     def prefect(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run Prefect's command line, as ``docs/deployments.md`` does."""
+        """Run Prefect's command line, as ``docs/guides/deployments.md`` does."""
         result = subprocess.run(
             [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
             env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=600,

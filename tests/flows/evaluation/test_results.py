@@ -288,7 +288,7 @@ def test_embeddings_that_are_not_finite_are_counted(broken, settings: Settings) 
 
 
 class TestBadInput:
-    """The table at the end of docs/evaluation.md."""
+    """The table at the end of docs/how-it-works/evaluation.md."""
 
     @pytest.fixture
     def make(self, settings: Settings, tmp_path: Path) -> Callable[..., Settings]:

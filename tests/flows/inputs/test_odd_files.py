@@ -1,6 +1,6 @@
 """One odd file or folder per run: it is used, or refused with a reason, and no other photograph is lost.
 
-docs/inputs.md describes the same behavior.
+docs/guides/inputs.md describes the same behavior.
 """
 
 import io
