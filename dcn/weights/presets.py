@@ -59,7 +59,7 @@ PRESETS: dict[str, Preset] = {
     "dinov3-s16": Preset(
         "vit_small_patch16_dinov3.lvd1689m", weights_file="dinov3_vits16_pretrain_lvd1689m-08c60483.pth"
     ),
-    # A DINOv2 ViT-S/14 fine-tuned for saliency. Measurements chose its defaults (docs/reference/focus-s14.md).
+    # A DINOv2 ViT-S/14 fine-tuned for saliency, with measured defaults (docs/reference/focus-s14.md).
     "focus-s14": Preset(
         "vit_small_patch14_dinov2",
         input_size=392,
