@@ -1,8 +1,81 @@
-"""The Dynamic Clustering Network: backbone, loss, training, regions, evaluation. Knows nothing of stages."""
+"""The Dynamic Clustering Network: backbone, network, loss, training, regions and evaluation, as functions of tensors.
 
-import os
+The names below are the public interface of the package. Each is imported when it is first used, so that
+``import dcn`` is quick and changes nothing in the process.
 
-# GNU's OpenMP, which PyTorch computes with, lets its threads spin for a while after each loop, on the cores
-# that our compiled kernels (dcn/kernels/) want next: a fifth of the time of a training step. It reads this
-# when PyTorch is imported, so the packages that import PyTorch import this one first.
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+Example:
+    >>> from dcn import Backbone, label_map, load_model
+
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dcn.backbone import Backbone, Features
+    from dcn.crops import crop_regions, masked_inputs
+    from dcn.datasets import DATASETS, Dataset, DatasetOptions, Item
+    from dcn.errors import DCNError
+    from dcn.foreground import foreground_regions, region_scores
+    from dcn.model_file import ModelDescription, load_model, model_bytes
+    from dcn.modularity import cosine_assignment
+    from dcn.network import DynamicClusteringNetwork, image_centers
+    from dcn.prototypes import start_from_kmeans
+    from dcn.regions import label_map, region_areas, region_boxes
+    from dcn.segmenters import SEGMENTERS, Segmenter
+    from dcn.training import StepRecord, Trainer
+    from dcn.weights.presets import PRESETS, Preset, find_preset
+
+_MODULES = {
+    "dcn.backbone": ("Backbone", "Features"),
+    "dcn.crops": ("crop_regions", "masked_inputs"),
+    "dcn.datasets": ("DATASETS", "Dataset", "DatasetOptions", "Item"),
+    "dcn.errors": ("DCNError",),
+    "dcn.foreground": ("foreground_regions", "region_scores"),
+    "dcn.model_file": ("ModelDescription", "load_model", "model_bytes"),
+    "dcn.modularity": ("cosine_assignment",),
+    "dcn.network": ("DynamicClusteringNetwork", "image_centers"),
+    "dcn.prototypes": ("start_from_kmeans",),
+    "dcn.regions": ("label_map", "region_areas", "region_boxes"),
+    "dcn.segmenters": ("SEGMENTERS", "Segmenter"),
+    "dcn.training": ("StepRecord", "Trainer"),
+    "dcn.weights.presets": ("PRESETS", "Preset", "find_preset"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "DATASETS",
+    "PRESETS",
+    "SEGMENTERS",
+    "Backbone",
+    "DCNError",
+    "Dataset",
+    "DatasetOptions",
+    "DynamicClusteringNetwork",
+    "Features",
+    "Item",
+    "ModelDescription",
+    "Preset",
+    "Segmenter",
+    "StepRecord",
+    "Trainer",
+    "cosine_assignment",
+    "crop_regions",
+    "find_preset",
+    "foreground_regions",
+    "image_centers",
+    "label_map",
+    "load_model",
+    "masked_inputs",
+    "model_bytes",
+    "region_areas",
+    "region_boxes",
+    "region_scores",
+    "start_from_kmeans",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'dcn' has no attribute {name!r}")
+    return getattr(import_module(_MODULE_OF[name]), name)
