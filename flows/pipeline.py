@@ -42,6 +42,7 @@ from flows.settings import (
     WorkspaceLocation,
 )
 from flows.stage import Job
+from flows.stages.descriptions import DESCRIPTIONS
 from flows.stages.index import listing_once
 
 # What a flow says of a stage at its end: stage, key, reused, seconds, summary.
@@ -197,7 +198,7 @@ def _stage_flow(stage: str) -> SettingsFlow:
                 job = _find_job(settings, stage)  # the keys after an index are known once it is there
         return [*records, _run_stage(stage, settings)]
 
-    return _make_flow(stage, run, inspect.getdoc(STAGES[stage]) or "")
+    return _make_flow(stage, run, f"{DESCRIPTIONS[stage]}\n\n{inspect.getdoc(STAGES[stage])}")
 
 
 def sections(settings: Settings) -> dict[str, Any]:
@@ -223,7 +224,7 @@ def _run_pipeline(settings: Settings) -> list[StageRecord]:
     return list(records.values())
 
 
-pipeline = _make_flow("pipeline", _run_pipeline, "All stages, from the data set to the page.")
+pipeline = _make_flow("pipeline", _run_pipeline, "Run all stages, from the data set to the page.")
 
 
 def run_variants(variants: list[Variant]) -> list[StageRecord]:
@@ -241,12 +242,12 @@ def run_variants(variants: list[Variant]) -> list[StageRecord]:
 compare = _make_flow(
     "compare",
     lambda settings: run_variants(segmenter_variants(settings)),
-    "The DCN and its rivals through the same protocols, on one feature cache.",
+    "Run the DCN and its rivals through the same protocols, on one feature cache.",
 )
 
 
 sweep = _make_flow(
     "sweep",
     lambda settings: run_variants(sweep_variants(settings)),
-    "Every combination of some values of settings, side by side, on one feature cache.",
+    "Run every combination of some values of settings, side by side, on one feature cache.",
 )
