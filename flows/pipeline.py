@@ -45,7 +45,7 @@ from flows.settings import (
     WorkspaceLocation,
 )
 from flows.stage import Job
-from flows.stages.descriptions import DESCRIPTIONS
+from flows.stages import TABLE
 
 Record = TypeVar("Record")
 
@@ -232,7 +232,8 @@ def _stage_flow(stage: str, listing: str | None = None) -> Flow[..., list[StageR
                 job = _find_job(settings, stage, job.listing)
         return [*records, _run_stage(stage, job)]
 
-    return _make_flow(stage, run, f"{DESCRIPTIONS[stage]}\n\n{inspect.getdoc(STAGES[stage])}")
+    description = next(entry.description for entry in TABLE if entry.name == stage)
+    return _make_flow(stage, run, f"{description}\n\n{inspect.getdoc(STAGES[stage])}")
 
 
 def sections(settings: Settings) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from flows.cli.options import (
 )
 from flows.cli.running import print_metrics, run_comparison, run_flow
 from flows.cli.workspace import app as workspace_app
-from flows.stages.descriptions import DESCRIPTIONS
+from flows.stages import TABLE
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -70,8 +70,8 @@ def _add_stage_command(stage: str, description: str) -> None:
             run_flow(stage, config, workspace, overrides)
 
 
-for _stage, _description in DESCRIPTIONS.items():
-    _add_stage_command(_stage, _description)
+for _entry in TABLE:
+    _add_stage_command(_entry.name, _entry.description)
 
 
 @app.command()

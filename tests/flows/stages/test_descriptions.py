@@ -9,20 +9,22 @@ from typer.testing import CliRunner
 from flows.cli.app import app
 from flows.execution.plan import STAGES
 from flows.pipeline import FLOWS
-from flows.stages.descriptions import DESCRIPTIONS
+from flows.stages import TABLE
 
 ROOT = Path(__file__).parent.parent.parent.parent
 
 
-def test_every_stage_has_a_description() -> None:
-    assert list(DESCRIPTIONS) == list(STAGES)
+def test_the_table_names_every_stage() -> None:
+    assert [(entry.name, entry.class_name) for entry in TABLE] == [
+        (name, type(stage).__name__) for name, stage in STAGES.items()
+    ]
 
 
-@pytest.mark.parametrize(("stage", "description"), DESCRIPTIONS.items())
+@pytest.mark.parametrize(("stage", "description"), [(entry.name, entry.description) for entry in TABLE])
 def test_command_and_flow_show_it(stage: str, description: str) -> None:
     shown = CliRunner().invoke(app, [stage, "--help"], env={"COLUMNS": "200"}).stdout
     assert description in shown
-    assert FLOWS[stage].description.startswith(description)
+    assert (FLOWS[stage].description or "").startswith(description)
 
 
 def test_deployments_take_the_description_of_their_flow() -> None:
