@@ -48,6 +48,9 @@ def _options(
     ] = False,
 ) -> None:
     """Segment photographs without labels: the Dynamic Clustering Network on a frozen ViT."""
+    from flows.execution.process import prepare_process
+
+    prepare_process()
 
 
 @app.command()
