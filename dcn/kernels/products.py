@@ -72,7 +72,7 @@ def _multiply(a: Tensor, b: Tensor) -> Tensor:
 @cache
 def _onednn() -> Callable[[Tensor, Tensor], Tensor] | None:
     """Find oneDNN's product ``a @ b.mT``; None if it is switched off, missing, or wrong."""
-    if os.environ.get(SWITCH) == "0" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if os.environ.get(SWITCH) == "0" or not torch.backends.mkldnn.is_available():
         return None
     function = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
     if function is None:
