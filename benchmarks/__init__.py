@@ -1,3 +1,5 @@
 """Measurements that anyone can repeat: ratios against a plain reference in the same run."""
 
-import dcn  # noqa: F401 - before PyTorch, to which it says how to wait
+from flows.execution.process import prepare_process
+
+prepare_process()  # as in the processes of the command line, and before PyTorch is imported

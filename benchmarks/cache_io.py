@@ -22,7 +22,7 @@ import tensorstore
 import zarr
 
 from storage.arrays import ArrayReader, ArraySpec, create_arrays, write_rows
-from storage.stores.store import open_store
+from storage.stores import open_store
 
 SHARD, BATCH, REPEATS = 64, 32, 5
 SPEC = ArraySpec("tokens", (784, 384), "float16", ("patch", "channel"))

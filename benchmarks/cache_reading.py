@@ -20,9 +20,8 @@ import numpy as np
 
 from benchmarks.pairs import measure_pairs
 from benchmarks.row import Row, add_json_option, show_rows
-from flows.execution.memory import keep_freed_memory
 from storage.arrays import ArrayReader, ArraySpec, create_arrays, write_rows
-from storage.stores.store import open_store
+from storage.stores import open_store
 
 SHARD, BATCH, BATCHES = 64, 32, 16
 SPEC = ArraySpec("tokens", (784, 384), "float16", ("patch", "channel"))
@@ -86,7 +85,6 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="on the disk that is to be measured")
     add_json_option(parser)
     arguments = parser.parse_args()
-    keep_freed_memory()  # as a stage does
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
         store = open_store(name)

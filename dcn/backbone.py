@@ -16,7 +16,7 @@ from timm.models import Eva, VisionTransformer
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from dcn.errors import InvalidOptionError
+from dcn.errors import InvalidOptionError, UnreadableAttentionError
 from dcn.weights.presets import Precision, Preset, find_preset
 from dcn.weights.pretrained import create_pretrained
 
@@ -221,16 +221,27 @@ class _ClsAttention(TorchFunctionMode):
         block: index of the block, from 0. Each block calls the kernel once.
 
     Attributes:
-        attention: ``[B, h, prefix + n]`` float32 attention of the CLS token to all tokens; set by the
-            forward pass.
+        attention: attention of the CLS token to all tokens after the forward pass, ``[B, h, prefix + n]``
+            float32.
+
+    Raises:
+        UnreadableAttentionError: ``attention`` is read, but the block did not call the fused attention.
 
     """
 
-    attention: Tensor
-
     def __init__(self, block: int) -> None:
         super().__init__()
-        self._blocks_before = block
+        self._block = self._blocks_before = block
+        self._attention: Tensor | None = None
+
+    @property
+    def attention(self) -> Tensor:
+        if self._attention is None:
+            raise UnreadableAttentionError(
+                f"block {self._block} of the backbone did not call PyTorch's scaled_dot_product_attention, "
+                f"so its attention cannot be read; this version of timm computes attention in another way"
+            )
+        return self._attention
 
     def __torch_function__(
         self,
@@ -243,6 +254,6 @@ class _ClsAttention(TorchFunctionMode):
             if self._blocks_before == 0:
                 query, key = args[0][:, :, :1], args[1]  # [B, h, 1, d/h] and [B, h, prefix + n, d/h]
                 logits = (query * query.shape[-1] ** -0.5) @ key.mT
-                self.attention = logits.softmax(dim=-1, dtype=torch.float32)[:, :, 0]
+                self._attention = logits.softmax(dim=-1, dtype=torch.float32)[:, :, 0]
             self._blocks_before -= 1
         return func(*args, **(kwargs or {}))

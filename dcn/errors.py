@@ -48,6 +48,10 @@ class UnknownModelError(DCNError):
     """A name is neither a preset nor a ViT that timm or open_clip knows."""
 
 
+class UnreadableAttentionError(DCNError):
+    """The self-attention of a backbone cannot be read."""
+
+
 class NonFiniteTrainingError(DCNError):
     """Training met NaN or infinity."""
 

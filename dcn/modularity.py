@@ -20,12 +20,14 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dcn.affinity import affinity_graph
-from dcn.kernels.modularity_cpu import cluster_sums_cpu
+from dcn.kernels.cpu_threads import in_parts
+from dcn.kernels.modularity_cpu import sum_rows
 
 # Pairs of tokens held in memory at once: 8 MiB in float32, which stay in the processor's cache.
 _BLOCK = 1 << 21
@@ -116,6 +118,26 @@ def _all_cluster_sums(tokens: Tensor, positive: Tensor, resolution: float) -> Te
     if tokens.device.type == "cpu":
         return cluster_sums_cpu(tokens, positive, resolution)
     return cluster_sums(tokens, positive, resolution)
+
+
+def cluster_sums_cpu(tokens: Tensor, positive: Tensor, resolution: float) -> Tensor:
+    """Compute :func:`cluster_sums` with the compiled kernel in several threads.
+
+    One thread computes an image, in a fixed order, so the result does not depend on the number of threads.
+    """
+    clusters = positive.mT.contiguous().numpy()  # [B, k, n]
+    sums = np.empty_like(clusters)
+
+    def compute(start: int, stop: int) -> None:
+        # All images share one buffer: fresh pages would cost as much as the product that fills them.
+        buffer = tokens.new_empty(1, tokens.shape[1], tokens.shape[1])
+        for image in range(start, stop):
+            affinity, share, total = affinity_graph(tokens[image : image + 1], out=buffer)
+            graph = [part.numpy() for part in (affinity[0], share[0], resolution * share[0], 1 / total)]
+            sum_rows(*graph, clusters[image], sums[image])  # type: ignore[call-arg]
+
+    in_parts(compute, len(tokens))
+    return torch.from_numpy(sums).mT
 
 
 def cluster_sums(tokens: Tensor, positive: Tensor, resolution: float) -> Tensor:

@@ -23,6 +23,7 @@ from flows.compare.rows import ComparisonRow
 from flows.compare.variants import Variant, segmenter_variants, sweep_variants
 from flows.evaluation.results import Results
 from flows.execution.plan import STAGES, find_job, stages_up_to
+from flows.execution.process import prepare_process
 from flows.execution.retries import RETRIES
 from flows.execution.run import run_stage
 from flows.execution.runners import open_runner
@@ -195,6 +196,7 @@ def _make_flow(
 
         """
         arguments = locals()
+        prepare_process()
         try:
             return run(Settings(**{name: arguments[name] for name in Settings.model_fields}))
         except Exception as error:

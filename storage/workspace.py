@@ -8,7 +8,7 @@ from pathlib import Path
 
 from storage.checkpoint import Checkpoint
 from storage.errors import StorageError
-from storage.stores.store import open_store
+from storage.stores import open_store
 
 _STAGE = re.compile(r"[a-z][a-z_]*")
 _KEY = re.compile(r"[0-9a-f]{32}")

@@ -1,6 +1,7 @@
 """The three rooms, and what may lie about in them."""
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -8,11 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.main import get_command
 
 from dcn.datasets import DATASETS
 from dcn.options import Options
 from flows.cli.app import app
+from flows.execution.process import SPIN_COUNT
 from flows.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -52,14 +55,53 @@ def test_help_imports_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
-@pytest.mark.parametrize("package", ["dcn", "flows", "benchmarks"])
-def test_openmp_is_told_how_to_wait_before_pytorch_is_imported(package: str) -> None:
-    code = f"import os, sys, {package}; print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
+# Says what OpenMP is going to read when PyTorch is imported.
+WATCH = """
+import os, sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            print("spins", os.environ.get("GOMP_SPINCOUNT"))
+sys.meta_path.insert(0, Watch())
+"""
+IN_WORKER = """
+from flows.execution.runners import _compute
+print("not yet")
+try: _compute({}, "extract", [])
+except KeyError: pass
+"""
+COMMAND = """
+from flows.cli.app import app
+print("not yet")
+try: app(["predict", "x.jpg", "--model", "gone", "--output", "here"])
+except SystemExit: pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import dcn, flows, dcn.network", "spins None"),
+        (COMMAND, "not yet spins 10000"),
+        (IN_WORKER, "not yet spins 10000"),
+        ("import benchmarks.training_step", "spins 10000"),
+    ],
+    ids=["library", "command line", "worker of Dask", "benchmark"],
+)
+def test_openmp_is_told_how_to_wait_before_pytorch_is_imported(code: str, said: str) -> None:
+    """In processes of our own; who imports the library decides alone."""
     environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
     run = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", WATCH + code], cwd=ROOT, env=environment, capture_output=True, text=True
     )
-    assert run.stdout == "10000 False\n"
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == said.split()
+
+
+def test_processes_of_deployments_are_told_the_same() -> None:
+    content = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+    pools = {json.dumps(deployment["work_pool"]) for deployment in content["deployments"]}
+    assert [json.loads(pool)["job_variables"]["env"]["GOMP_SPINCOUNT"] for pool in pools] == [SPIN_COUNT]
 
 
 # The docstrings of options show in the forms of deployments.

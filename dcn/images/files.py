@@ -1,4 +1,4 @@
-"""Reading files that a data set or a person names, whatever stands behind the name."""
+"""Read files that a data set or a person names, whatever the name leads to."""
 
 from __future__ import annotations
 
@@ -7,42 +7,27 @@ import os
 import stat
 from pathlib import Path
 
-# No photograph and no mask has more; a film that is called x.jpg may.
+from dcn.images.os_errors import LASTING_OF_READING
+
+# Every photograph and every mask is smaller. A film with the name x.jpg may be larger.
 _MOST_BYTES = 1 << 30
-# What the file system says of the file itself. Whatever else it says may be over in a moment.
-_LASTING = frozenset(
-    {
-        errno.EACCES,
-        errno.EFBIG,
-        errno.EILSEQ,
-        errno.EINVAL,
-        errno.EISDIR,
-        errno.ELOOP,
-        errno.ENAMETOOLONG,
-        errno.ENODEV,
-        errno.ENOENT,
-        errno.ENOTDIR,
-        errno.ENXIO,
-        errno.EPERM,
-    }
-)
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 
 
 def is_lasting(error: OSError) -> bool:
-    """Whether a file is refused for what it is, or is gone: reading it again would fail the same way."""
-    return error.errno in _LASTING
+    """Whether reading the file again would fail the same way, because it is gone or is no regular file."""
+    return error.errno in LASTING_OF_READING
 
 
 def read_file(path: Path) -> bytes:
-    """Content of a regular file, through links, without waiting for one that is none.
+    """Read a regular file. Follows links, and does not wait for pipes and devices.
 
     Raises:
-        OSError: its ``strerror`` says what stands behind the name, and what to do about it.
+        OSError: ``strerror`` says what the name leads to, and what to do.
 
     """
     try:
-        # Without this flag a pipe that nobody writes to is waited for, for ever.
+        # Without O_NONBLOCK this waits for ever for a pipe that nobody writes to.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except ValueError:  # NUL, or a character that stands for no byte
         raise OSError(errno.EINVAL, "no file can have this name", str(path)) from None

@@ -1,13 +1,16 @@
 """Attention of a few queries over the many tokens of an image, compiled for the CPU.
 
 As matrix products these are too thin to be fast, and each would fetch the tokens of the whole batch from
-memory anew. Here a few tokens are finished while they are in the first-level cache, and the next are on their
-way: with ``P = softmax(Q X^T)`` and a gradient ``G`` of ``P X``,
+memory again. Here a few tokens are finished while they are in the first-level cache. With
+``P = softmax(Q X^T)`` and a gradient ``G`` of ``P X``:
 
     forward   scores Q X^T,  then  P X, corrected whenever a score is the largest so far
     backward  scores G X^T,  then  ((scores - rowsum(G * P X)) * P) X  for the queries
 
-The tokens get no gradient: they are data.
+The tokens get no gradient, because they are data.
+
+Reference: the last line of :func:`dcn.network.attend`. Test:
+``tests/dcn/kernels/test_products_and_attention.py``.
 """
 
 from __future__ import annotations
@@ -21,13 +24,10 @@ import torch
 from torch import Tensor
 
 from dcn.kernels.cpu_threads import FAST_MATH, in_parts
-from dcn.kernels.prefetch import prefetch
 
-# Tokens at once: a number of the queries, or of the sums, is loaded once for four products.
+# Number of tokens that are handled together. Each number of the queries, and of the sums, is loaded once for
+# the products with all of them.
 _TILE = 4
-# Tokens from those at hand to those that are fetched meanwhile.
-_AHEAD = 8
-_LINE = 16  # numbers of a line of the cache; of float64 every other line is fetched
 
 
 class TokenAttention(torch.autograd.Function):
@@ -77,7 +77,7 @@ def _attend(
                 before = largest[query]
                 for j in range(len(tile)):
                     largest[query] = max(largest[query], scores[query, j])
-                if largest[query] > before:  # what was computed with a smaller maximum
+                if largest[query] > before:  # correct the sums that used a smaller maximum
                     correction = np.exp(before - largest[query])
                     total[query] *= correction
                     _scale(shares[image, query, :first], correction)
@@ -102,7 +102,7 @@ def _attend_backward(
     start: int,
     stop: int,
 ) -> None:
-    """Fill ``result [B, q, d]``, the gradient of the queries, likewise."""
+    """Fill ``result [B, q, d]``, the gradient of the queries, for images ``start`` to before ``stop``."""
     _, count, n = shares.shape
     scores = np.empty((count, _TILE), shares.dtype)
     for image in range(start, stop):
@@ -119,7 +119,7 @@ def _attend_backward(
 
 @numba.njit(nogil=True, fastmath=FAST_MATH)
 def _scale(row: npt.NDArray[Any], factor: float) -> None:
-    """Multiply ``row [m]`` in place; as an expression of arrays it would take 30 MB more to compile."""
+    """Multiply ``row [m]`` in place. As an expression of arrays it would take 30 MB more to compile."""
     for j in range(len(row)):
         row[j] *= factor
 
@@ -132,9 +132,6 @@ def _scores(queries: npt.NDArray[Any], tile: npt.NDArray[Any], scores: npt.NDArr
     if len(tile) == _TILE:
         token0, token1, token2, token3 = tile[0], tile[1], tile[2], tile[3]
         for query in range(count):
-            if query < _TILE:  # spread over the queries, for a core waits for only so many lines at once
-                for e in range((_AHEAD + query) * dim, (_AHEAD + query + 1) * dim, _LINE):
-                    prefetch(tile, e)  # type: ignore[call-arg]
             total0 = total1 = total2 = total3 = zero
             for e in range(dim):
                 total0 += queries[query, e] * token0[e]

@@ -1,4 +1,7 @@
-"""Compiled work on the CPU: what it may reorder, and its share of the threads that PyTorch uses."""
+"""Threads of the compiled CPU kernels, and the freedom of their compiler.
+
+Test: ``tests/dcn/kernels/test_products_and_attention.py`` (the number of threads changes no bit).
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,20 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-# Sums may be reordered, so that they use vector registers; NaN and infinity stay what they are and show.
+# The compiler may reorder sums, so that they use vector registers. NaN and infinity keep their meaning.
 FAST_MATH = {"reassoc", "contract", "nsz", "arcp"}
 
 
 def in_parts(work: Callable[..., None], count: int, *tensors: Tensor) -> None:
-    """Call ``work(*arrays, start, stop)`` on equal parts of ``range(count)``, each in a thread of its own.
+    """Call ``work(*arrays, start, stop)`` on equal parts of ``range(count)``, one thread for each part.
 
-    It gets the tensors as arrays. There are as many threads as PyTorch may use here; in each of them it uses
-    one, and records no gradients. What is computed must not depend on where the parts begin.
+    There are as many threads as PyTorch may use here. Inside of a thread PyTorch uses only that thread.
+
+    Args:
+        work: a function whose result does not depend on where the parts begin.
+        count: number of images.
+        tensors: ``work`` gets them as arrays. PyTorch records no gradients.
+
     """
     arrays = [tensor.detach().numpy() for tensor in tensors]
     edges = np.linspace(0, count, min(torch.get_num_threads(), count) + 1).astype(int).tolist()
@@ -45,5 +53,5 @@ def _threads(count: int) -> ThreadPoolExecutor:
 
 
 def compute_alone() -> None:
-    """One of several threads that share the cores shares its own arithmetic with no others."""
-    threadpool_limits(1, user_api="openmp")  # OpenMP's limit is one of the thread that sets it
+    """Let OpenMP compute in the calling thread alone, because other threads use the other cores."""
+    threadpool_limits(1, user_api="openmp")  # OpenMP's limit belongs to the thread that sets it

@@ -1,7 +1,9 @@
-"""The sums over the pairs of an image that the modularity loss needs, compiled for the CPU.
+"""Sums over all pairs of tokens of an image for the modularity loss, compiled for the CPU.
 
 PyTorch would write every ``[n, n]`` intermediate to memory, several for each cluster. Here a row of pairs is
 finished while it is in the first-level cache.
+
+Reference: :func:`dcn.modularity.cluster_sums`. Test: ``tests/dcn/test_modularity.py``.
 """
 
 from __future__ import annotations
@@ -11,35 +13,12 @@ from typing import Any
 import numba
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from dcn.affinity import affinity_graph
-from dcn.kernels.cpu_threads import FAST_MATH, in_parts
-
-
-def cluster_sums_cpu(tokens: Tensor, positive: Tensor, resolution: float) -> Tensor:
-    """As :func:`dcn.modularity.cluster_sums`, with the images shared out among threads.
-
-    An image is computed by one of them in one order, so the result does not depend on their number.
-    """
-    clusters = positive.mT.contiguous().numpy()  # [B, k, n]
-    sums = np.empty_like(clusters)
-
-    def compute(start: int, stop: int) -> None:
-        # The same memory for every image: fresh pages would cost as much as the product that fills them.
-        buffer = tokens.new_empty(1, tokens.shape[1], tokens.shape[1])
-        for image in range(start, stop):
-            affinity, share, total = affinity_graph(tokens[image : image + 1], out=buffer)
-            graph = [part.numpy() for part in (affinity[0], share[0], resolution * share[0], 1 / total)]
-            _sum_rows(*graph, clusters[image], sums[image])  # type: ignore[call-arg]
-
-    in_parts(compute, len(tokens))
-    return torch.from_numpy(sums).mT
+from dcn.kernels.cpu_threads import FAST_MATH
 
 
 @numba.njit(nogil=True, fastmath=FAST_MATH)
-def _sum_rows(
+def sum_rows(
     affinity: npt.NDArray[Any],
     share: npt.NDArray[Any],
     factor: npt.NDArray[Any],
@@ -47,7 +26,17 @@ def _sum_rows(
     positive: npt.NDArray[Any],
     result: npt.NDArray[Any],
 ) -> None:
-    """Fill ``result [k, n]`` of the graph of one image, ``scale [1]``, and ``positive [k, n]``."""
+    """Fill ``result [k, n]`` of one image.
+
+    Args:
+        affinity: ``[n, n]``, the affinities of equation 8.
+        share: ``[n]``, share of each token in the sum of all degrees.
+        factor: ``[n]``, ``share`` times the resolution.
+        scale: ``[1]``, one over the sum of all degrees.
+        positive: ``[k, n]``, the assignment, clamped at 0.
+        result: ``[k, n]``.
+
+    """
     k, n = positive.shape
     zero = affinity.dtype.type(0)
     weights = np.empty(n, affinity.dtype)
@@ -59,7 +48,7 @@ def _sum_rows(
             weights[j] = row[j] * scale[0] - factor[i] * share[j]
             best[j] = own * positive[0, j]
             winner[j] = 0
-        # A pair goes to the first cluster that attains its maximum.
+        # A pair belongs to the first cluster that attains its maximum.
         for c in range(1, k):
             own, others = positive[c, i], positive[c]
             for j in range(n):

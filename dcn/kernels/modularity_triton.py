@@ -1,7 +1,10 @@
-"""The sums over the pairs of an image that the modularity loss needs, for a CUDA device.
+"""Sums over all pairs of tokens of an image for the modularity loss, for a CUDA device.
 
-Nothing ``[n, n]`` is written to memory: a block of the affinity is computed where it is used, once for the
-degrees and once for the sums, for products cost a GPU less than memory does. In full float32, not TF32.
+The kernels write nothing of size ``[n, n]`` to memory. They compute a block of the affinity where they use
+it, once for the degrees and once for the sums, because on a GPU products cost less than memory. Products are
+in full float32, not TF32.
+
+Reference: :func:`dcn.modularity.cluster_sums`. Test: ``tests/dcn/kernels/test_modularity_triton.py``.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-# Tokens of a block of pairs, on either side, and channels that are multiplied together.
+# Number of tokens on each side of a block of pairs, and number of channels that are multiplied together.
 _BLOCK, _CHANNELS = 32, 32
 
 
@@ -68,7 +71,7 @@ def _affinity(unit, rows, columns, n, d, block: tl.constexpr, channels: tl.const
 
 @triton.jit
 def _degrees(unit, degrees, n, d, block: tl.constexpr, channels: tl.constexpr):
-    """Fill ``degrees [B, n]``; a program has a block of tokens of one image."""
+    """Fill ``degrees [B, n]``; one program computes a block of tokens of one image."""
     image = tl.program_id(1).to(tl.int64)
     unit += image * n * d
     rows = tl.program_id(0) * block + tl.arange(0, block)
@@ -94,7 +97,7 @@ def _cluster_sums(
     block: tl.constexpr,
     channels: tl.constexpr,
 ):
-    """Fill ``result [B, k, n]``, likewise."""
+    """Fill ``result [B, k, n]``; one program computes a block of tokens of one image."""
     image = tl.program_id(1).to(tl.int64)
     unit += image * n * d
     share += image * n
@@ -108,7 +111,7 @@ def _cluster_sums(
         columns = start + tl.arange(0, block)
         weights = _affinity(unit, rows, columns, n, d, block, channels) * scale
         weights -= resolution * own_share[:, None] * tl.load(share + columns, columns < n, 0.0)[None, :]
-        # A pair goes to the first cluster that attains its maximum.
+        # A pair belongs to the first cluster that attains its maximum.
         best = tl.full((block, block), -1.0, tl.float32)
         winner = tl.zeros((block, block), tl.int32)
         for c in tl.static_range(clusters):

@@ -1,38 +1,49 @@
-"""Matrix products in float32 as fast as the processor allows.
+"""Matrix products in float32, as fast as the processor allows.
 
-On a CPU PyTorch gives them to MKL, which leaves half of the width of AMD's vector registers unused. oneDNN,
-which PyTorch carries too, uses all of it; so the products of a training step go there, forward and backward.
+On a CPU PyTorch gives these products to MKL, which uses half of the width of AMD's vector registers. oneDNN
+is part of PyTorch too and uses all of it: 220 instead of 100 GFLOP/s a core, measured on an EPYC with
+AVX-512. So products go to oneDNN, forward and backward.
+
+PyTorch's function for this is internal: ``torch.compile`` calls it for linear layers. So its result is
+compared with ``torch.nn.functional.linear`` before its first use, and :data:`SWITCH` turns it off.
+
+Reference: ``a @ b.mT``. Test: ``tests/dcn/kernels/test_products_and_attention.py``.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# What torch.compile calls for a linear layer in float32. Builds without oneDNN lack it.
-_ONEDNN: Any = None
-if torch.backends.mkldnn.is_available():
-    _ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+# ``0`` in this variable of the environment: products go the usual way of PyTorch. Read at the first product.
+SWITCH = "DCN_ONEDNN"
+# Absolute tolerance of the check, for products of order 1. Two orders of summation differ by less than 1e-6.
+_TOLERANCE = 1e-5
+_log = logging.getLogger(__name__)
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b.mT`` of ``a [m, d]`` and ``b [n, d]``: ``[m, n]``, differentiable with respect to both."""
-    if _ONEDNN is None or a.device.type != "cpu" or a.dtype != torch.float32 or b.dtype != torch.float32:
+    """Compute ``a @ b.mT`` of ``a [m, d]`` and ``b [n, d]``: ``[m, n]``, differentiable in both."""
+    if a.device.type != "cpu" or a.dtype != torch.float32 or b.dtype != torch.float32 or _onednn() is None:
         return F.linear(a, b)
     if not torch.is_grad_enabled():
-        return _onednn(a, b)
+        return _multiply(a, b)
     result: Tensor = _Product.apply(a, b)
     return result
 
 
 class Linear(nn.Linear):
-    """``nn.Linear`` by :func:`product`: the same parameters, names and initialization."""
+    """``nn.Linear`` that multiplies with :func:`product`: the same parameters, names and initialization."""
 
     def forward(self, rows: Tensor) -> Tensor:
-        """``[..., d_in]`` to ``[..., d_out]``."""
+        """Map ``[..., d_in]`` to ``[..., d_out]``."""
         result = product(rows.flatten(0, -2), self.weight).view(*rows.shape[:-1], self.out_features)
         return result if self.bias is None else result + self.bias
 
@@ -41,17 +52,53 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
         ctx.save_for_backward(a, b)
-        return _onednn(a, b)
+        return _multiply(a, b)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None]:
         (gradient,) = grad_outputs  # [m, n]
         a, b = ctx.saved_tensors
-        for_a = _onednn(gradient, b.mT) if ctx.needs_input_grad[0] else None
-        for_b = _onednn(gradient.mT, a.mT) if ctx.needs_input_grad[1] else None
+        for_a = _multiply(gradient, b.mT) if ctx.needs_input_grad[0] else None  # [m, d]
+        for_b = _multiply(gradient.mT, a.mT) if ctx.needs_input_grad[1] else None  # [n, d]
         return for_a, for_b
 
 
-def _onednn(a: Tensor, b: Tensor) -> Tensor:
-    result: Tensor = _ONEDNN(a, b, None, "none", [], "")
-    return result
+def _multiply(a: Tensor, b: Tensor) -> Tensor:
+    onednn = _onednn()
+    assert onednn is not None
+    return onednn(a, b)
+
+
+@cache
+def _onednn() -> Callable[[Tensor, Tensor], Tensor] | None:
+    """Find oneDNN's product ``a @ b.mT``; None if it is switched off, missing, or wrong."""
+    if os.environ.get(SWITCH) == "0" or not torch.backends.mkldnn.is_available():
+        return None
+    function = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    if function is None:
+        return None
+
+    def multiply(a: Tensor, b: Tensor) -> Tensor:
+        result: Tensor = function(a, b, None, "none", [], "")
+        return result
+
+    return multiply if _is_right(multiply) else None
+
+
+@torch.no_grad()
+def _is_right(multiply: Callable[[Tensor, Tensor], Tensor]) -> bool:
+    """Compare a product with ``F.linear`` on the shapes and strides of a training step."""
+    generator = torch.Generator().manual_seed(0)
+    for m, n, d in ((160, 384, 384), (160, 1536, 384), (160, 384, 1536), (112, 784, 384)):
+        a, b = (torch.randn(rows, d, generator=generator) / d**0.5 for rows in (m, n))
+        # Rows along the memory as in forward, columns along the memory as in backward.
+        for left, right in ((a, b), (a.mT.contiguous().mT, b.mT.contiguous().mT)):
+            try:
+                difference = (multiply(left, right) - F.linear(left, right)).abs().max().item()
+            except (RuntimeError, TypeError) as error:
+                _log.info("products go the usual way of PyTorch, because oneDNN's function failed: %s", error)
+                return False
+            if not difference <= _TOLERANCE:
+                _log.info("products go the usual way of PyTorch: oneDNN's differ by %g", difference)
+                return False
+    return True

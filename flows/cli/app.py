@@ -43,11 +43,14 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - the callback of the option reads it
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Segment photographs without labels: the Dynamic Clustering Network on a frozen ViT."""
+    from flows.execution.process import prepare_process
+
+    prepare_process()
 
 
 @app.command()

@@ -160,6 +160,7 @@ def _require_our_code(client: Client, address: str) -> None:
     """
     try:
         client.run_on_scheduler(exec, "import flows.execution.runners")
+        client.run(exec, "from flows.execution.process import prepare_process; prepare_process()")
         client.run(exec, "import flows.execution.run")
     except ImportError as error:
         raise ClusterError(

@@ -1,38 +1,34 @@
-"""Which failures of a task are worth another attempt: those of a file system, never a mistake.
+"""Retries of tasks: failures of a file system are worth another attempt, mistakes are not.
 
-A task may be attempted any number of times, for what it finished is on storage. A network file system that
-fails for a moment is there again after seconds; so the delays grow, and are spread by chance, lest the
-workers of a pool come back at once. Everything else fails at once: an error whose message says what to do
-says the same the second time.
+A task may run any number of times, because finished shards are on storage. A network file system that fails
+for a moment works again after seconds. So the delays grow, and chance spreads them, so that the workers of a
+pool do not come back all at once. Every other error ends the task at once: the second attempt would fail the
+same way.
 
-A flow has no retries of its own: Prefect's do not look at the error.
+Flows have no retries, because Prefect retries a flow whatever its error is.
 """
 
 from __future__ import annotations
 
-import errno
 from typing import Any
 
 from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-# Of the operating system, and yet a person has to act: another attempt fails the same way.
-_LASTING = frozenset(
-    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENAMETOOLONG}
-)
+from dcn.images.os_errors import LASTING_OF_WORK
 
 
 def is_transient(error: object) -> bool:
-    """Whether it may be gone a minute later. A time-out is: ``TimeoutError`` is an ``OSError``."""
-    return isinstance(error, OSError) and error.errno not in _LASTING
+    """Whether another attempt may succeed. Time-outs count: ``TimeoutError`` is an ``OSError``."""
+    return isinstance(error, OSError) and error.errno not in LASTING_OF_WORK
 
 
 def _may_retry(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
     return is_transient(state.data)
 
 
-# Of every task that computes: five more attempts, after 2, 4, 8, 16, 32 seconds, half as much more or less.
+# Options of every task that computes: five retries, after 2, 4, 8, 16 and 32 seconds, each up to 50 % longer.
 RETRIES: dict[str, Any] = {
     "retries": 5,
     "retry_delay_seconds": exponential_backoff(2),

@@ -12,7 +12,6 @@ from typing import Any
 
 from flows import progress
 from flows.errors import StoppedError
-from flows.execution.memory import keep_freed_memory
 from flows.execution.plan import STAGES
 from flows.printable import printable_line
 from flows.stage import Job, Layout, Warn
@@ -66,7 +65,6 @@ def run_stage(
         attempt: runs what comes before the shards, and what follows them.
 
     """
-    keep_freed_memory()
     definition, checkpoint = STAGES[stage], job.checkpoint(stage)
     manifest = checkpoint.read_manifest()
     if manifest is not None and manifest.complete:
@@ -144,7 +142,6 @@ def compute_shards(
         StoppedError: ``stopped``, which is asked before every shard, said so. What was begun is recorded.
 
     """
-    keep_freed_memory()
     definition, checkpoint = STAGES[stage], job.checkpoint(stage)
     manifest = checkpoint.require_begun()
     seconds = 0.0

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from flows.errors import ClusterError, StoppedError
+from flows.execution.process import prepare_process
 from flows.settings import RunnerSettings
 from flows.stage import Job, Warn
 
@@ -54,8 +55,12 @@ def open_runner(settings: RunnerSettings, warn: Warn) -> Iterator[Runner]:
         yield _DaskRunner(client, settings)
 
 
-# Both import late: a scheduler imports this module to pass the function on, and needs no PyTorch for that.
 def _compute(job: dict[str, Any], stage: str, shards: list[int]) -> dict[str, Any]:
+    """Compute shards in a worker of Dask. The first call imports PyTorch.
+
+    The scheduler imports this module too, to pass the function on, and needs no PyTorch for that.
+    """
+    prepare_process()
     from flows.execution.run import compute_shards
 
     return compute_shards(Job.from_json(job), stage, shards)

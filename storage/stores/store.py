@@ -93,23 +93,6 @@ class Store(Protocol):
         """Room that is left; None where nobody can say."""
 
 
-def open_store(location: str) -> Store:
-    """The store at a path, or at an ``s3://`` or ``gs://`` URL.
-
-    Raises:
-        StorageError: a URL of another kind, or without a bucket.
-
-    """
-    check_location(location)
-    if "://" in location:
-        from storage.stores.objects import ObjectStore
-
-        return ObjectStore(location)
-    from storage.stores.local import LocalStore
-
-    return LocalStore(Path(location).absolute())
-
-
 def check_location(location: str) -> str:
     """The location, where it is a path or the URL of a bucket.
 

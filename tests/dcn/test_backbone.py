@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dcn.backbone import Backbone
-from dcn.errors import UnknownModelError, WeightsUnavailableError
+from dcn.errors import UnknownModelError, UnreadableAttentionError, WeightsUnavailableError
 from dcn.images.photograph import squash
 from dcn.weights.focus import SHA256
 from dcn.weights.presets import PRESETS, find_preset
@@ -132,6 +132,17 @@ def test_attention_where_the_environment_turns_fused_kernels_off(
     backbone = Backbone(small_model)
     inputs = backbone.preprocess(photographs(backbone.patch_size))
     assert backbone.features(inputs).attention.shape == (2, backbone.heads, 16)
+
+
+def test_attention_that_goes_another_way_is_a_named_error(
+    small_model: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a version of timm that calls another function for the fused attention."""
+    backbone = Backbone(small_model)
+    inputs = backbone.preprocess(photographs(backbone.patch_size))
+    monkeypatch.setattr(small_model.blocks[-1].attn, "fused_attn", False)
+    with pytest.raises(UnreadableAttentionError, match="block 2 of the backbone did not call"):
+        backbone.features(inputs)
 
 
 def test_embedding_is_the_normalized_cls_token(small_model: nn.Module) -> None:

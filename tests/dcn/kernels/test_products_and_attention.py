@@ -1,5 +1,7 @@
 """The products and the attention of a training step against what PyTorch computes in float64."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -25,7 +27,7 @@ def test_a_product_and_its_gradients(onednn: bool, m: int, n: int, d: int, seed:
     )
     with pytest.MonkeyPatch.context() as patch:
         if not onednn:
-            patch.setattr(products, "_ONEDNN", None)
+            patch.setattr(products, "_onednn", lambda: None)
         for left, right in ((a, b), (a.mT.contiguous().mT, b.mT.contiguous().mT)):  # any strides
             result = product(left, right)
             close(result, a.double() @ b.double().mT)
@@ -90,3 +92,46 @@ def test_the_number_of_threads_changes_no_bit_of_the_attention() -> None:
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(result, results[0]) for result in results)
+
+
+class TestOneDNN:
+    """The function is internal to PyTorch, so it is checked before it is used."""
+
+    @pytest.fixture(autouse=True)
+    def ask_again(self) -> Iterator[None]:
+        products._onednn.cache_clear()
+        yield
+        products._onednn.cache_clear()
+
+    def test_it_is_used_where_pytorch_has_it(self) -> None:
+        present = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        assert (products._onednn() is not None) == present
+
+    def test_it_can_be_switched_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(products.SWITCH, "0")
+        a, b = torch.randn(3, 4), torch.randn(5, 4)
+        assert products._onednn() is None
+        assert torch.equal(product(a, b), nn.functional.linear(a, b))
+
+    @pytest.mark.parametrize("fault", ["wrong", "missing arguments", "NaN"])
+    def test_a_function_that_is_not_what_it_was_is_not_used(
+        self, fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def changed(a: torch.Tensor, b: torch.Tensor, *_: object) -> torch.Tensor:
+            if fault == "missing arguments":
+                raise RuntimeError("expected 7 arguments")
+            return nn.functional.linear(a, b) * (1.001 if fault == "wrong" else torch.nan)
+
+        monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", changed)
+        with caplog.at_level("INFO", products.__name__):
+            a, b = torch.randn(3, 4), torch.randn(5, 4)
+            assert torch.equal(product(a, b), nn.functional.linear(a, b))
+        (record,) = caplog.records
+        assert record.getMessage().startswith("products go the usual way of PyTorch")
+
+    def test_the_check_draws_no_numbers_of_the_run(self) -> None:
+        torch.manual_seed(0)
+        expected = torch.rand(1)
+        torch.manual_seed(0)
+        products._onednn()
+        assert torch.equal(torch.rand(1), expected)

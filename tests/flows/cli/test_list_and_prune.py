@@ -12,7 +12,7 @@ import yaml
 from flows.execution.plan import find_job
 from flows.settings import Settings
 from storage import ArraySpec, Manifest, Workspace
-from storage.stores.store import open_store
+from storage.stores import open_store
 from tests.flows.cli.workspace_command import age, checkpoints, dcn, folder, listed
 from tests.flows.helpers import STAGES, changed, digests, photograph_folder_of, run_stages
 

@@ -12,7 +12,7 @@ import pytest
 PROGRAM = """
 import resource, sys, threading
 import torch
-from flows.execution.memory import keep_freed_memory
+from flows.execution.process import keep_freed_memory
 
 if sys.argv[1] == "kept":
     keep_freed_memory()

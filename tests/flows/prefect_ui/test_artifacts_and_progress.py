@@ -23,7 +23,7 @@ from flows.execution.plan import find_job
 from flows.pipeline import FLOWS
 from flows.prefect_ui import markdown
 from flows.prefect_ui.progress import PageProgress
-from flows.printable import printable_line
+from flows.printable import printable, printable_line
 from flows.settings import Settings
 from tests.conftest import draw_scene
 from tests.deployments.deployed import Deployed, final_state, percent_of, text_of
@@ -65,8 +65,8 @@ class Rendered(HTMLParser):
 
 
 def visible(text: str) -> str:
-    """A name as a page may show it: on one line, without invisible characters."""
-    return " ".join("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text).split())
+    """A name as a page may show it: one line, and nothing that hides."""
+    return " ".join(printable(text).split())
 
 
 @settings(deadline=None)

@@ -19,7 +19,8 @@ from storage import (
     StorageError,
     Workspace,
 )
-from storage.stores.store import Store, check_name, open_store
+from storage.stores import open_store
+from storage.stores.store import Store, check_name
 
 KEY = "1" * 32
 SPEC = ArraySpec("tokens", (30, 40), "float16", ("patch", "channel"))
