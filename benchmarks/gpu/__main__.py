@@ -17,6 +17,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu.measurement import Measured, forget_peak
+from benchmarks.gpu.measurement import Measured
 from benchmarks.gpu.scale import SMALL, Scale
 
 # Name of a part, and its module and function. A module is imported when its turn comes, so that a
@@ -49,29 +50,53 @@ def main() -> int:
     if arguments.device == "cuda" and not torch.cuda.is_available():
         print("There is no CUDA device here; python -m benchmarks measures the CPU.", file=sys.stderr)
         return 2
+    if len(arguments.only) > 1:
+        return _in_processes(arguments)
     scale = SMALL if arguments.small else Scale(arguments.device)
     if arguments.iterations:
         scale = replace(scale, iterations=arguments.iterations)
     machine = describe_machine(scale.device)
     print(", ".join(f"{name} {value}" for name, value in machine.items()), flush=True)
+    (name,) = arguments.only
     rows: list[Measured] = []
     failed: dict[str, str] = {}
-    seconds: dict[str, float] = {}
-    for name in arguments.only:
-        began = time.monotonic()
-        try:
-            for row in _part(name)(scale):
-                rows.append({"part": name, **row})
-                _show(row)
-        except Exception as error:  # the other parts go on
-            failed[name] = traceback.format_exc()
-            print(f"{name} FAILED: {type(error).__name__}: {error}", flush=True)
-        seconds[name] = time.monotonic() - began
-        print(f"({name}: {seconds[name]:.0f} s)", flush=True)
-        if arguments.json:  # after each part: a run that is ended keeps what it measured
-            _write(arguments.json, {"machine": machine, "rows": rows, "failed": failed, "seconds": seconds})
-        forget_peak(scale.device)
+    began = time.monotonic()
+    try:
+        for row in _part(name)(scale):
+            rows.append({"part": name, **row})
+            _show(row)
+    except Exception as error:  # the rows so far are measurements
+        failed[name] = traceback.format_exc()
+        print(f"{name} FAILED: {type(error).__name__}: {error}", flush=True)
+    seconds = {name: time.monotonic() - began}
+    print(f"({name}: {seconds[name]:.0f} s)", flush=True)
+    if arguments.json:
+        _write(arguments.json, {"machine": machine, "rows": rows, "failed": failed, "seconds": seconds})
     return 1 if failed else 0
+
+
+def _in_processes(arguments: argparse.Namespace) -> int:
+    """Run each part in a process of its own: after an illegal access, CUDA serves a process no more."""
+    documents: list[dict[str, Any]] = []
+    status = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name in arguments.only:
+            part = Path(folder, f"{name}.json")
+            command = [sys.executable, "-m", "benchmarks.gpu", "--only", name, "--json", str(part)]
+            command += ["--device", arguments.device, *(["--small"] if arguments.small else [])]
+            command += ["--iterations", str(arguments.iterations)] if arguments.iterations else []
+            status = max(status, subprocess.run(command, check=False).returncode)
+            if part.exists():
+                documents.append(json.loads(part.read_text()))
+            if arguments.json and documents:  # after each part: a run that is ended keeps what it measured
+                whole = {
+                    "machine": documents[0]["machine"],
+                    "rows": [row for document in documents for row in document["rows"]],
+                    "failed": {k: v for document in documents for k, v in document["failed"].items()},
+                    "seconds": {k: v for document in documents for k, v in document["seconds"].items()},
+                }
+                _write(arguments.json, whole)
+    return status
 
 
 def _parse() -> argparse.Namespace:
