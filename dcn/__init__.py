@@ -1,4 +1,4 @@
-"""The Dynamic Clustering Network: backbone, network, loss, training, regions and evaluation, as functions of tensors.
+"""The Dynamic Clustering Network: backbone, network, loss, training, regions and evaluation.
 
 The names below are the public interface of the package. Each is imported when it is first used, so that
 ``import dcn`` is quick and changes nothing in the process.

@@ -45,6 +45,7 @@ from flows.settings import (
     WorkspaceLocation,
 )
 from flows.stage import Job
+from flows.stages import TABLE
 
 Record = TypeVar("Record")
 
@@ -231,7 +232,8 @@ def _stage_flow(stage: str, listing: str | None = None) -> Flow[..., list[StageR
                 job = _find_job(settings, stage, job.listing)
         return [*records, _run_stage(stage, job)]
 
-    return _make_flow(stage, run, inspect.getdoc(STAGES[stage]) or "")
+    description = next(entry.description for entry in TABLE if entry.name == stage)
+    return _make_flow(stage, run, f"{description}\n\n{inspect.getdoc(STAGES[stage])}")
 
 
 def sections(settings: Settings) -> dict[str, Any]:
@@ -258,7 +260,7 @@ def _run_pipeline(settings: Settings) -> list[StageRecord]:
     return list(records.values())
 
 
-pipeline = _make_flow("pipeline", _run_pipeline, "All stages, from the data set to the page.")
+pipeline = _make_flow("pipeline", _run_pipeline, "Run all stages, from the data set to the page.")
 
 
 def run_variants(variants: list[Variant]) -> list[ComparisonRecord]:
@@ -277,12 +279,12 @@ def run_variants(variants: list[Variant]) -> list[ComparisonRecord]:
 compare = _make_flow(
     "compare",
     lambda settings: run_variants(segmenter_variants(settings)),
-    "The DCN and its rivals through the same protocols, on one feature cache.",
+    "Run the DCN and its rivals through the same protocols, on one feature cache.",
 )
 
 
 sweep = _make_flow(
     "sweep",
     lambda settings: run_variants(sweep_variants(settings)),
-    "Every combination of some values of settings, side by side, on one feature cache.",
+    "Run every combination of some values of settings, side by side, on one feature cache.",
 )

@@ -1,6 +1,6 @@
 """The pages on extending the project, literally: their code goes into a copy of the source, and the sample runs.
 
-A segmenter, a data set and a protocol are each one module and one line in a table.
+A segmenter, a data set, a protocol and a stage are each one module and one line in a table.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import zarr
 from PIL import Image
 
+from dcn.datasets import SampleDataset
 from tests.conftest import draw_scene
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("add-a-segmenter", "add-a-data-set", "add-a-protocol")
+PAGES = ("add-a-segmenter", "add-a-data-set", "add-a-protocol", "add-a-stage")
 BLOCK = re.compile(r'^```python title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -34,10 +37,11 @@ def apply(page: str, source: Path) -> tuple[list[str], list[str]]:
             file.write_text(code)
             added.append(name)
             continue
-        imported, entry = code.splitlines()
+        *imported, entry = code.splitlines()  # no import where the table holds names of classes
         text = file.read_text()
-        first_import = text.index("from ")
-        text = text[:first_import] + imported + "\n" + text[first_import:]
+        for line in imported:
+            first_import = text.index("from ")
+            text = text[:first_import] + line + "\n" + text[first_import:]
         table_end = text.index("\n)\n")
         file.write_text(text[:table_end] + "\n" + entry + text[table_end:])
         changed.append(name)
@@ -85,6 +89,18 @@ def test_new_entries_take_part_in_runs_and_comparisons_of_the_sample(extended: P
         extended, "run", "sample", *options, "--set", "segment.segmenter={name: stripes, num_regions: 3}"
     )
     assert "largest region" in page
+
+
+def test_a_new_stage_has_a_command_and_a_checkpoint(extended: Path, tmp_path: Path) -> None:
+    dcn(extended, "brightness", "sample", "--workspace", tmp_path / "w")
+    (folder,) = (tmp_path / "w" / "brightness").iterdir()
+    assert json.loads((folder / "manifest.json").read_text())["complete"]
+    brightness = np.asarray(zarr.open_array(folder / "arrays" / "brightness", mode="r"))
+    dataset = SampleDataset()
+    expected = [
+        np.asarray(Image.open(dataset.root / item.image).convert("RGB")).mean() for item in dataset.items()
+    ]
+    np.testing.assert_allclose(brightness, expected, rtol=1e-5)
 
 
 def test_a_new_data_set_is_read_with_its_masks(extended: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from flows.cli.options import (
 )
 from flows.cli.running import print_metrics, run_comparison, run_flow
 from flows.cli.workspace import app as workspace_app
+from flows.stages import TABLE
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -62,24 +63,15 @@ def run(config: Config, workspace: WorkspaceOption = None, overrides: SetOption 
         run_flow("pipeline", config, workspace, overrides)
 
 
-def _add_stage_command(stage: str, summary: str) -> None:
-    @app.command(name=stage, help=f"{summary} Runs what it needs and is missing.")
+def _add_stage_command(stage: str, description: str) -> None:
+    @app.command(name=stage, help=f"{description}\n\nRun the stages before it first if they are missing.")
     def command(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
         with readable_errors():
             run_flow(stage, config, workspace, overrides)
 
 
-for _stage, _summary in (
-    ("index", "List the photographs of a data set and refuse the bad ones."),
-    ("extract", "Cache tokens and attention of the frozen ViT."),
-    ("train", "Train the network on the cached tokens."),
-    ("segment", "Cut every photograph into regions."),
-    ("embed", "Embed the masked crop of every region."),
-    ("language", "Ask a language-image model for the classes of every patch."),
-    ("evaluate", "Measure regions and classes."),
-    ("report", "Make the page."),
-):
-    _add_stage_command(_stage, _summary)
+for _entry in TABLE:
+    _add_stage_command(_entry.name, _entry.description)
 
 
 @app.command()

@@ -7,29 +7,11 @@ from dataclasses import dataclass
 from flows.execution.keys import stage_key
 from flows.settings import Settings
 from flows.stage import Job, Stage
-from flows.stages.embed import EmbedStage
-from flows.stages.evaluate import EvaluateStage
-from flows.stages.extract import ExtractStage
-from flows.stages.index import IndexStage, listing_digest
-from flows.stages.language import LanguageStage
-from flows.stages.report import ReportStage
-from flows.stages.segment import SegmentStage
-from flows.stages.train import TrainStage
+from flows.stages import TABLE
+from flows.stages.index import listing_digest
 from storage import Manifest, Workspace
 
-STAGES: dict[str, Stage] = {
-    stage.name: stage
-    for stage in (
-        IndexStage(),
-        ExtractStage(),
-        TrainStage(),
-        SegmentStage(),
-        EmbedStage(),
-        LanguageStage(),
-        EvaluateStage(),
-        ReportStage(),
-    )
-}
+STAGES: dict[str, Stage] = {entry.name: entry.load() for entry in TABLE}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import pytest
 from flows.execution.plan import STAGES as ALL_STAGES
 from flows.execution.plan import find_job
 from flows.settings import Settings
+from flows.stages import TABLE
 from tests.deployments.deployed import Deployed, as_options, percent_of, text_of
 from tests.flows.helpers import STAGES, MakeSettings, digests
 from tests.servers import work
@@ -110,9 +111,10 @@ def test_every_flow_has_a_deployment_and_its_form_explains_every_parameter(deplo
             for deployment in client.read_deployments()
         }
     assert set(deployments) == {*ALL_STAGES, "pipeline", "compare", "sweep"}
+    descriptions = {entry.name: entry.description for entry in TABLE}
     for name, deployment in deployments.items():
         assert deployment.work_pool_name == "dcn"
-        assert deployment.description
+        assert (deployment.description or "").startswith(descriptions.get(name, "Run "))
         assert {"dcn", "sample"} <= set(deployment.tags)
         limit = deployment.global_concurrency_limit
         assert limit is not None
