@@ -1,4 +1,5 @@
-# Everything happens in .venv. The stamps make an installation happen once, and again when pyproject.toml changes.
+# All commands run in .venv. Stamp files record the installations, so make installs again only after pyproject.toml
+# changed.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -11,27 +12,28 @@ demo: .venv/.installed-focus
 test: .venv/.installed-test
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-# Fifty kills at random moments: tests/soak/soak.py.
+# Kill runs fifty times at random moments: tests/soak/soak.py.
 soak: .venv/.installed-test
 	$(BIN)/python -m tests.soak
 
-# Everything that has a goal of speed, as one table and as benchmarks.json: docs/how-it-works/performance.md.
+# Run every benchmark that has a goal, print a table, write benchmarks.json: docs/how-it-works/performance.md.
 bench: .venv/.installed-focus
 	$(BIN)/python -m benchmarks --json benchmarks.json
 
-# With the oldest versions that pyproject.toml allows, in an environment of its own.
+# Test with the oldest versions that pyproject.toml allows, in a separate environment.
 test-oldest: .venv/bin/python
 	$(PIP) uv
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-oldest
 	$(BIN)/uv pip install --quiet --python .venv-oldest --resolution lowest-direct --editable ".[focus,test]"
 	.venv-oldest/bin/python -m pytest -m "not slow and not real" --numprocesses auto --dist loadfile
 
-# Known vulnerabilities of what is installed. Exits with 2 where the data base cannot be reached.
+# List known vulnerabilities of the installed packages. Exits with 2 if the database cannot be reached.
 audit: .venv/.installed-focus
 	$(PIP) pip-audit
 	.ci/audit $(BIN)
 
-# The documentation as a site: site/index.html. A broken link fails the build.
+# Build the documentation as a site: site/index.html. A broken link is an error. Material for MkDocs gets fixes until
+# May 2027, which it prints at each build; its successor Zensical reads the same mkdocs.yml.
 docs: .venv/.installed-docs
 	$(BIN)/python -m docs.generator
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

@@ -177,22 +177,22 @@ def _make_flow(
         workspace: WorkspaceLocation = _DEFAULTS.workspace,
         shard_images: int = _DEFAULTS.shard_images,
     ) -> list[Record]:
-        """The form shows these descriptions.
+        """Build the settings, and run. The form of a deployment shows the descriptions of the arguments.
 
         Args:
-            dataset: the photographs, and their ground truth if there is one
-            backbone: the frozen ViT
-            train: the network and its optimization
-            segment: what finds the regions, and which of them are foreground
-            embed: embeddings of the regions
-            language: classes by a language-image model; off while it names no model
-            evaluate: how regions and classes are measured
-            report: the page
-            compare: the segmenters of the flow compare
-            sweep: the values of the flow sweep
-            runner: where the shards are computed; changes nothing in the results
-            workspace: folder of the checkpoints; the same for all workers
-            shard_images: images in one file of a new checkpoint
+            dataset: Photographs, and their ground truth if there is one.
+            backbone: The frozen ViT.
+            train: The network and its training.
+            segment: Segmentation into regions, and choice of the foreground regions.
+            embed: Embeddings of the regions.
+            language: Classification by a language-image model; off if it names no model.
+            evaluate: Evaluation of the regions and the classes.
+            report: The page of the results.
+            compare: Segmenters of the flow compare.
+            sweep: Settings and their values in the flow sweep.
+            runner: Where the shards are computed. Results do not depend on it.
+            workspace: Location of the checkpoints, the same for all workers.
+            shard_images: Number of images in one file of a new checkpoint.
 
         """
         arguments = locals()
@@ -281,7 +281,7 @@ def run_variants(variants: list[Variant]) -> list[ComparisonRecord]:
 compare = _make_flow(
     "compare",
     lambda settings: run_variants(segmenter_variants(settings)),
-    "Run the DCN and its rivals through the same protocols, on one feature cache.",
+    "Run several segmenters on one feature cache, and compare them by the same protocols.",
 )
 
 

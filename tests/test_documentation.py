@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from functools import cache
 from itertools import pairwise
@@ -17,6 +18,8 @@ from tests.test_imports import FLOORS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+SHORTEST_REASON = 24
+BETWEEN_PARTS = re.compile(r"[\d,.]*\d[\d,.]*| RGB|\([^)]*\)|mask: |: No such file or directory")
 NAMED_FILE = re.compile(r"(?:dcn|flows|storage|tests|docs|benchmarks)/[\w./-]+\.(?:py|md|yaml|json|svg|j2)")
 
 
@@ -56,6 +59,17 @@ def test_the_floors_of_flows_are_those_of_the_test_of_imports() -> None:
     assert drawn == [floor for floor in reversed(FLOORS) if floor != ("__main__",)]
 
 
+def test_the_reasons_for_refused_files_are_messages_of_the_code() -> None:
+    """The page quotes a message with numbers; its longest part without them stands in the source."""
+    page = ROOT / "docs" / "guides" / "inputs.md"
+    quoted = [token.content for token in inline(page) if token.type == "code_inline"]
+    reasons = [text for text in quoted if len(text) > SHORTEST_REASON and " " in text]
+    assert len(reasons) > 10
+    known = source_texts()
+    missing = [reason for reason in reasons if not any(longest_part(reason) in text for text in known)]
+    assert not missing
+
+
 def test_an_unknown_anchor_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# A title\n\n## Size and `cost`, 2\n\n[there](#size-and-cost-2) [not](#size)\n")
@@ -63,6 +77,23 @@ def test_an_unknown_anchor_is_found(tmp_path: Path) -> None:
     assert links(page) == ["#size-and-cost-2", "#size"]
     with pytest.raises(AssertionError, match="#size'"):
         test_links_lead_somewhere(page)
+
+
+def longest_part(reason: str) -> str:
+    """The longest part of a message between values, as numbers, and texts of other modules."""
+    return max(BETWEEN_PARTS.split(reason), key=len).strip()
+
+
+def source_texts() -> list[str]:
+    """Texts of the code that decodes photographs and masks, without the values that it puts in."""
+    modules = [*ROOT.glob("dcn/images/*.py"), *ROOT.glob("dcn/datasets/*.py"), *ROOT.glob("flows/**/*.py")]
+    found: list[str] = []
+    for module in modules:
+        for node in ast.walk(ast.parse(module.read_text())):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            texts = [part.value for part in parts if isinstance(part, ast.Constant)]
+            found.extend(text for text in texts if isinstance(text, str))
+    return found
 
 
 @cache

@@ -47,7 +47,7 @@ def _options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Segment photographs without labels: the Dynamic Clustering Network on a frozen ViT."""
+    """Segment photographs without labels, with the Dynamic Clustering Network on a frozen ViT."""
     from flows.execution.process import prepare_process
 
     prepare_process()
@@ -61,7 +61,7 @@ def demo(workspace: WorkspaceOption = None, overrides: SetOption = None) -> None
 
 @app.command()
 def run(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
-    """Run the whole pipeline; what is there already is reused."""
+    """Run the whole pipeline. Complete stages are reused."""
     with readable_errors():
         run_flow("pipeline", config, workspace, overrides)
 
@@ -79,7 +79,7 @@ for _entry in TABLE:
 
 @app.command()
 def compare(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
-    """Run the DCN and its rivals on one feature cache: one table, and a page with all of them."""
+    """Run several segmenters on one feature cache. Print a table and make a page that compares them."""
     with readable_errors():
         run_comparison("compare", load(config, workspace, overrides))
 
@@ -88,12 +88,12 @@ def compare(config: Config, workspace: WorkspaceOption = None, overrides: SetOpt
 def sweep(
     config: Config,
     over: Annotated[
-        list[str], typer.Option(help="A setting and its values: --over train.num_prototypes=3,5,7")
+        list[str], typer.Option(help="Setting and its values: --over train.num_prototypes=3,5,7.")
     ],
     workspace: WorkspaceOption = None,
     overrides: SetOption = None,
 ) -> None:
-    """Run every combination of some values on one feature cache: one table, and a page."""
+    """Run every combination of some values of settings. Print a table and make a page that compares them."""
     with readable_errors():
         from flows.compare.variants import read_values, sweep_variants
         from flows.settings import SweepSettings
@@ -106,7 +106,7 @@ def sweep(
 
 @app.command()
 def status(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
-    """Show what is there of each stage."""
+    """Show the state of every stage in the workspace."""
     with readable_errors():
         from flows.execution.plan import states
         from storage import Workspace
@@ -151,13 +151,13 @@ def results(
 
 @app.command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Photographs.")],
-    model: Annotated[Path, typer.Option(help="A train checkpoint, or the dcn.safetensors in it.")],
+    images: Annotated[list[Path], typer.Argument(help="Photographs to segment.")],
+    model: Annotated[Path, typer.Option(help="Checkpoint of train, or the dcn.safetensors in it.")],
     output: Annotated[Path, typer.Option(help="Folder for label maps and overlays.")],
-    weights: Annotated[Path | None, typer.Option(help="Local weights of the backbone.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    weights: Annotated[Path | None, typer.Option(help="Local file with the weights of the backbone.")] = None,
+    device: Annotated[str, typer.Option(help="Device of PyTorch: auto, cpu, cuda, ...")] = "auto",
 ) -> None:
-    """Segment photographs that are in no data set, with a trained model."""
+    """Segment photographs outside a data set with a trained model."""
     with readable_errors():
         from flows.cli.predict import predict as predict_photographs
 
@@ -179,11 +179,13 @@ def predict(
 def export(
     config: Config,
     output: Annotated[Path, typer.Option(help="Folder for the label maps.")],
-    what: Annotated[Literal["regions", "semantic"], typer.Option(help="Which labels.")] = "semantic",
+    what: Annotated[
+        Literal["regions", "semantic"], typer.Option(help="Labels to write: regions or classes.")
+    ] = "semantic",
     workspace: WorkspaceOption = None,
     overrides: SetOption = None,
 ) -> None:
-    """Write one palette PNG per photograph, named by its id, at its original size."""
+    """Write the label map of every photograph as a palette PNG at its original size."""
     with readable_errors():
         from flows.cli.export import export_labels
 

@@ -26,7 +26,7 @@ _UNAUTHORIZED = 401
 TABLE_WIDTH = 200
 
 Config = Annotated[
-    str, typer.Argument(help="A YAML file, or a configuration that comes with dcn (sample, voc2012, ...).")
+    str, typer.Argument(help="YAML file, or the name of a packaged configuration (sample, voc2012, ...).")
 ]
 WorkspaceOption = Annotated[
     str | None,
@@ -34,7 +34,7 @@ WorkspaceOption = Annotated[
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Override a setting: --set train.num_prototypes=3", metavar="NAME=VALUE"),
+    typer.Option("--set", help="Override a setting: --set train.num_prototypes=3.", metavar="NAME=VALUE"),
 ]
 
 

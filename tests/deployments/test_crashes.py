@@ -103,7 +103,7 @@ def test_a_killed_worker_is_detected_and_another_finishes_its_run(
     assert len(finished["extract"]) == IMAGES
     assert not any(Path(settings.workspace).glob("train/*/files/dcn.safetensors"))
     assert deployed.read(run).state_name == "Running"  # no process is left that could report the end
-    assert "No sign of life for 90 seconds" in wait_for_crash(deployed, run)
+    assert "No heartbeat for 90 seconds" in wait_for_crash(deployed, run)
     with work(deployed.environment, deployed.home / "worker.log"):
         retry(deployed, run)
     for stage, before in finished.items():
