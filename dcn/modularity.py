@@ -1,11 +1,12 @@
 """The modularity loss (section 3.3) and its gradient, computed without an ``[n, n, k]`` tensor.
 
-The affinity ``A`` (equation 8) is constant, and so is ``W = A / 2m - resolution * k k^T / (2m)^2``. The
-modularity of a soft assignment ``S`` is
+The affinity ``A`` (equation 8) is constant, and so is ``W = A / 2m - resolution * deg deg^T / (2m)^2``
+with the degrees ``deg`` of the tokens. The modularity of a soft assignment ``S`` is
 
-    q = sum_ij W_ij max_c S_ic S_jc                                      (equations 7, 9 and 10)
+    q = sum_ij W_ij max_c S_ic S_jc                                      (equations 7 and 9)
 
-Each pair of tokens belongs to the cluster ``c(i, j)`` that attains its maximum. Let ``W_c`` be the matrix
+and the loss is ``-q`` (equation 10). A pair ``(i, j)`` belongs to the cluster ``c(i, j)`` that maximizes
+``S_ic S_jc``; the first cluster wins a tie. Let ``W_c`` be the matrix
 ``W`` where ``c(i, j) = c`` and zero elsewhere, and ``G_c = W_c S_c``. Then
 
     q = sum_c S_c . G_c        and        dq / dS_c = 2 G_c
@@ -66,7 +67,8 @@ def modularity(
     """Compute the modularity of soft assignments on the affinity graph of their tokens (equations 7 to 9).
 
     The modularity loss (equation 10) is its negative. The computation is in float32, or in float64 if the
-    tokens are, also under autocast: the degrees overflow float16, and bfloat16 is 5 % off.
+    tokens are float64, also under autocast. In float16 the degrees overflow, and in bfloat16 the value is 5 %
+    off.
 
     Args:
         tokens: ``[B, n, d]``. No gradient flows into them.

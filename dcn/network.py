@@ -72,7 +72,7 @@ class PrototypeAttention(nn.Module):
             gathered = attend(folded * dim**-0.5, context)
             return self.output(self.value(gathered))  # type: ignore[no-any-return]
         heads, width = self.heads, dim // self.heads
-        # Heads come first and images are rows, so that no weight is repeated for every image.
+        # One product per head over the rows of all images: a batched product would copy the weights.
         queries = self.query(prototypes).view(batch * k, heads, width).unbind(1)  # h times [B*k, d/h]
         keys, values = (layer.weight.view(heads, width, dim) for layer in (self.key, self.value))
         folded = torch.stack([product(query, key.mT) for query, key in zip(queries, keys, strict=True)])
@@ -136,10 +136,10 @@ class DynamicClusteringNetwork(nn.Module):
             has 1.
         self_update: False leaves the self-updates out (an ablation).
         norm: position of the layer normalization, ``"post"`` as in section 3.1, or ``"pre"``.
-        start: initial weights. With ``"identity"`` every dynamic update begins as one step of soft k-means
-            (its projections are identities), and every self-update and feed-forward network begins as the
-            identity (their output weights are zero). ``"random"`` is PyTorch's usual initialization. Both
-            have the same parameters; ``docs/how-it-works/training.md`` compares them.
+        start: initial weights. With ``"identity"`` the projections of every dynamic update are identities, so
+            it adds one step of soft k-means to the prototypes. The output weights of every self-update and
+            feed-forward network are zero, so they add nothing at first. ``"random"`` is PyTorch's usual
+            initialization. Both have the same parameters; ``docs/how-it-works/training.md`` compares them.
 
     Raises:
         InvalidOptionError: ``dim`` is not a multiple of ``heads``.

@@ -98,9 +98,9 @@ def _find_job(settings: Settings, stage: str, listing: str | None = None) -> Job
 
 
 def _run_shards(job: Job, stage: str, shards: list[int]) -> None:
-    """A subflow of its own: its tasks are ranges of shards, and the settings say how many run at once.
+    """Compute shards in a subflow. Each task is a range of shards; ``runner`` limits how many run at once.
 
-    What is done is on storage, so that running a task twice does no harm.
+    Finished shards are on storage, so it is safe to run a task twice.
     """
     manifest = job.checkpoint(stage).require_begun()
     with open_runner(job.settings.runner, _warn) as runner:
@@ -145,7 +145,7 @@ def _run_stage(stage: str, job: Job) -> StageRecord:
 
     def attempt(what: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         name = f"{stage} {what}"
-        # What comes before the shards takes as long as the data set has names.
+        # Listing takes time in proportion to the number of photographs, so the first part has no limit.
         limit = job.settings.runner.task_timeout if what == "rest" else None
         return step.with_options(name=name, task_run_name=name, timeout_seconds=limit)(work)
 

@@ -110,10 +110,10 @@ class Stage(ABC):
 
     Attributes:
         name: name of the stage, and of its folder in the workspace.
-        version: raise it whenever the same key would stand for another content: the computation changes, or
-            a default in :meth:`settings` does.
-        always_in_key: entries of :meth:`settings` that the key holds even at their default: names of entries
-            of a table, and digests of files of this package.
+        version: raise it when the computation or a default of :meth:`settings` changes, because the key alone
+            would not show it.
+        always_in_key: settings that are part of the key even at their default, such as the name of the
+            backbone or the digest of a template.
 
     """
 

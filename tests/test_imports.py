@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("dcn", "storage", "flows")
-# The folders of `flows`, lowest first, as docs/how-it-works/architecture.md draws them. A module imports from its
+# The folders of `flows`, lowest first; docs/how-it-works/architecture.md lists them with the lowest at the bottom. A module imports from its
 # own folder and from those above it in this list. Modules beside the folders count as a folder of one module.
 FLOORS = (
     ("printable", "errors", "progress", "configs"),

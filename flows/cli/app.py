@@ -117,13 +117,8 @@ def status(config: Config, workspace: WorkspaceOption = None, overrides: SetOpti
             manifest = state.manifest
             row = [state.stage, state.key or "needs the index", state.state, "", "", ""]
             if manifest is not None and state.key is not None:
-                done = (
-                    manifest.rows
-                    if not state.missing_shards
-                    else max(0, manifest.rows - state.missing_shards * manifest.shard_rows)
-                )
                 size = Workspace(settings.workspace).checkpoint(state.stage, state.key).stored_bytes()
-                images = f"{done}/{manifest.rows}" if manifest.rows else ""
+                images = f"{manifest.rows - state.missing_images}/{manifest.rows}" if manifest.rows else ""
                 row[3:] = [images, shown_bytes(size), f"{manifest.seconds:.1f}"]
             table.add_row(*row)
         out.print(table)

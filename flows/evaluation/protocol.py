@@ -124,8 +124,9 @@ class Protocol(ABC, Generic[Metrics]):
         name: section of ``results.json``.
         version: raise it when the same inputs would give other arrays or metrics.
         group: what the protocol measures.
-        needs_labels: the protocol needs masks with classes. It applies to data sets with classes only, sees
-            only blocks with labelled regions, and has no metrics if no evaluated photograph is labelled.
+        needs_labels: the protocol needs masks with classes. It applies only to data sets with classes. Its
+            tally gets only blocks with labelled regions. It has no metrics if no evaluated photograph is
+            labelled.
         all_splits: :meth:`measure` sees the segmented photographs of all splits, not only the evaluated ones.
         metrics_type: pydantic model of the metrics. ``results.json`` has the fields that were set, so a field
             with a default may be absent there.
@@ -161,7 +162,7 @@ class Protocol(ABC, Generic[Metrics]):
         """
 
     def measure(self, photograph: Photograph) -> Rows:
-        """Measure one photograph: the row of each array that the protocol has something to say about.
+        """Measure one photograph. Returns its values by array; an array left out keeps its fill value.
 
         Called from several threads at once.
         """

@@ -22,14 +22,14 @@ class StageState:
         stage: name of the stage.
         key: key of its checkpoint; None while the content of the data set is unknown.
         manifest: manifest of its checkpoint; None if it was never begun.
-        missing_shards: number of shards that are not computed yet.
+        missing_images: number of images whose shards are not computed yet.
 
     """
 
     stage: str
     key: str | None
     manifest: Manifest | None
-    missing_shards: int
+    missing_images: int
 
     @property
     def state(self) -> str:
@@ -94,6 +94,9 @@ def states(settings: Settings) -> list[StageState]:
             continue
         checkpoint = job.checkpoint(name)
         manifest = checkpoint.read_manifest()
-        missing = len(checkpoint.missing_shards(manifest)) if manifest and not manifest.complete else 0
+        missing = 0
+        if manifest is not None and not manifest.complete:
+            ranges = map(manifest.shard_range, checkpoint.missing_shards(manifest))
+            missing = sum(stop - start for start, stop in ranges)
         result.append(StageState(name, job.keys[name], manifest, missing))
     return result

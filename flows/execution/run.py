@@ -19,7 +19,7 @@ from storage import Checkpoint, Manifest
 
 # Runs the given shards of a stage, anywhere.
 RunShards = Callable[[Job, str, list[int]], object]
-# Runs a part of a stage, given what it is, more than once where that may help.
+# Runs one named part of a stage, and repeats it after a transient error.
 Attempt = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
 _MAX_WARNINGS = 100
 _SOFTWARE = ("dynamic-clustering-network", "torch", "timm", "zarr", "tensorstore", "numpy", "scikit-learn")
@@ -113,10 +113,10 @@ def run_stage(
 
 
 def _delete_outdated(checkpoint: Checkpoint, job: Job, note: Warn) -> None:
-    """Before a checkpoint that was computed again is complete: what was made of another content of it goes.
+    """Delete the checkpoints that were made from another content of this one, before it becomes complete.
 
-    The same machine computes the same content. Another one, or another version of a library, may not; then
-    what is there would be a mixture of both.
+    The same machine computes the same content again. Another machine, or another version of a library, may
+    not, and a workspace must not mix the two.
     """
     manifest = checkpoint.require_begun()
     for outdated in job.workspace.made_of_other(checkpoint.key, checkpoint.content_digest(manifest)):
@@ -128,7 +128,7 @@ def _delete_outdated(checkpoint: Checkpoint, job: Job, note: Warn) -> None:
 
 
 def _shortened(warnings: list[str]) -> list[str]:
-    """As many as a person reads: a manifest stays small, however much of a data set is unreadable."""
+    """Keep the first warnings, so that the manifest stays small if most of a data set is unreadable."""
     more = len(warnings) - _MAX_WARNINGS
     return [*warnings[:_MAX_WARNINGS], f"and {more} more"] if more > 0 else warnings
 
@@ -136,38 +136,49 @@ def _shortened(warnings: list[str]) -> list[str]:
 def compute_shards(
     job: Job, stage: str, shards: list[int], stopped: Callable[[], bool] = lambda: False
 ) -> dict[str, Any]:
-    """Compute and record shards one after the other, in this process; returns what a scheduler may log.
+    """Compute and record shards one after the other in this process.
+
+    Args:
+        job: the run.
+        stage: name of the stage.
+        shards: their numbers.
+        stopped: asked before every shard; True ends the work.
+
+    Returns:
+        A record for logs: stage, shards and seconds.
 
     Raises:
-        StoppedError: ``stopped``, which is asked before every shard, said so. What was begun is recorded.
+        StoppedError: ``stopped`` returned True. A shard that was computed is recorded.
 
     """
     definition, checkpoint = STAGES[stage], job.checkpoint(stage)
     manifest = checkpoint.require_begun()
     seconds = 0.0
-    # One shard is written while the next is computed. An error of the writing comes after the next shard, or
-    # at the end; after one of the computing the shard before is still written, and recorded.
+    # One shard is written while the next is computed. A failed write is raised after the computation, whether
+    # that fails or not. If a computation fails, the write in progress still finishes.
     with ThreadPoolExecutor(1) as writer:
         writing: Future[Any] | None = None
-        # In an order of its own, so that two runs at once on one workspace share the work, not double it.
-        for done, shard in enumerate(random.sample(shards, len(shards))):
-            if stopped():
-                raise StoppedError(f"{len(shards) - done} shards of {stage} were not begun")
-            if checkpoint.has_shard(shard):  # another run, or another attempt of the same task, was here
-                start, stop = manifest.shard_range(shard)
-                progress.advance(stage, stop - start)
-                continue
-            began = time.monotonic()
-            result = definition.compute_shard(job, manifest, shard)
-            taken = time.monotonic() - began
+        try:
+            # A random order, so that two runs on one workspace share the work instead of doing it twice.
+            for done, shard in enumerate(random.sample(shards, len(shards))):
+                if stopped():
+                    raise StoppedError(f"{len(shards) - done} shards of {stage} were not begun")
+                if checkpoint.has_shard(shard):  # from another run, or another attempt of the same task
+                    start, stop = manifest.shard_range(shard)
+                    progress.advance(stage, stop - start)
+                    continue
+                began = time.monotonic()
+                result = definition.compute_shard(job, manifest, shard)
+                taken = time.monotonic() - began
+                if writing is not None:
+                    writing.result()
+                writing = writer.submit(
+                    checkpoint.write_shard, manifest, shard, result.arrays, result.info, taken
+                )
+                seconds += taken
+        finally:
             if writing is not None:
                 writing.result()
-            writing = writer.submit(
-                checkpoint.write_shard, manifest, shard, result.arrays, result.info, taken
-            )
-            seconds += taken
-        if writing is not None:
-            writing.result()
     return {"stage": stage, "shards": shards, "seconds": round(seconds, 3)}
 
 

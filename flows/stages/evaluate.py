@@ -91,7 +91,7 @@ class EvaluateStage(Stage):
 
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
         checkpoint, run = job.checkpoint(self.name), EvaluatedRun.open(job)
-        warn_of_refused(checkpoint, manifest, "counts nowhere", warn)
+        warn_of_refused(checkpoint, manifest, "gives no ground truth", warn)
         rows = run.evaluated_rows()
         rows = rows[region_counts(job)[rows] > 0]
         if not len(rows):
@@ -111,7 +111,7 @@ def _applying(run: EvaluatedRun) -> list[AnyProtocol]:
 def _measure(
     run: EvaluatedRun, applying: Sequence[AnyProtocol], shard: Shard, image: IndexedImage
 ) -> tuple[int, Rows, str]:
-    """Measure one photograph: its row in the shard, its row of each array, the error of its ground truth."""
+    """Measure one photograph: its number in the shard, its values by array, what is wrong with its mask."""
     photograph, problem = open_photograph(run, shard, image)
     rows: Rows = {}
     for protocol in applying:
@@ -141,8 +141,8 @@ def _evaluate(run: EvaluatedRun, rows: npt.NDArray[np.int64], warn: Warn) -> Res
     without_embedding = None if run.settings.regions_are_classes or not unembedded else unembedded
     if without_embedding:
         warn(
-            f"{unembedded} regions have no embedding (their photograph could not be read, or it is not "
-            f"finite); they count as background"
+            f"{unembedded} regions have no embedding (the photograph could not be read, or the embedding is "
+            f"not finite); they count as background"
         )
     sections: dict[str, BaseModel] = {
         protocol.name: tally.metrics() for protocol, tally in tallies if labelled or not protocol.needs_labels

@@ -170,8 +170,8 @@ def test_ground_truth_that_changes_within_a_run_counts_nowhere(
     truth_file(bsds, 6).unlink()
     result = run_stage(job, "evaluate", compute_shards, lambda _: None)
     changed, gone = result.warnings
-    assert changed.startswith("test/5 counts nowhere: it was changed after it was indexed")
-    assert gone.startswith("test/6 counts nowhere: there is no")
+    assert changed.startswith("test/5 gives no ground truth: it was changed after it was indexed")
+    assert gone.startswith("test/6 gives no ground truth: there is no")
     check(result, recomputed(bsds, (4, 7, 8), maps))
 
 

@@ -418,5 +418,5 @@ class TestBadInput:
 
         _, results = self.run(settings, meanwhile, "index", "evaluate")
         assert len(results["evaluate"].warnings) == 1
-        assert results["evaluate"].warnings[0].startswith("SegmentationClass/06.png counts nowhere: ")
+        assert results["evaluate"].warnings[0].startswith("SegmentationClass/06.png gives no ground truth: ")
         assert Results.from_manifest(results["evaluate"].manifest).labelled_images == 11

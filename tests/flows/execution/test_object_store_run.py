@@ -44,7 +44,7 @@ def test_the_sample_on_s3_killed_once_equals_the_sample_in_a_folder(
     process = subprocess.Popen(
         [*run, "--workspace", remote], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    wait_until(lambda: _finished_shards(there, "extract") or process.poll() is not None, 300, "a shard on S3")
+    wait_until(lambda: _finished_images(there, "extract") or process.poll() is not None, 300, "a shard on S3")
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not _complete(there), "it was killed too late to say anything"
@@ -64,9 +64,9 @@ def test_the_sample_on_s3_killed_once_equals_the_sample_in_a_folder(
         assert f"Open {remote}/report/" in " ".join(said.split())
 
 
-def _finished_shards(settings: Settings, stage: str) -> int:
+def _finished_images(settings: Settings, stage: str) -> int:
     found = {state.stage: state for state in states(settings)}[stage]
-    return 0 if found.manifest is None else found.manifest.num_shards - found.missing_shards
+    return 0 if found.manifest is None else found.manifest.rows - found.missing_images
 
 
 def _complete(settings: Settings) -> bool:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from flows.errors import StoppedError
-from flows.execution.plan import STAGES, find_job
+from flows.execution.plan import STAGES, find_job, states
 from flows.execution.run import compute_shards, run_stage
 from flows.execution.runners import open_runner
 from flows.inputs import parallel
@@ -125,6 +125,30 @@ def test_after_a_stop_the_shard_that_was_begun_is_kept_and_none_is_begun(
             runner.compute(job.to_json(), "extract", shards)
     checkpoint = job.checkpoint("extract")
     assert len(checkpoint.missing_shards(checkpoint.require_begun())) == len(shards) - 1
+
+
+def test_a_write_that_fails_after_a_stop_is_an_error(
+    begun: tuple[Job, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk must not hide behind an interruption."""
+    job, shards = begun
+    stops = itertools.count()
+
+    def writing(checkpoint: Checkpoint, *arguments: Any) -> Any:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(Checkpoint, "write_shard", writing)
+    with pytest.raises(StorageError, match="the disk is full"):
+        compute_shards(job, "extract", shards, stopped=lambda: next(stops) == 1)
+
+
+def test_the_state_of_a_stage_counts_images_and_the_last_shard_is_shorter(
+    begun: tuple[Job, list[int]],
+) -> None:
+    job, shards = begun
+    compute_shards(job, "extract", shards[:-1])
+    state = next(found for found in states(job.settings) if found.stage == "extract")
+    assert (state.state, state.missing_images) == ("begun", 2)  # 14 photographs in shards of 3
 
 
 class TestInThreads:
