@@ -82,7 +82,7 @@ def test_rows_come_back_as_they_were_written(complete: Checkpoint) -> None:
 def test_what_is_read_in_pieces_is_what_was_written(
     complete: Checkpoint, monkeypatch: pytest.MonkeyPatch, piece_bytes: int
 ) -> None:
-    monkeypatch.setattr("storage.arrays._PIECE_BYTES", piece_bytes)
+    monkeypatch.setattr("storage.arrays.reader._PIECE_BYTES", piece_bytes)
     shards = [shard_arrays(*manifest().shard_range(shard)) for shard in range(3)]
     for name in shards[0]:
         reader, expected = complete.array(name), np.concatenate([shard[name] for shard in shards])
@@ -100,7 +100,7 @@ def test_rows_that_are_not_there_are_refused(complete: Checkpoint, rows: list[in
 
 
 def test_damage_in_a_later_piece_is_found(complete: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("storage.arrays._PIECE_BYTES", 1)
+    monkeypatch.setattr("storage.arrays.reader._PIECE_BYTES", 1)
     (path,) = (Path(complete.location) / "arrays" / "tokens" / "c" / "2").rglob("0/0")
     path.unlink()
     with pytest.raises(CheckpointDamagedError, match="damaged or incomplete in shard 2"):

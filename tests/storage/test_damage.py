@@ -52,6 +52,11 @@ def folder(checkpoint: Checkpoint) -> Path:
     return Path(checkpoint.location)
 
 
+def reopened(checkpoint: Checkpoint) -> Checkpoint:
+    """The same checkpoint, for an object that has read nothing of it."""
+    return Workspace(folder(checkpoint).parent.parent).checkpoint(checkpoint.stage, checkpoint.key)
+
+
 def damages(checkpoint: Checkpoint) -> list[Damage]:
     return [damage for part in find_damage(checkpoint) for damage in part]
 
@@ -89,9 +94,10 @@ def test_no_bit_can_flip_without_an_error_or_without_effect(complete: Checkpoint
     """Every bit of every file, one after the other: what is read is an error or what was written."""
 
     def everything() -> list[object]:
-        manifest = complete.require()
-        arrays = [complete.array(spec.name).rows(0, 10).tobytes() for spec in manifest.arrays]
-        return [manifest, arrays, list(complete.records(manifest)), complete.read_file("results.json")]
+        checkpoint = reopened(complete)
+        manifest = checkpoint.require()
+        arrays = [checkpoint.array(spec.name).rows(0, 10).tobytes() for spec in manifest.arrays]
+        return [manifest, arrays, list(checkpoint.records(manifest)), checkpoint.read_file("results.json")]
 
     expected, errors = everything(), 0
     for _ in flips(folder(complete) / name):
@@ -331,6 +337,7 @@ class TestVersions:
     def test_version_1_is_read(self, complete: Checkpoint) -> None:
         manifest = complete.require()
         self.as_version_1(complete)
+        complete = reopened(complete)
         assert complete.require() == replace(manifest, content="", files={})
         assert complete.read_file("results.json") == b'{"miou": 0.5}'
         (folder(complete) / "arrays" / "tokens" / "c" / "1" / "0" / "0").unlink()

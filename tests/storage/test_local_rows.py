@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
 
 from storage.arrays import ArrayReader
+from storage.arrays.local_rows import LocalRows
+from storage.arrays.row_source import TensorstoreRows
 from storage.errors import CheckpointDamagedError, FileSystemError
 from storage.stores.local import LocalStore
 
@@ -36,7 +38,7 @@ def test_any_rows_in_any_order(tmp_path: Path, data: st.DataObject) -> None:
     array = write(tmp_path, values, chunk_rows * chunks, chunk_rows)
     rows = data.draw(st.lists(st.integers(0, num_rows - 1), max_size=30))
     reader = ArrayReader(LocalStore(tmp_path), "a")
-    assert reader._local is not None
+    assert isinstance(reader._source, LocalRows)
     found = reader.read_ahead(rows).result()
     assert found.dtype == array.dtype
     np.testing.assert_array_equal(found, array.oindex[np.array(rows, dtype=np.int64)])
@@ -58,7 +60,7 @@ def test_arrays_of_others_are_read_by_what_knows_their_codecs(
     values = np.arange(24, dtype=np.float32).reshape(6, 4)
     write(tmp_path, values, 4, 2, **options)
     reader = ArrayReader(LocalStore(tmp_path), "a")
-    assert reader._local is None
+    assert isinstance(reader._source, TensorstoreRows)
     np.testing.assert_array_equal(reader.rows(0, 6), values)
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage import ArraySpec, Checkpoint, Manifest, Workspace, arrays, content_key
+from storage import ArraySpec, Checkpoint, Manifest, Workspace, content_key
+from storage.arrays import reader
 
 KEY = "a" * 32
 
@@ -29,7 +30,7 @@ def test_blocks_are_all_rows_in_order(
 ) -> None:
     checkpoint, values = filled(tmp_path, rows, shard_rows)
     assert len(list(checkpoint.array("box").blocks())) == 1
-    monkeypatch.setattr(arrays, "_BLOCK_BYTES", 2 * shard_rows * values[0].nbytes)
+    monkeypatch.setattr(reader, "_BLOCK_BYTES", 2 * shard_rows * values[0].nbytes)
     blocks = list(checkpoint.array("box").blocks())
     np.testing.assert_array_equal(np.concatenate(blocks), values)
     assert max(map(len, blocks)) <= 2 * shard_rows

@@ -1,7 +1,8 @@
-"""Rows of an array in a folder, read from its files straight to where they are wanted.
+"""Rows of an array in a folder, read from the files straight into the memory where they are needed.
 
-tensorstore reads a chunk into fresh pages of its own and copies it out of them, which costs four times the
-processor time of the bytes. Here the operating system copies a chunk to its place, and there it is checked.
+tensorstore reads a chunk into fresh pages and copies it from there, which costs four times the processor time
+of the bytes (``benchmarks/cache_io.py``). Here the operating system copies a chunk to its place, where its
+checksum is checked.
 """
 
 from __future__ import annotations
@@ -16,24 +17,27 @@ import numpy.typing as npt
 from crc32c import crc32c
 
 _CHECKSUM_BYTES = 4
-# Of a file; an index may say any number of 64 bits.
+# Largest possible offset in a file. A damaged index may hold any number of 64 bits.
 _LARGEST_OFFSET = (1 << 63) - 1
 
 
 class LocalRows:
-    """Reads shards of chunks that nothing is done to but a checksum (codecs ``bytes`` and ``crc32c``).
+    """Reads shards whose chunks are plain bytes with a checksum (codecs ``bytes`` and ``crc32c``).
 
-    The layout is that of Zarr's codec ``sharding_indexed``: chunks anywhere in the file, and at its end where
-    each begins and how long it is, two ``uint64`` a chunk, all little-endian, with a checksum.
+    The layout is that of Zarr's codec ``sharding_indexed``: chunks anywhere in the file, and an index at its
+    end. The index has two ``uint64`` for each chunk, its offset and its length, and a checksum. All numbers
+    are little-endian.
 
     Args:
-        folder: of the array.
-        shape: of the array, ``[N, *row_shape]``.
-        dtype: of its values.
-        shard_rows: rows in a shard.
-        chunk_rows: rows in a chunk.
+        folder: folder of the array.
+        shape: shape of the array, ``(N, *row_shape)``.
+        dtype: type of its values.
+        shard_rows: number of rows in a shard.
+        chunk_rows: number of rows in a chunk.
 
     """
+
+    threads_of_its_own = False
 
     def __init__(
         self, folder: Path, shape: tuple[int, ...], dtype: np.dtype[Any], shard_rows: int, chunk_rows: int
@@ -45,7 +49,7 @@ class LocalRows:
         self._chunk_rows = chunk_rows
 
     def read_into(self, rows: npt.NDArray[np.int64], values: npt.NDArray[Any]) -> None:
-        """Read any rows into ``values [len(rows), *row_shape]``, contiguous.
+        """Read any rows into ``values [len(rows), *row_shape]``, which is contiguous.
 
         Raises:
             ValueError: a chunk is missing or damaged.
@@ -63,7 +67,7 @@ class LocalRows:
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise ValueError(f"there is no {path}") from error
             except OSError as error:
-                error.filename = path  # an error while reading does not say it
+                error.filename = path  # an error while reading does not name the file
                 raise
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from error
@@ -72,10 +76,10 @@ class LocalRows:
         index, content = self._read_index(file), values.reshape(-1).view(np.uint8).data
         row_size = len(content) // len(rows)
         size = row_size * self._chunk_rows
-        # Threads that read wait for each other's Python, so there is little of it for a chunk.
+        # Python code of one thread blocks that of the others, so this loop does little for a chunk.
         for chunk, start, stop in _runs(rows // self._chunk_rows):
             offset, stored = index[chunk]
-            if stored != size + _CHECKSUM_BYTES:  # the largest of numbers where it was never written
+            if stored != size + _CHECKSUM_BYTES:  # a chunk that was never written has the largest number here
                 raise ValueError(f"chunk {chunk} is missing")
             if stop - start == self._chunk_rows and (
                 stop - start == 1 or (np.diff(rows[start:stop]) == 1).all()
@@ -87,7 +91,7 @@ class LocalRows:
                 values[start:stop] = whole[rows[start:stop] % self._chunk_rows]
 
     def _read_index(self, file: int) -> list[list[int]]:
-        """First byte of every chunk, and how many there are with the checksum."""
+        """Read the offset of every chunk, and its length with the checksum."""
         index = np.empty((self._shard_rows // self._chunk_rows, 2), dtype="<u8")
         start = os.fstat(file).st_size - index.nbytes - _CHECKSUM_BYTES
         _read_checked(file, start, index.reshape(-1).view(np.uint8).data)
@@ -96,7 +100,7 @@ class LocalRows:
 
 
 def _read_checked(file: int, offset: int, content: memoryview) -> None:
-    """Fill a buffer with what is at an offset, and compare it with the checksum that follows."""
+    """Fill a buffer from an offset of a file, and compare it with the checksum behind it."""
     if not 0 <= offset <= _LARGEST_OFFSET:
         raise ValueError(f"it has no byte {offset}")
     checksum = bytearray(_CHECKSUM_BYTES)
@@ -107,7 +111,7 @@ def _read_checked(file: int, offset: int, content: memoryview) -> None:
 
 
 def _runs(numbers: npt.NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
-    """Every number, and from where to where it stands several times in a row."""
+    """Find runs of equal numbers: the number, the first place of the run, and the place after its last."""
     ends = (np.flatnonzero(numbers[1:] != numbers[:-1]) + 1).tolist()
     starts = [0, *ends]
     return zip(numbers[starts].tolist(), starts, [*ends, len(numbers)], strict=True)
