@@ -46,7 +46,7 @@ from flows.settings import (
     WorkspaceLocation,
 )
 from flows.stage import Job
-from flows.stages import TABLE
+from flows.stages import STAGE_TABLE
 
 Record = TypeVar("Record")
 
@@ -234,7 +234,7 @@ def _stage_flow(stage: str, listing: str | None = None) -> Flow[..., list[StageR
                 job = _find_job(settings, stage, job.listing)
         return [*records, _run_stage(stage, job)]
 
-    description = next(entry.description for entry in TABLE if entry.name == stage)
+    description = next(entry.description for entry in STAGE_TABLE if entry.name == stage)
     return _make_flow(stage, run, f"{description}\n\n{inspect.getdoc(STAGES[stage])}")
 
 

@@ -23,7 +23,7 @@ from flows.cli.options import (
 )
 from flows.cli.running import print_metrics, run_comparison, run_flow
 from flows.cli.workspace import app as workspace_app
-from flows.stages import TABLE
+from flows.stages import STAGE_TABLE
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -73,7 +73,7 @@ def _add_stage_command(stage: str, description: str) -> None:
             run_flow(stage, config, workspace, overrides)
 
 
-for _entry in TABLE:
+for _entry in STAGE_TABLE:
     _add_stage_command(_entry.name, _entry.description)
 
 

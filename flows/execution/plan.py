@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from flows.execution.keys import stage_key
 from flows.settings import Settings
 from flows.stage import Job, Stage
-from flows.stages import TABLE
+from flows.stages import STAGE_TABLE
 from flows.stages.index import listing_digest
 from storage import Manifest, Workspace
 
-STAGES: dict[str, Stage] = {entry.name: entry.load() for entry in TABLE}
+STAGES: dict[str, Stage] = {entry.name: entry.load() for entry in STAGE_TABLE}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The stages of the pipeline, one module each. :data:`TABLE` is the only list of them.
+"""The stages of the pipeline, one module each. :data:`STAGE_TABLE` is the only list of them.
 
 The command line reads the table for its help, so it holds names of classes instead of the classes.
 """
@@ -36,7 +36,7 @@ class StageEntry:
 
 
 # In the order of the pipeline: a stage reads only stages before it.
-TABLE: tuple[StageEntry, ...] = (
+STAGE_TABLE: tuple[StageEntry, ...] = (
     StageEntry("index", "IndexStage", "List the photographs of a data set, and refuse unusable ones."),
     StageEntry("extract", "ExtractStage", "Cache the tokens and the attention of the frozen ViT."),
     StageEntry("train", "TrainStage", "Train the Dynamic Clustering Network on the cached tokens."),

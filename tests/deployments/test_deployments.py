@@ -13,7 +13,7 @@ import pytest
 from flows.execution.plan import STAGES as ALL_STAGES
 from flows.execution.plan import find_job
 from flows.settings import Settings
-from flows.stages import TABLE
+from flows.stages import STAGE_TABLE
 from tests.deployments.deployed import Deployed, as_options, percent_of, text_of
 from tests.flows.helpers import STAGES, MakeSettings, digests
 from tests.servers import work
@@ -111,7 +111,7 @@ def test_every_flow_has_a_deployment_and_its_form_explains_every_parameter(deplo
             for deployment in client.read_deployments()
         }
     assert set(deployments) == {*ALL_STAGES, "pipeline", "compare", "sweep"}
-    descriptions = {entry.name: entry.description for entry in TABLE}
+    descriptions = {entry.name: entry.description for entry in STAGE_TABLE}
     for name, deployment in deployments.items():
         assert deployment.work_pool_name == "dcn"
         assert (deployment.description or "").startswith(descriptions.get(name, "Run "))
