@@ -13,7 +13,7 @@ from storage.errors import (
 )
 from storage.key import content_key
 from storage.manifest import Manifest
-from storage.shard_record import ShardRecord
+from storage.shards import ShardRecord
 from storage.workspace import Workspace
 
 __all__ = [

@@ -1,8 +1,8 @@
-"""What of a checkpoint is not what was written: finding it, and forgetting it so that it is computed again.
+"""Damage of a checkpoint: find it, and forget the damaged parts, so that the next run computes them again.
 
-A shard is compared with the digests in its record, a file with that in the manifest, and the record and the
-manifest have digests of themselves. The metadata of an array follow from the manifest, so they are written
-again.
+The values of a shard are compared with the digests in its record, a file with its digest in the manifest. The
+record and the manifest contain digests of themselves. The metadata of an array follow from the manifest, so
+repair writes them again.
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ from storage.manifest import Manifest
 
 @dataclass(frozen=True)
 class Damage:
-    """Something that is not what was written: a shard, a file, the metadata of an array, or the manifest.
+    """A damaged part of a checkpoint: a shard, a file, the metadata of an array, or the manifest.
 
     Attributes:
-        checkpoint: where.
-        reason: what is wrong.
-        shard: its number.
-        array: with ``shard``, the array whose values are damaged; alone, the array whose metadata are.
-        file: its name.
+        checkpoint: the checkpoint. reason: what is wrong. shard: number of the damaged shard. array: with
+        ``shard``, the array whose values are damaged; alone, the array whose metadata are damaged. file: name
+        of the damaged file.
 
     """
 
@@ -37,14 +35,14 @@ class Damage:
 
     @property
     def place(self) -> str:
-        """Stage, key, shard, array, file: those of them that it has."""
+        """Stage, key, and the shard, array or file, for people."""
         named = {"shard": self.shard, "array": self.array, "file": self.file}
         parts = [f"{name} {value}" for name, value in named.items() if value is not None]
         return ", ".join([f"{self.checkpoint.stage}/{self.checkpoint.key}", *(parts or ["manifest"])])
 
 
 def count_parts(checkpoint: Checkpoint) -> int:
-    """How many parts :func:`find_damage` is going to read."""
+    """Count the parts that :func:`find_damage` is going to read."""
     try:
         manifest = checkpoint.read_manifest()
     except StorageError:
@@ -55,13 +53,13 @@ def count_parts(checkpoint: Checkpoint) -> int:
 
 
 def find_damage(checkpoint: Checkpoint) -> Iterator[list[Damage]]:
-    """Read all that a checkpoint says is there, part by part: what is damaged of each.
+    """Read everything that a checkpoint says it has, and yield the damage of each part.
 
-    The parts are the manifest with the metadata of the arrays, every shard, and every file. A shard that was
-    not computed yet is no damage, nor is what nobody recorded.
+    The parts are the manifest with the metadata of the arrays, every shard, and every file. A missing shard
+    of an incomplete checkpoint is no damage. Neither are files without a record.
 
     Raises:
-        StorageError: the checkpoint was written by a newer version of this software.
+        StorageError: a newer version of this software wrote the checkpoint.
 
     """
     try:
@@ -73,7 +71,7 @@ def find_damage(checkpoint: Checkpoint) -> Iterator[list[Damage]]:
         yield []
         return
     shards, arrays = _shards(checkpoint, manifest), [spec.name for spec in manifest.arrays]
-    # Where no shard is finished, a run may be about to write the metadata.
+    # While no shard is finished, a run may still have to write the metadata.
     unreadable = [damage for name in arrays if shards for damage in _damage_of_metadata(checkpoint, name)]
     yield unreadable
     readable = [name for name in arrays if name not in {damage.array for damage in unreadable}]
@@ -89,14 +87,14 @@ def find_damage(checkpoint: Checkpoint) -> Iterator[list[Damage]]:
 
 
 def repair(checkpoint: Checkpoint, damages: Sequence[Damage]) -> None:
-    """Forget what is damaged, so that the next run computes it, and only it.
+    """Forget damaged parts, so that the next run computes them and nothing else.
 
-    Without its manifest nothing says what the shards of a checkpoint are, so then all of it is deleted. No
+    If the manifest is damaged, the whole checkpoint is deleted, because nothing else describes its shards. No
     run may write to the checkpoint meanwhile.
 
     Args:
-        checkpoint: it.
-        damages: all that :func:`find_damage` found of it.
+        checkpoint: the checkpoint.
+        damages: everything that :func:`find_damage` found in it.
 
     """
     manifest = None
@@ -107,9 +105,8 @@ def repair(checkpoint: Checkpoint, damages: Sequence[Damage]) -> None:
         return
     if any(damage.shard is None and damage.array for damage in damages):
         checkpoint.rewrite_metadata(manifest)
-        damages = [
-            damage for part in find_damage(checkpoint) for damage in part
-        ]  # now the values can be read
+        # Now the values can be read, so look for damage again.
+        damages = [damage for part in find_damage(checkpoint) for damage in part]
     shards = {damage.shard for damage in damages if damage.shard is not None}
     files = {damage.file for damage in damages if damage.file is not None}
     if shards or files:
@@ -117,7 +114,7 @@ def repair(checkpoint: Checkpoint, damages: Sequence[Damage]) -> None:
 
 
 def _shards(checkpoint: Checkpoint, manifest: Manifest) -> list[int]:
-    """Shards that the checkpoint says are there."""
+    """List the shards that the checkpoint says it has."""
     missing = set() if manifest.complete else set(checkpoint.missing_shards(manifest))
     return [shard for shard in range(manifest.num_shards) if shard not in missing]
 

@@ -1,4 +1,4 @@
-"""What a stage keeps beside its arrays: a file, and, written after it, the digest of its content."""
+"""Files that a stage keeps beside its arrays, each with a digest that is written after the file."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from storage.errors import CheckpointDamagedError
 from storage.key import digest
 from storage.stores.store import Store
 
-# A name in a checkpoint is one component of a path, and never one that leads up or away.
+# The name of a file is one component of a path, which cannot lead out of the checkpoint.
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}\.[a-z0-9]{1,16}")
 _READ_AT_ONCE = 16
 
 
 class KeptFiles:
-    """The folders ``files`` and ``digests`` of a checkpoint. A file is there when its digest is.
+    """The folders ``files`` and ``digests`` of a checkpoint. A file exists if its digest exists.
 
     Args:
-        store: the folder of the checkpoint.
+        store: folder of the checkpoint.
 
     """
 
@@ -26,7 +26,7 @@ class KeptFiles:
         self._store = store
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file, and then its digest; while one is being replaced, the digests of both stand.
+        """Write a file, and then its digest. While a file is being replaced, both digests are valid.
 
         Raises:
             StorageError: no room, no permission, no connection.
@@ -42,14 +42,14 @@ class KeptFiles:
         self._note(name, after)
 
     def read(self, name: str, finished: str | None) -> bytes:
-        """The content of a file.
+        """Read a file.
 
         Args:
-            name: of the file.
-            finished: its digest where the manifest has one.
+            name: name of the file.
+            finished: digest of the file in the manifest, or None.
 
         Raises:
-            CheckpointDamagedError: it is not there, or has none of the digests that are known of it.
+            CheckpointDamagedError: the file is missing, or has none of its known digests.
 
         """
         try:
@@ -64,27 +64,27 @@ class KeptFiles:
         return content
 
     def has(self, name: str) -> bool:
-        """Whether there is such a file, with its digest."""
+        """Whether there is a file of this name, with its digest."""
         return self._store.exists(f"digests/{name}")
 
     def names(self) -> set[str]:
-        """The files that have a digest."""
+        """Names of the files that have a digest."""
         return {file.name.removeprefix("digests/") for file in self._store.list("digests")}
 
     def delete(self, name: str) -> None:
-        """Delete a file; nothing where there is none."""
+        """Delete a file, if it exists."""
         self._store.delete(f"digests/{name}")
         self._store.delete(f"files/{name}")
 
     def digests(self) -> dict[str, str]:
-        """Digest of every file, in the order of the names."""
+        """Collect the digest of every file, in the order of the names."""
         names = sorted(self.names())
         with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
             found = pool.map(self._noted, names)
             return {name: noted[-1] for name, noted in zip(names, found, strict=True) if noted}
 
     def location(self, name: str) -> str:
-        """Where a file is, for people: a path or a URL."""
+        """Path or URL of a file, for people."""
         return f"{self._store.location}/files/{name}"
 
     def _noted(self, name: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Content addresses: the same question has the same key, on every machine."""
+"""Digests and keys. Equal values have equal digests, on every machine."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ _CHARACTERS = 32
 
 
 def content_key(value: Mapping[str, Any]) -> str:
-    """Digest of a JSON value, 32 hexadecimal characters, independent of the order of its keys.
+    """Compute the digest of a JSON value: 32 hexadecimal characters, independent of the order of keys.
 
     Raises:
-        ValueError: the value holds NaN or infinity, which JSON cannot say.
-        TypeError: the value holds something else that JSON cannot say.
+        ValueError: the value contains NaN or infinity, which JSON does not have.
+        TypeError: the value contains something else that JSON does not have.
 
     """
     return digest(canonical_json(value))
 
 
 def canonical_json(value: Any) -> bytes:
-    """The one JSON of a value: its keys in order, nothing between them. Raises as :func:`content_key`."""
+    """Write a value as JSON with sorted keys and no spaces. Raises the errors of :func:`content_key`."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def digest(content: bytes | memoryview) -> str:
-    """The first 128 bits of SHA-256, which today's processors compute in hardware, in hexadecimal."""
+    """Compute the first 128 bits of SHA-256 in hexadecimal. Most processors have instructions for SHA-256."""
     return digest_of_parts([content])
 
 
 def digest_of_parts(parts: Iterable[bytes | memoryview]) -> str:
-    """The same of content that comes in parts, however it is cut."""
+    """Compute :func:`digest` of content in parts. The digest does not depend on where the content is cut."""
     hashed = hashlib.sha256()
     for part in parts:
         hashed.update(part)

@@ -1,4 +1,4 @@
-"""What a checkpoint is, in one small file, and the versions of its schema."""
+"""The manifest: one small JSON file that describes a checkpoint, and the versions of its schema."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from storage.arrays import ArraySpec
 from storage.errors import StorageError
 from storage.sealed import seal, unseal
 
-# 2: digests of the manifest and of the files, the content of the checkpoint and of what it was made of.
+# Version 2 added digests of the manifest and of the files, ``content`` and ``made_of``.
 SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a checkpoint is.
+    """Description of a checkpoint.
 
     Attributes:
-        stage: the stage that made it.
-        key: its address, a digest of stage, version, settings and inputs.
-        settings: the settings that change its content.
+        stage: the stage that made the checkpoint.
+        key: key of the checkpoint.
+        settings: all settings that change its content, defaults included.
         inputs: for each stage that it reads, the key of that checkpoint.
-        rows: images, the first dimension of every array.
-        shard_rows: images in one shard.
+        rows: number of images, the first dimension of every array.
+        shard_rows: number of images in one shard.
         arrays: the arrays, see :class:`ArraySpec`.
-        provenance: who made it with what: versions of the software.
-        created: when it was begun, ISO 8601 in UTC.
-        complete: it is finished and will never change.
-        seconds: how long the work took, over all attempts.
-        summary: the figures of the stage.
-        warnings: what a person should know of its content.
-        made_of: for the key of each checkpoint that it read, what :attr:`content` was at that time.
+        provenance: versions of the software that made it, and the digest of the listing of the data set.
+        created: begin of the work, ISO 8601 in UTC.
+        complete: the work is finished.
+        seconds: duration of the work, over all attempts.
+        summary: metrics of the stage.
+        warnings: warnings about its content, for people.
+        made_of: for the key of each checkpoint that it read, the ``content`` of that checkpoint at that time.
         files: digest of each of its files, once it is complete.
-        content: digest of the values of its arrays and of its files, once it is complete; empty until then,
-            and in a manifest of version 1.
+        content: digest of the values of its arrays and of its files, once it is complete; empty before that,
+            and in manifests of version 1.
 
     """
 
@@ -62,22 +62,22 @@ class Manifest:
         return -(-self.rows // self.shard_rows)
 
     def shard_range(self, shard: int) -> tuple[int, int]:
-        """First row of a shard, and the row after its last."""
+        """First row of a shard, and the row after its last row."""
         return shard * self.shard_rows, min(self.rows, (shard + 1) * self.shard_rows)
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
-    """A manifest of this version as it is stored."""
+    """Encode a manifest in this version of the schema."""
     return seal({"schema": SCHEMA_VERSION, **asdict(manifest)})
 
 
 def parse_manifest(text: bytes) -> Manifest:
-    """A manifest of this version or an earlier one.
+    """Decode a manifest of this version of the schema or an earlier one.
 
     Raises:
-        StorageError: it is of a newer version.
+        StorageError: it has a newer version.
         CheckpointDamagedError: it is not what was written.
-        ValueError, KeyError, TypeError, AttributeError: it is something else.
+        ValueError, KeyError, TypeError, AttributeError: it is no manifest.
 
     """
     content = json.loads(text)

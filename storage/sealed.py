@@ -1,4 +1,4 @@
-"""JSON with its own digest written into it, so that a reader knows it for what was written."""
+"""JSON that contains its own digest, so that a reader can see whether somebody changed it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from storage.stores.store import json_bytes
 
 
 def seal(content: Mapping[str, Any]) -> bytes:
-    """JSON of the content and its digest."""
-    # The digest is that of the JSON that a reader will see, in which every key is text.
+    """Encode the content as JSON with its digest."""
+    # A reader computes the digest of the decoded JSON, in which every key is text. So this function does,
+    # too.
     seen = json.loads(json_bytes(content))
     return json_bytes({**seen, "digest": content_key(seen)})
 
 
 def unseal(content: dict[str, Any]) -> dict[str, Any]:
-    """JSON without the digest that was written into it.
+    """Remove the digest from decoded JSON, and compare it with the rest.
 
     Raises:
-        CheckpointDamagedError: it has another digest.
-        KeyError: it has none.
+        CheckpointDamagedError: the digest is that of another content.
+        KeyError: there is no digest.
 
     """
     expected = content.pop("digest")

@@ -1,4 +1,4 @@
-"""A workspace: the place that holds the checkpoints of every stage and every configuration."""
+"""A workspace: one place for the checkpoints of all stages and all configurations."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ _KEY = re.compile(r"[0-9a-f]{32}")
 
 
 class Workspace:
-    """Checkpoints in one place.
+    """The checkpoints in one place.
 
     Args:
-        location: a folder, which is made when the first checkpoint is; or ``s3://BUCKET/PREFIX`` or
+        location: a folder, which the first checkpoint creates; or ``s3://BUCKET/PREFIX`` or
             ``gs://BUCKET/PREFIX``.
 
     Raises:
         StorageError: the location is none of these.
+
+    Example:
+        >>> for checkpoint in Workspace("workspace").checkpoints():
+        ...     print(checkpoint.stage, checkpoint.key)
 
     """
 
@@ -31,14 +35,14 @@ class Workspace:
 
     @property
     def location(self) -> str:
-        """For people: a path or a URL."""
+        """Path or URL of the workspace, for people."""
         return self._store.location
 
     def checkpoint(self, stage: str, key: str) -> Checkpoint:
-        """The checkpoint of a stage with a key, whether it exists or not.
+        """Return the checkpoint of a stage with a key, whether it exists or not.
 
         Raises:
-            ValueError: the stage or the key could name something outside the workspace.
+            ValueError: the stage or the key could name a place outside of the workspace.
 
         """
         if not _STAGE.fullmatch(stage) or not _KEY.fullmatch(key):
@@ -46,7 +50,7 @@ class Workspace:
         return Checkpoint(self._store.folder(f"{stage}/{key}"), stage, key)
 
     def checkpoints(self) -> Iterator[Checkpoint]:
-        """Every checkpoint that is there, whatever its state, by stage and key; other files are no matter."""
+        """List the existing checkpoints in any state, ordered by stage and key. Other files do not matter."""
         for stage in filter(_STAGE.fullmatch, self._store.folders()):
             for folder in self._store.folders(stage):
                 key = folder.removeprefix(f"{stage}/")
@@ -54,12 +58,12 @@ class Workspace:
                     yield self.checkpoint(stage, key)
 
     def made_of_other(self, key: str, content: str) -> list[Checkpoint]:
-        """Checkpoints that were made of the one with this key when its content was not this content."""
+        """Find checkpoints that were made of another content of the checkpoint with this key."""
         found = []
         for checkpoint in self.checkpoints():
             try:
                 manifest = checkpoint.read_manifest()
-            except StorageError:  # it can be read by nobody, so nobody takes it for complete
+            except StorageError:  # nobody can use a checkpoint whose manifest cannot be read
                 continue
             if manifest is not None and manifest.made_of.get(key, content) not in ("", content):
                 found.append(checkpoint)

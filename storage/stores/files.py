@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writing of files: a reader finds the whole file or none."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ PARTIAL_SUFFIX = ".partial"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a process killed at any instant, sees the old one or the new one.
+    """Replace a file so that a reader sees the old content or the new one, also after a kill at any instant.
 
     Raises:
-        OSError: as the operating system says; no partial file is left behind.
+        OSError: the operating system refuses. No partial file is left behind.
 
     """
     with partial_file(path, content) as partial:
         try:
             partial.replace(path)
         except FileExistsError:
-            # Some network file systems do not replace. A kill between these two lines leaves no file at all.
+            # Some network file systems cannot replace a file. A kill between these two lines leaves no file.
             path.unlink()
             partial.rename(path)
 
 
 @contextmanager
 def partial_file(path: Path, content: bytes) -> Iterator[Path]:
-    """A file beside ``path`` with the content, safe on the disk; it is gone afterwards."""
+    """Write the content to a temporary file beside ``path`` and to the disk; delete the file afterwards."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not the name and more: that may have all the bytes that a file system allows.
+    # A new name instead of a suffix: the old name may have as many bytes as the file system allows.
     partial = path.with_name(f"{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
     try:
         with partial.open("wb") as file:

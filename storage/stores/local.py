@@ -15,15 +15,15 @@ from storage.stores.files import PARTIAL_SUFFIX, partial_file, write_atomically
 from storage.stores.store import StoredFile, check_name
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-# What is being written: by this module, and by tensorstore.
+# Suffixes of files that are being written, by this module and by tensorstore.
 _UNFINISHED = (PARTIAL_SUFFIX, ".__lock")
 
 
 class LocalStore:
-    """Files under one folder, which is made when the first of them is.
+    """The files in one folder, which the first file creates.
 
     Args:
-        root: the folder.
+        root: path of the folder.
 
     """
 
@@ -47,7 +47,7 @@ class LocalStore:
             raise _failure(path, "read", error) from error
 
     def write(self, name: str, content: bytes) -> None:
-        """Write to another name first, and rename: a reader sees the old content or the new one."""
+        """Write a temporary file and rename it, so that a reader sees the old content or the new one."""
         path = self.path(name)
         try:
             write_atomically(path, content)
@@ -63,7 +63,8 @@ class LocalStore:
                 except FileExistsError:
                     return False
                 except OSError as error:
-                    # Some file systems have no hard links; another may come between question and answer.
+                    # Some file systems have no hard links. There, another process may create the file between
+                    # the check and the renaming.
                     if error.errno not in _NO_LINKS:
                         raise
                     if path.exists():
@@ -106,7 +107,7 @@ class LocalStore:
                     continue
                 try:
                     status = path.stat()
-                except FileNotFoundError:  # another process has replaced or deleted it
+                except FileNotFoundError:  # another process replaced or deleted it
                     continue
                 modified = datetime.fromtimestamp(status.st_mtime, UTC)
                 yield StoredFile(path.relative_to(self._root).as_posix(), status.st_size, modified)

@@ -1,8 +1,8 @@
-"""A prefix of an object store, by its URL. obstore moves the small files, tensorstore the arrays.
+"""A prefix of an object store. obstore reads and writes the small files, tensorstore the arrays.
 
-Credentials, region and endpoint come from the environment, by the names that the tools of each store use
-(``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_REGION``, ``AWS_ENDPOINT_URL``;
-``GOOGLE_APPLICATION_CREDENTIALS``), in every process that computes.
+Every process reads credentials, region and endpoint from its environment, from the variables that the tools
+of each store use: ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_REGION`` and ``AWS_ENDPOINT_URL``;
+``GOOGLE_APPLICATION_CREDENTIALS``.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from storage.errors import FileSystemError, StorageError
 from storage.stores.store import StoredFile, check_name
 
 _REFUSED = re.compile(r" (400|401|403|404) ")
-# A person waits this long to hear that there is no connection.
+# Without a connection, a person waits for the error this long.
 _RETRY = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
 
 
 class ObjectStore:
-    """Objects whose names begin with a prefix.
+    """The objects whose names begin with a prefix.
 
     Args:
-        url: ``s3://BUCKET/PREFIX`` or ``gs://BUCKET/PREFIX``; the bucket is there.
+        url: ``s3://BUCKET/PREFIX`` or ``gs://BUCKET/PREFIX``. The bucket exists.
 
     """
 
@@ -113,7 +113,8 @@ class ObjectStore:
         spec: dict[str, Any] = {"driver": "s3", "bucket": self._bucket, "path": path}
         if endpoint := _endpoint():
             spec |= {"endpoint": endpoint, "aws_region": _region()}
-        if "AWS_ACCESS_KEY_ID" in os.environ:  # or tensorstore looks into files first, and logs where it did
+        # Else tensorstore searches files for credentials first, and logs every place where it searches.
+        if "AWS_ACCESS_KEY_ID" in os.environ:
             spec["aws_credentials"] = {"type": "environment"}
         return spec
 
@@ -128,7 +129,7 @@ class ObjectStore:
         if self._scheme == "gs":
             return GCSStore(self._bucket, **options)
         if endpoint := _endpoint():
-            # Without encryption where the person says so by the endpoint, and nowhere else.
+            # Unencrypted connections only if the user gives an endpoint that starts with http://.
             options |= {
                 "endpoint": endpoint,
                 "client_options": {"allow_http": endpoint.startswith("http://")},
@@ -142,12 +143,12 @@ class ObjectStore:
         return (BaseError, OSError)
 
     def _failure(self, done: str, name: str, error: Exception) -> StorageError:
-        reason = str(error).partition("\n")[0].partition(": <?xml")[0]  # the server's page
+        reason = str(error).partition("\n")[0].partition(": <?xml")[0]  # without the page of the server
         message = (
             f"{self._url}/{name} cannot be {done}: {reason}. Check the bucket, and the credentials and the "
             f"endpoint in the environment variables"
         )
-        # What the server refuses it refuses again. Everything else may be gone a minute later.
+        # A server that refused once refuses again. Every other error may be gone a minute later.
         refused = isinstance(error, FileNotFoundError | PermissionError) or _REFUSED.search(reason)
         return StorageError(message) if refused else FileSystemError(message)
 

@@ -1,4 +1,4 @@
-"""Where the files of a workspace are: a folder, or a prefix of an object store. One interface for both."""
+"""The interface of a store: the files of a workspace by name, in a folder or in an object store."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SCHEMES = ("s3", "gs")
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file that is there.
+    """An existing file.
 
     Attributes:
-        name: relative to its store, with slashes.
-        size: bytes.
-        modified: when it was written, with a time zone.
+        name: name relative to the store, with slashes.
+        size: size in bytes.
+        modified: time of the last write, with a time zone.
 
     """
 
@@ -31,20 +31,20 @@ class StoredFile:
 
 
 class Store(Protocol):
-    """Files by name. A name is relative, with slashes; a file is there whole or not at all."""
+    """Files by name. A name is relative, with slashes. A file exists as a whole or not at all."""
 
     @property
     def location(self) -> str:
-        """For people: a path or a URL."""
+        """Path or URL of the store, for people."""
 
     def folder(self, name: str) -> Store:
-        """The files below a name, as a store of their own."""
+        """Return the store of the files in a folder."""
 
     def read(self, name: str) -> bytes:
-        """The content of a file.
+        """Read a file.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: there is no such file.
             StorageError: it cannot be read.
 
         """
@@ -58,43 +58,43 @@ class Store(Protocol):
         """
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write a file that is not there yet; False, and nothing is written, where it is.
+        """Write a file that does not exist yet. If it exists, write nothing and return False.
 
         Raises:
-            StorageError: as :meth:`write`.
+            StorageError: no room, no permission, no connection.
 
         """
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file."""
+        """Whether a file exists."""
 
     def delete(self, name: str) -> None:
-        """Delete a file; nothing where there is none."""
+        """Delete a file, if it exists."""
 
     def delete_all(self, prefix: str = "") -> None:
-        """Delete all files below a folder, also those that were only being written, and the folder."""
+        """Delete a folder with all its files, unfinished ones included."""
 
     def folders(self, prefix: str = "") -> Iterator[str]:
-        """The folders directly below a folder ``prefix``, by their names relative to the store, in order.
+        """List the names of the folders directly in the folder ``prefix``, relative to the store, in order.
 
-        Some servers list a folder that is empty, too.
+        Some servers list empty folders, too.
         """
 
     def list(self, prefix: str = "") -> Iterator[StoredFile]:
-        """The files below a folder ``prefix``, in any order; none that is only being written."""
+        """List the files in the folder ``prefix`` and its subfolders, in any order; no unfinished ones."""
 
     def path(self, name: str) -> Path | None:
-        """Where the operating system finds a file or a folder; None in an object store."""
+        """Path of a file or folder for the operating system; None in an object store."""
 
     def tensorstore(self, name: str) -> dict[str, Any]:
-        """The ``kvstore`` by which tensorstore reads and writes below a name."""
+        """Describe a folder to tensorstore, as its ``kvstore``."""
 
     def free_bytes(self) -> int | None:
-        """Room that is left; None where nobody can say."""
+        """Free space in bytes; None if it is unknown."""
 
 
 def check_location(location: str) -> str:
-    """The location, where it is a path or the URL of a bucket.
+    """Check that a location is a path or the URL of a bucket, and return it.
 
     Raises:
         StorageError: it is neither.
@@ -111,10 +111,10 @@ def check_location(location: str) -> str:
 
 
 def check_name(name: str) -> str:
-    """The name, where it stays inside of its store.
+    """Check that a name cannot lead out of its store, and return it.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it can.
 
     """
     if not name or "\0" in name or "\\" in name or any(part in ("", ".", "..") for part in name.split("/")):
@@ -123,5 +123,5 @@ def check_name(name: str) -> str:
 
 
 def json_bytes(value: Any) -> bytes:
-    """JSON that a person can read. NaN is refused: JSON has none."""
+    """Encode a value as JSON that a person can read. Raises ValueError for NaN, which JSON does not have."""
     return json.dumps(value, indent=1, allow_nan=False).encode()
