@@ -3,12 +3,15 @@
 import copy
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from dcn.backbone import Backbone
@@ -19,7 +22,7 @@ from dcn.weights.presets import PRESETS, find_preset
 from dcn.weights.pretrained import read_state_dict
 
 # A plain ViT, one with normalized queries and keys, one with registers, and DINOv3's architecture, all small.
-MODELS = {
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "plain": ("vit_tiny_patch16_224", {"depth": 3}),
     "qk_norm": ("vit_tiny_patch16_224", {"depth": 3, "qk_norm": True}),
     "registers": ("vit_small_patch14_reg4_dinov2", {"depth": 3, "embed_dim": 96, "num_heads": 3}),
@@ -28,10 +31,11 @@ MODELS = {
 
 
 @pytest.fixture(params=MODELS)
-def small_model(request: pytest.FixtureRequest) -> nn.Module:
+def small_model(request: pytest.FixtureRequest) -> VisionTransformer | Eva:
     name, size = MODELS[request.param]
     torch.manual_seed(0)
     model = timm.create_model(name, num_classes=0, dynamic_img_size=True, global_pool="token", **size)
+    assert isinstance(model, VisionTransformer | Eva)
     for parameter in model.parameters():  # fresh models have zeros and ones that would hide mistakes
         nn.init.normal_(parameter, std=0.1)
     return model
@@ -42,10 +46,10 @@ def photographs(patch: int, side: int = 4, batch: int = 2) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
 
 
-def plain_cls_attention(model: nn.Module, inputs: torch.Tensor, block: int) -> torch.Tensor:
+def plain_cls_attention(model: VisionTransformer | Eva, inputs: torch.Tensor, block: int) -> torch.Tensor:
     """Softmax of CLS against all tokens, from the inputs of the block's attention, by timm's own parts."""
-    attention = model.blocks[block].attn
-    captured = {}
+    attention: Any = model.blocks[block].attn  # its class depends on the model
+    captured: dict[str, Any] = {}
     handle = attention.register_forward_pre_hook(
         lambda _, args, kwargs: captured.update(x=args[0], rope=kwargs.get("rope")), with_kwargs=True
     )
@@ -69,10 +73,11 @@ def plain_cls_attention(model: nn.Module, inputs: torch.Tensor, block: int) -> t
             for t in (q, k)
         )
     weights = (q[:, :, :1] @ k.mT * q.shape[-1] ** -0.5).softmax(dim=-1)
-    return weights[:, :, 0, model.num_prefix_tokens :]
+    patches: torch.Tensor = weights[:, :, 0, model.num_prefix_tokens :]
+    return patches
 
 
-def test_tokens_equal_timms_forward_features(small_model: nn.Module) -> None:
+def test_tokens_equal_timms_forward_features(small_model: VisionTransformer | Eva) -> None:
     backbone = Backbone(small_model)
     inputs = backbone.preprocess(photographs(backbone.patch_size))
     features = backbone.features(inputs)
@@ -83,7 +88,7 @@ def test_tokens_equal_timms_forward_features(small_model: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("block", [-1, -3])
-def test_attention_equals_a_plain_softmax(small_model: nn.Module, block: int) -> None:
+def test_attention_equals_a_plain_softmax(small_model: VisionTransformer | Eva, block: int) -> None:
     backbone = Backbone(small_model)
     inputs = backbone.preprocess(photographs(backbone.patch_size))
     attention = backbone.features(inputs, attention_block=block).attention
@@ -96,25 +101,29 @@ def test_attention_equals_a_plain_softmax(small_model: nn.Module, block: int) ->
 
 @pytest.mark.parametrize(("token_layer", "attention_block"), [(-2, -1), (-1, -2), (-3, -3)])
 def test_tokens_and_attention_come_from_their_own_layers(
-    small_model: nn.Module, token_layer: int, attention_block: int
+    small_model: VisionTransformer | Eva, token_layer: int, attention_block: int
 ) -> None:
     backbone = Backbone(small_model)
     inputs = backbone.preprocess(photographs(backbone.patch_size))
     features = backbone.features(inputs, token_layer, attention_block)
     expected = small_model.forward_intermediates(
         inputs, indices=[3 + token_layer], norm=True, output_fmt="NLC", intermediates_only=True
-    )[0]
-    torch.testing.assert_close(features.tokens, expected)
+    )
+    assert isinstance(expected, list)
+    torch.testing.assert_close(features.tokens, expected[0])
     torch.testing.assert_close(
         features.attention, plain_cls_attention(small_model, inputs, attention_block), atol=1e-6, rtol=1e-4
     )
 
 
-def test_attention_equals_the_map_that_timm_forms_without_fused_kernels(small_model: nn.Module) -> None:
+def test_attention_equals_the_map_that_timm_forms_without_fused_kernels(
+    small_model: VisionTransformer | Eva,
+) -> None:
     backbone = Backbone(small_model)
     inputs = backbone.preprocess(photographs(backbone.patch_size))
     features = backbone.features(inputs)
-    module, maps = small_model.blocks[-1].attn, []
+    module: Any = small_model.blocks[-1].attn  # its class depends on the model
+    maps: list[torch.Tensor] = []
     module.fused_attn = False
     module.attn_drop.register_forward_pre_hook(lambda _, args: maps.append(args[0]))
     with torch.inference_mode():
@@ -125,7 +134,7 @@ def test_attention_equals_the_map_that_timm_forms_without_fused_kernels(small_mo
 
 
 def test_attention_where_the_environment_turns_fused_kernels_off(
-    small_model: nn.Module, monkeypatch: pytest.MonkeyPatch
+    small_model: VisionTransformer | Eva, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for block in small_model.blocks:
         monkeypatch.setattr(block.attn, "fused_attn", False)
@@ -135,7 +144,7 @@ def test_attention_where_the_environment_turns_fused_kernels_off(
 
 
 def test_attention_that_goes_another_way_is_a_named_error(
-    small_model: nn.Module, monkeypatch: pytest.MonkeyPatch
+    small_model: VisionTransformer | Eva, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a version of timm that calls another function for the fused attention."""
     backbone = Backbone(small_model)
@@ -145,7 +154,7 @@ def test_attention_that_goes_another_way_is_a_named_error(
         backbone.features(inputs)
 
 
-def test_embedding_is_the_normalized_cls_token(small_model: nn.Module) -> None:
+def test_embedding_is_the_normalized_cls_token(small_model: VisionTransformer | Eva) -> None:
     backbone = Backbone(small_model)
     inputs = backbone.preprocess(photographs(backbone.patch_size))
     with torch.inference_mode():
@@ -153,7 +162,7 @@ def test_embedding_is_the_normalized_cls_token(small_model: nn.Module) -> None:
     assert not torch.allclose(backbone.embed(inputs), backbone.embed(inputs, layer=-2))
 
 
-def test_threads_that_share_a_backbone_get_their_own_attention(small_model: nn.Module) -> None:
+def test_threads_that_share_a_backbone_get_their_own_attention(small_model: VisionTransformer | Eva) -> None:
     backbone = Backbone(small_model)
     rng = np.random.default_rng(0)
     size = 8 * backbone.patch_size
@@ -170,16 +179,17 @@ def test_threads_that_share_a_backbone_get_their_own_attention(small_model: nn.M
             torch.testing.assert_close(found, alone, rtol=0, atol=0)
 
 
-def test_preprocessing_is_that_of_the_model(small_model: nn.Module) -> None:
+def test_preprocessing_is_that_of_the_model(small_model: VisionTransformer | Eva) -> None:
     backbone = Backbone(small_model)
     pixels = photographs(backbone.patch_size)
     config = small_model.pretrained_cfg
+    assert isinstance(config, dict)
     mean, std = np.array(config["mean"]), np.array(config["std"])
     expected = ((pixels / 255 - mean) / std).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(backbone.preprocess(pixels), expected, atol=1e-5)
 
 
-def test_any_input_size_that_the_patches_divide(small_model: nn.Module) -> None:
+def test_any_input_size_that_the_patches_divide(small_model: VisionTransformer | Eva) -> None:
     backbone = Backbone(small_model)
     inputs = backbone.preprocess(photographs(backbone.patch_size, side=6, batch=1))
     assert backbone.features(inputs).tokens.shape == (1, 36, backbone.dim)
@@ -188,7 +198,7 @@ def test_any_input_size_that_the_patches_divide(small_model: nn.Module) -> None:
         backbone.grid(backbone.patch_size * 6 + 1)
 
 
-def test_a_layer_that_does_not_exist(small_model: nn.Module) -> None:
+def test_a_layer_that_does_not_exist(small_model: VisionTransformer | Eva) -> None:
     backbone = Backbone(small_model)
     with pytest.raises(ValueError, match="layer -4 does not exist; the model has 3 blocks"):
         backbone.features(backbone.preprocess(photographs(backbone.patch_size)), token_layer=-4)
@@ -201,7 +211,7 @@ def test_squash_ignores_the_aspect_ratio() -> None:
     assert squashed[0, 0, 0] < squashed[0, 15, 0] < squashed[0, 29, 0]
 
 
-def test_bfloat16_is_near_and_not_equal(small_model: nn.Module) -> None:
+def test_bfloat16_is_near_and_not_equal(small_model: VisionTransformer | Eva) -> None:
     exact = Backbone(copy.deepcopy(small_model))
     coarse = Backbone(small_model, precision="bfloat16")
     pixels = photographs(exact.patch_size)

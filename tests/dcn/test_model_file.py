@@ -1,6 +1,7 @@
 """Model files: what goes in comes out, and what is something else is refused."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from dcn.errors import InvalidModelFileError
 from dcn.model_file import ModelDescription, load_model, model_bytes
 from dcn.network import DynamicClusteringNetwork
 
-ARGUMENTS = {"dim": 8, "num_prototypes": 3, "num_stages": 1}
+ARGUMENTS: dict[str, Any] = {"dim": 8, "num_prototypes": 3, "num_stages": 1}
 BACKBONE = {"name": "dino-s8", "weights": None, "input_size": 224, "token_layer": -1, "attention_block": -1}
 
 

@@ -1,5 +1,7 @@
 """The fast loss against the plain formulas of section 3.3, and against networkx."""
 
+from collections.abc import Callable
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -12,6 +14,10 @@ from torch import Tensor
 from dcn import affinity
 from dcn import modularity as module
 from dcn.modularity import cosine_assignment, modularity
+
+# A function of tokens, assignment and resolution, and values of these.
+Loss = Callable[[Tensor, Tensor, float], Tensor]
+Problem = tuple[Tensor, Tensor, float]
 
 
 def plain_modularity(tokens: Tensor, assignment: Tensor, resolution: float = 1.0) -> Tensor:
@@ -33,7 +39,9 @@ def plain_modularity(tokens: Tensor, assignment: Tensor, resolution: float = 1.0
     return torch.stack(values)
 
 
-def value_and_gradient(function, tokens: Tensor, assignment: Tensor, resolution: float):
+def value_and_gradient(
+    function: Loss, tokens: Tensor, assignment: Tensor, resolution: float
+) -> tuple[Tensor, Tensor]:
     leaf = assignment.clone().requires_grad_()
     value = function(tokens, leaf, resolution)
     (gradient,) = torch.autograd.grad(value.sum(), leaf)
@@ -41,7 +49,7 @@ def value_and_gradient(function, tokens: Tensor, assignment: Tensor, resolution:
 
 
 @st.composite
-def problems(draw) -> tuple[Tensor, Tensor, float]:
+def problems(draw: st.DrawFn) -> Problem:
     batch, n, d, k = (draw(st.integers(1, high)) for high in (3, 13, 6, 8))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     tokens = torch.randn(batch, n, d, generator=generator, dtype=torch.float64)
@@ -68,7 +76,9 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     problems(), st.sampled_from([1, 7, 1 << 17]), st.sampled_from([1, 4, 112]), st.sampled_from([None, 0.1])
 )
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_value_and_gradient_equal_the_plain_formulas(problem, block, strip, temperature) -> None:
+def test_value_and_gradient_equal_the_plain_formulas(
+    problem: Problem, block: int, strip: int, temperature: float | None
+) -> None:
     tokens, assignment, resolution = problem
 
     def fast(tokens: Tensor, assignment: Tensor, resolution: float) -> Tensor:
@@ -147,7 +157,7 @@ def test_hard_partition_equals_networkx(seed: int, communities: int) -> None:
     assignment = F.one_hot(torch.from_numpy(owner), communities)[None].double()
     unit = F.normalize(tokens[0], dim=1)
     affinity = (unit @ unit.T).clamp(min=0).numpy()
-    graph = nx.Graph()
+    graph: nx.Graph[int] = nx.Graph()
     graph.add_nodes_from(range(9))
     for i in range(9):
         for j in range(i, 9):

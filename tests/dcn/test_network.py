@@ -1,5 +1,7 @@
 """The folded attention against equations 1 to 4, and the two starts."""
 
+from typing import Literal
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -46,7 +48,9 @@ def test_folded_attention_equals_the_equations(batch: int, n: int, k: int, heads
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
 @pytest.mark.parametrize("self_update", [False, True])
-def test_update_block_equals_a_plain_transformer_block(norm: str, self_update: bool) -> None:
+def test_update_block_equals_a_plain_transformer_block(
+    norm: Literal["post", "pre"], self_update: bool
+) -> None:
     torch.manual_seed(1)
     block = UpdateBlock(8, 1, norm).double()
     c, x = torch.randn(2, 3, 8, dtype=torch.float64), torch.randn(2, 7, 8, dtype=torch.float64)
@@ -61,7 +65,7 @@ def test_update_block_equals_a_plain_transformer_block(norm: str, self_update: b
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
-def test_identity_start_begins_as_soft_kmeans(norm: str) -> None:
+def test_identity_start_begins_as_soft_kmeans(norm: Literal["post", "pre"]) -> None:
     torch.manual_seed(0)
     network = DynamicClusteringNetwork(16, num_prototypes=4, num_stages=3, norm=norm).double()
     tokens = torch.randn(2, 11, 16, dtype=torch.float64)

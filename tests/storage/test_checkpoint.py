@@ -36,8 +36,8 @@ SPECS = (
 )
 
 
-def manifest(rows: int = 10, shard_rows: int = 4, **changes) -> Manifest:
-    return Manifest("extract", KEY, {}, {}, rows, shard_rows, SPECS, **changes)
+def manifest(rows: int = 10, shard_rows: int = 4) -> Manifest:
+    return Manifest("extract", KEY, {}, {}, rows, shard_rows, SPECS)
 
 
 def shard_arrays(start: int, stop: int) -> dict[str, np.ndarray]:
@@ -110,6 +110,7 @@ def test_damage_in_a_later_piece_is_found(complete: Checkpoint, monkeypatch: pyt
 def test_zarr_reads_it_too(complete: Checkpoint) -> None:
     group = zarr.open_group(Path(complete.location) / "arrays", mode="r")
     array = group["tokens"]
+    assert isinstance(array, zarr.Array)
     assert array.metadata.zarr_format == 3
     assert array.shards == (4, 30, 40)
     assert array.metadata.dimension_names == ("image", "patch", "channel")
@@ -119,12 +120,12 @@ def test_zarr_reads_it_too(complete: Checkpoint) -> None:
 def test_one_file_a_shard_and_random_rows_in_chunks_of_their_own(tmp_path: Path) -> None:
     checkpoint = Workspace(tmp_path).checkpoint("extract", KEY)
     wide = ArraySpec("wide", (784, 384), "float16", ("patch", "channel"))
-    checkpoint.begin(Manifest("extract", KEY, {}, {}, 8, 4, (wide,)))
+    present = checkpoint.begin(Manifest("extract", KEY, {}, {}, 8, 4, (wide,)))
     group = zarr.open_group(Path(checkpoint.location) / "arrays", mode="r")
-    assert group["wide"].chunks == (1, 784, 384)
-    checkpoint.write_shard(
-        checkpoint.read_manifest(), 0, {"wide": np.zeros((4, 784, 384), np.float16)}, {}, 0.0
-    )
+    array = group["wide"]
+    assert isinstance(array, zarr.Array)
+    assert array.chunks == (1, 784, 384)
+    checkpoint.write_shard(present, 0, {"wide": np.zeros((4, 784, 384), np.float16)}, {}, 0.0)
     assert (
         len([p for p in (Path(checkpoint.location) / "arrays" / "wide" / "c").rglob("*") if p.is_file()]) == 1
     )
@@ -245,7 +246,7 @@ def test_no_name_leads_out_of_the_workspace(stage: str, key: str) -> None:
 
 
 @given(st.dictionaries(st.text(), st.integers() | st.text() | st.booleans() | st.none(), max_size=5))
-def test_keys_do_not_depend_on_order_and_tell_values_apart(values: dict) -> None:
+def test_keys_do_not_depend_on_order_and_tell_values_apart(values: dict[str, int | str | None]) -> None:
     key = content_key(values)
     assert re.fullmatch("[0-9a-f]{32}", key)
     assert key == content_key(dict(reversed(values.items())))
@@ -261,7 +262,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_partial(tmp_path: Path) -> No
     store = LocalStore(tmp_path)
     store.write("file", b"old")
     with pytest.raises(TypeError):
-        store.write("file", "not bytes")
+        store.write("file", "not bytes")  # type: ignore[arg-type]
     assert store.read("file") == b"old"
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -189,7 +190,11 @@ def test_an_error_names_all_damaged_shards(complete: Checkpoint) -> None:
         (folder(complete) / "arrays" / "tokens" / "c" / str(shard) / "0" / "0").unlink()
     reader = complete.array("tokens")
     assert reader.rows(4, 8).shape == (4, 6, 4)
-    for read in (lambda: reader.rows(0, 10), lambda: reader.read_ahead([9, 4, 0, 9]).result()):
+    reads: list[Callable[[], object]] = [
+        lambda: reader.rows(0, 10),
+        lambda: reader.read_ahead([9, 4, 0, 9]).result(),
+    ]
+    for read in reads:
         with pytest.raises(
             CheckpointDamagedError, match=rf"{KEY}/arrays/tokens is .* in shards 0, 2: "
         ) as caught:
@@ -224,9 +229,10 @@ except StorageError as error:
 
 def fail_at(monkeypatch: pytest.MonkeyPatch, name: str, call: int) -> None:
     """The process ends at the ``call``-th call of a function of the operating system."""
-    real, calls = getattr(os, name), []
+    real = getattr(os, name)
+    calls: list[int] = []
 
-    def function(*arguments, **options):
+    def function(*arguments: Any, **options: Any) -> Any:
         calls.append(1)
         if len(calls) == call:
             raise KeyboardInterrupt

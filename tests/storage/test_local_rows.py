@@ -17,7 +17,9 @@ from storage.errors import CheckpointDamagedError, FileSystemError
 from storage.stores.local import LocalStore
 
 
-def write(folder: Path, values: np.ndarray, shard_rows: int, chunk_rows: int, **options: Any) -> zarr.Array:
+def write(
+    folder: Path, values: np.ndarray, shard_rows: int, chunk_rows: int, **options: Any
+) -> zarr.Array[Any]:
     rest = values.shape[1:]
     group = zarr.create_group(folder, overwrite=True, zarr_format=3)
     array = group.create_array(

@@ -14,6 +14,8 @@ from dcn.evaluation.angles import (
     patch_classes,
 )
 
+Problem = tuple[np.ndarray, np.ndarray]
+
 
 def directions(*degrees: float) -> np.ndarray:
     angles = np.radians(degrees)
@@ -25,7 +27,7 @@ def labels(*classes: int) -> np.ndarray:
 
 
 @st.composite
-def labelled_tokens(draw) -> tuple[np.ndarray, np.ndarray]:
+def labelled_tokens(draw: st.DrawFn) -> Problem:
     """Tokens of four images and their classes, three at most, some ignored."""
     rng = np.random.default_rng(draw(st.integers(0, 2**31)))
     tokens = rng.normal(size=(4, 9, 5)).astype(np.float16)
@@ -65,7 +67,9 @@ def test_what_has_no_direction_is_at_a_right_angle() -> None:
 
 @given(labelled_tokens(), st.floats(0.01, 100), st.permutations(range(3)))
 @settings(max_examples=60, deadline=None)
-def test_angles_do_not_depend_on_lengths_rotation_order_or_numbering(problem, length, numbering) -> None:
+def test_angles_do_not_depend_on_lengths_rotation_order_or_numbering(
+    problem: Problem, length: float, numbering: list[int]
+) -> None:
     tokens, classes = problem[0][0].astype(np.float32), problem[1][0]
     expected = image_angles(tokens, classes, 3)
     rng = np.random.default_rng(0)
@@ -79,7 +83,7 @@ def test_angles_do_not_depend_on_lengths_rotation_order_or_numbering(problem, le
 
 @given(labelled_tokens())
 @settings(max_examples=60, deadline=None)
-def test_two_passes_over_blocks_equal_one_over_everything(problem) -> None:
+def test_two_passes_over_blocks_equal_one_over_everything(problem: Problem) -> None:
     tokens, classes = problem
     expected = image_angles(tokens.reshape(-1, 5), classes.ravel(), 3)
     first = [class_sums(t, c, 3) for t, c in zip(tokens, classes)]
@@ -96,7 +100,7 @@ def test_two_passes_over_blocks_equal_one_over_everything(problem) -> None:
 
 @given(labelled_tokens())
 @settings(max_examples=40, deadline=None)
-def test_angles_against_a_plain_loop(problem) -> None:
+def test_angles_against_a_plain_loop(problem: Problem) -> None:
     tokens, classes = problem[0][0].astype(np.float64), problem[1][0]
     unit = tokens / np.linalg.norm(tokens, axis=1, keepdims=True)
     present = [label for label in range(3) if (classes == label).any()]
@@ -109,7 +113,7 @@ def test_angles_against_a_plain_loop(problem) -> None:
     inter = [
         min(angle(centers[a], centers[b]) for b in present if b != a) for a in present if len(present) > 1
     ]
-    expected = [np.mean(values) if values else np.nan for values in (intra, inter)]
+    expected = [float(np.mean(values)) if values else np.nan for values in (intra, inter)]
     np.testing.assert_allclose(image_angles(problem[0][0], classes, 3), expected, atol=0.05)
 
 

@@ -9,9 +9,11 @@ from sklearn.metrics import rand_score
 
 from dcn.evaluation.annotators import compare_with_annotators
 
+Problem = tuple[np.ndarray, list[np.ndarray]]
+
 
 @st.composite
-def annotated_image(draw) -> tuple[np.ndarray, list[np.ndarray]]:
+def annotated_image(draw: st.DrawFn) -> Problem:
     """A segmentation, and those of up to three annotators, who count from 1."""
     rng = np.random.default_rng(draw(st.integers(0, 2**31)))
     labels = rng.choice([0, 2, 5, 7], (6, 7)).astype(np.uint8)
@@ -41,7 +43,7 @@ def test_scores_by_hand() -> None:
 
 @given(annotated_image())
 @settings(max_examples=60, deadline=None)
-def test_rand_index_and_variation_of_information_equal_those_of_libraries(problem) -> None:
+def test_rand_index_and_variation_of_information_equal_those_of_libraries(problem: Problem) -> None:
     labels, annotators = problem
     scores = compare_with_annotators(labels, annotators)
     rand = [rand_score(annotator.ravel(), labels.ravel()) for annotator in annotators]
@@ -52,7 +54,7 @@ def test_rand_index_and_variation_of_information_equal_those_of_libraries(proble
 
 @given(annotated_image())
 @settings(max_examples=60, deadline=None)
-def test_covering_against_a_loop(problem) -> None:
+def test_covering_against_a_loop(problem: Problem) -> None:
     labels, annotators = problem
     covered, area = 0.0, 0
     for annotator in annotators:

@@ -22,7 +22,9 @@ def apart(bank: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return np.arange(len(bank)), np.arange(len(queries)) + len(bank)
 
 
-def classify(bank, bank_class, queries, neighbors=(1,)) -> dict[int, list[int]]:
+def classify(
+    bank: np.ndarray, bank_class: list[int], queries: np.ndarray, neighbors: tuple[int, ...] = (1,)
+) -> dict[int, list[int]]:
     bank_image, query_image = apart(bank, queries)
     found = RegionBank(bank, np.array(bank_class), bank_image).classify(queries, query_image, neighbors)
     return {k: classes.tolist() for k, classes in found.items()}
@@ -84,8 +86,8 @@ def test_a_small_bank_gives_what_it_has() -> None:
 def test_regions_of_the_own_image_are_no_neighbors() -> None:
     vectors, classes = directions(0, 1, 90, 91), np.array([1, 2, 3, 4])
     image = np.array([0, 0, 1, 1])
-    found = RegionBank(vectors, classes, image).classify(vectors, image, (1,))[1]
-    assert found.tolist() == [3, 3, 2, 2]
+    found = RegionBank(vectors, classes, image).classify(vectors, image, (1,))
+    assert found[1].tolist() == [3, 3, 2, 2]
     alone = np.zeros(4, dtype=np.int64)
     found = RegionBank(vectors, classes, alone).classify(vectors, alone, (1, 3))
     assert found[3].tolist() == [0, 0, 0, 0]

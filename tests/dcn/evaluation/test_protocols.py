@@ -35,9 +35,12 @@ from dcn.evaluation.protocols import (
     upper_bound,
 )
 
+# Region maps, ground truths, predicted class of every region, number of regions, number of classes.
+Problem = tuple[np.ndarray, np.ndarray, np.ndarray, int, int]
+
 
 @st.composite
-def segmented_images(draw):
+def segmented_images(draw: st.DrawFn) -> Problem:
     """Region maps, ground truths and a predicted class for every region of two images."""
     rng = np.random.default_rng(draw(st.integers(0, 2**31)))
     k, classes = draw(st.integers(1, 4)), draw(st.integers(2, 5))
@@ -49,7 +52,7 @@ def segmented_images(draw):
 
 @given(segmented_images())
 @settings(max_examples=80, deadline=None)
-def test_confusion_of_regions_equals_that_of_pixels(problem) -> None:
+def test_confusion_of_regions_equals_that_of_pixels(problem: Problem) -> None:
     labels, masks, predicted, k, classes = problem
     overlap = np.concatenate([region_overlap(a, b, k, classes) for a, b in zip(labels, masks, strict=True)])
     matrix = confusion_matrix(overlap, predicted.ravel(), classes)
@@ -61,20 +64,20 @@ def test_confusion_of_regions_equals_that_of_pixels(problem) -> None:
 
 @given(segmented_images())
 @settings(max_examples=60, deadline=None)
-def test_metrics_equal_torchmetrics(problem) -> None:
+def test_metrics_equal_torchmetrics(problem: Problem) -> None:
     labels, masks, predicted, k, classes = problem
     masks[0, 0, :classes] = np.arange(classes)[:7]  # every class occurs, as torchmetrics averages over all
     overlap = np.concatenate([region_overlap(a, b, k, classes) for a, b in zip(labels, masks, strict=True)])
     matrix = confusion_matrix(overlap, predicted.ravel(), classes)
     pixels = torch.from_numpy(np.stack([p[a] for p, a in zip(predicted, labels, strict=True)]))
     truth = torch.from_numpy(masks.astype(np.int64))
-    arguments = {"task": "multiclass", "num_classes": classes, "ignore_index": 255}
-    expected_iou = jaccard_index(pixels, truth, average="none", **arguments)
+    expected_iou = jaccard_index(
+        pixels, truth, "multiclass", num_classes=classes, average="none", ignore_index=255
+    )
     np.testing.assert_allclose(class_iou(matrix), expected_iou.numpy(), atol=1e-6)
     assert mean_iou(matrix) == pytest.approx(expected_iou.mean().item(), abs=1e-6)
-    assert pixel_accuracy(matrix) == pytest.approx(
-        accuracy(pixels, truth, average="micro", **arguments).item(), abs=1e-6
-    )
+    share = accuracy(pixels, truth, "multiclass", num_classes=classes, average="micro", ignore_index=255)
+    assert pixel_accuracy(matrix) == pytest.approx(share.item(), abs=1e-6)
 
 
 def test_classes_without_ground_truth_do_not_count() -> None:
@@ -147,7 +150,7 @@ def test_regions_that_were_clustered_are_in_the_cluster_they_were_put_in(
         index=np.zeros(count, dtype=np.int64),
         overlap=np.ones((count, 1), dtype=np.int64),
         foreground=rng.random(count) < 0.8,
-        embedding=rng.normal(size=(count, width)).astype(np.float32) * rng.uniform(0.1, 9, (count, 1)),
+        embedding=(rng.normal(size=(count, width)) * rng.uniform(0.1, 9, (count, 1))).astype(np.float32),
     )
     regions.embedding[rng.random(count) < 0.1] = 0
     for clusters in kmeans_labels(regions, wanted, 2):
