@@ -63,7 +63,7 @@ def name_parameters(pattern: str) -> Iterator[None]:
 
 
 def describe_error(error: BaseException) -> str:
-    """Message of an error for a person: what is wrong, the setting to change, the command that helps."""
+    """Write an error for a person: what is wrong, the setting to change, the command that helps."""
     from storage.errors import CheckpointDamagedError, CheckpointMissingError
 
     places = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))

@@ -1,7 +1,7 @@
-"""Progress of long work, for whoever watches: the terminal, the page of the flow run, or nobody.
+"""Progress of long work, for watchers: the terminal, the page of the flow run, or none.
 
-A process that computes says what it did; only a process that has watchers shows it. On a Dask worker there
-are none, and the flow reports whole tasks as they come back.
+A process that computes reports its progress here, and the watchers of this process show it. A Dask worker has
+no watchers, so the flow reports whole tasks when they end.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ class Watcher(Protocol):
     """Shows progress."""
 
     def start(self, stage: str, total: int, done: int) -> None:
-        """A stage begins, ``done`` of its ``total`` units are there already."""
+        """A stage begins; ``done`` of its ``total`` units were finished before."""
 
     def advance(self, stage: str, units: int, note: str) -> None:
-        """``units`` more are done."""
+        """``units`` more are finished."""
 
     def say(self, message: str) -> None:
-        """Something that is about to happen."""
+        """Show what happens next."""
 
     def warn(self, message: str) -> None:
-        """Something that a person should know now."""
+        """Show a warning."""
 
 
 _watchers: list[Watcher] = []
@@ -32,7 +32,7 @@ _watchers: list[Watcher] = []
 
 @contextmanager
 def watched(watcher: Watcher) -> Iterator[None]:
-    """Show a watcher what happens inside."""
+    """Report the progress of everything inside of this context to a watcher."""
     _watchers.append(watcher)
     try:
         yield
@@ -41,24 +41,24 @@ def watched(watcher: Watcher) -> Iterator[None]:
 
 
 def start(stage: str, total: int, done: int = 0) -> None:
-    """A stage begins."""
+    """Report that a stage begins; ``done`` of its ``total`` units were finished before."""
     for watcher in _watchers:
         watcher.start(stage, total, done)
 
 
 def advance(stage: str, units: int, note: str = "") -> None:
-    """Units of a stage are done; ``note`` is shown beside the bar."""
+    """Report that units of a stage are finished; ``note`` is shown beside the bar."""
     for watcher in _watchers:
         watcher.advance(stage, units, note)
 
 
 def say(message: str) -> None:
-    """Say what is about to happen."""
+    """Report what happens next."""
     for watcher in _watchers:
         watcher.say(message)
 
 
 def warn(message: str) -> None:
-    """Say something that a person should know now."""
+    """Report a warning."""
     for watcher in _watchers:
         watcher.warn(message)

@@ -1,4 +1,4 @@
-"""Dask clusters: a local one, one that a class starts, or the scheduler at an address."""
+"""Dask clusters: a local cluster, a cluster that a class starts, or the scheduler at an address."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ from flows.errors import ClusterError, InvalidSettingsError
 from flows.settings import RunnerSettings, TLSSettings
 from flows.stage import Warn
 
-# What pip calls the package of a module, where it is not the same with hyphens; and our extras.
+# Extras of this package that install a module. Other packages have the name of their module, with hyphens.
 _INSTALL = {
     "dask_jobqueue": "dynamic-clustering-network[slurm]",
     "dask_kubernetes": "dynamic-clustering-network[kubernetes]",
 }
-# A scheduler in this process would tell the terminal of every connection that comes and goes.
+# A scheduler in this process would log every connection to the terminal.
 logging.getLogger("distributed").setLevel(logging.WARNING)
-# A scheduler that is lost is an error of the flow; the client would log a traceback of its own besides.
+# A lost scheduler is an error of the flow. The client would log a traceback as well.
 logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
 
 
 @contextmanager
 def open_client(settings: RunnerSettings, warn: Warn) -> Iterator[Client]:
-    """A client of the scheduler of the settings; a cluster that was started for it ends with it.
+    """Connect to the scheduler of the settings. Start a cluster first if the settings name no address.
 
     Args:
-        settings: of the kind ``dask``.
-        warn: is told where anybody on the network could give the workers work.
+        settings: settings of the kind ``dask``.
+        warn: receives a warning if anybody on the network could send work to the workers.
 
     Raises:
         InvalidSettingsError: the class of the cluster, or its arguments, are wrong.
-        ClusterError: it cannot be started, nobody answers at the address, or this package is not there.
+        ClusterError: the cluster cannot be started, no scheduler answers at the address, or a process of the
+            cluster does not have this package.
 
     """
     if settings.address is not None:
@@ -63,11 +64,11 @@ def open_client(settings: RunnerSettings, warn: Warn) -> Iterator[Client]:
 
 @contextmanager
 def open_cluster(settings: RunnerSettings) -> Iterator[Cluster]:
-    """Start the cluster of the settings, and ask it for its workers; at the end everything is stopped.
+    """Start the cluster of the settings and request its workers. Stop all of it at the end.
 
     Raises:
-        InvalidSettingsError: its class or arguments are wrong.
-        ClusterError: it cannot be started.
+        InvalidSettingsError: the class of the cluster, or its arguments, are wrong.
+        ClusterError: the cluster cannot be started.
 
     """
     with _local_cluster(settings.workers) if settings.cluster is None else _make_cluster(settings) as cluster:
@@ -79,10 +80,10 @@ def open_cluster(settings: RunnerSettings) -> Iterator[Cluster]:
 
 
 def tls_security(settings: TLSSettings) -> Security:
-    """Encrypted connections only, with one certificate for every role.
+    """Allow encrypted connections only, with one certificate for all roles.
 
     Raises:
-        ClusterError: a file cannot be read.
+        ClusterError: a file does not exist.
 
     """
     for name, path in (("ca_file", settings.ca_file), ("cert", settings.cert), ("key", settings.key)):
@@ -97,7 +98,7 @@ def tls_security(settings: TLSSettings) -> Security:
 
 
 def cluster_class(name: str) -> type[Cluster]:
-    """The class of clusters with this name, of a package that :class:`RunnerSettings` allows.
+    """Import a class of clusters from a package that :class:`RunnerSettings` allows.
 
     Raises:
         InvalidSettingsError: it cannot be imported, or is no class of clusters.
@@ -125,7 +126,7 @@ def _make_cluster(settings: RunnerSettings) -> Cluster:
     made = cluster_class(settings.cluster)
     submit = getattr(getattr(made, "job_cls", None), "submit_command", None)
     if submit is not None and shutil.which(submit.split()[0]) is None:
-        # Jobs are submitted in the background, and the flow would wait for workers for ever.
+        # Dask submits jobs in the background, so the flow would wait for workers for ever.
         raise ClusterError(
             f"runner.cluster {settings.cluster} submits jobs with {submit.split()[0]}, which is not on this "
             f"machine; start this where jobs are submitted, as on a login node"
@@ -142,7 +143,7 @@ def _make_cluster(settings: RunnerSettings) -> Cluster:
 
 
 def _local_cluster(workers: int) -> Cluster:
-    """On loopback. A worker is a process with one task at a time and its share of the cores."""
+    """Start workers on this machine, on loopback: processes with one task and their share of the cores."""
     share = str(max(1, CPU_COUNT // workers))
     return LocalCluster(
         n_workers=workers,
@@ -154,9 +155,10 @@ def _local_cluster(workers: int) -> Cluster:
 
 
 def _require_our_code(client: Client, address: str) -> None:
-    """Who cannot import what it is sent breaks the connection, and the flow would wait for ever.
+    """Check that scheduler and workers can import this package, and prepare the workers.
 
-    What is sent here is Python's own, which everybody can import.
+    A process that cannot import a function that it receives breaks the connection, and the flow would wait
+    for ever. The check sends ``exec``, which every process has.
     """
     try:
         client.run_on_scheduler(exec, "import flows.execution.runners")

@@ -1,4 +1,4 @@
-"""Running one stage: what is missing of its checkpoint, shard by shard, and then the rest."""
+"""Run one stage: compute the missing shards of its checkpoint, and then everything that needs all shards."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _SOFTWARE = ("dynamic-clustering-network", "torch", "timm", "zarr", "tensorstore
 
 @dataclass(frozen=True)
 class StageResult:
-    """How a stage ended.
+    """Result of running a stage.
 
     Attributes:
-        stage: its name.
-        reused: the checkpoint was complete already; nothing was computed.
-        manifest: of the complete checkpoint.
+        stage: name of the stage.
+        reused: the checkpoint was complete before, so nothing was computed.
+        manifest: manifest of the complete checkpoint.
 
     """
 
@@ -42,7 +42,7 @@ class StageResult:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a person should know of its content."""
+        """Warnings about the content of the checkpoint."""
         return self.manifest.warnings
 
 
@@ -54,15 +54,19 @@ def run_stage(
     say: Warn = lambda _: None,
     attempt: Attempt = lambda _, work: work(),
 ) -> StageResult:
-    """Bring the checkpoint of a stage to its end. What it reads must be complete.
+    """Complete a stage's checkpoint. Its inputs must be complete.
 
     Args:
-        job: with the key of the stage.
-        stage: its name.
-        run_shards: runs missing shards.
-        warn: is told what a person should know, at once.
-        say: is told what is about to happen.
-        attempt: runs what comes before the shards, and what follows them.
+        job: job that has the key of the stage.
+        stage: name of the stage.
+        run_shards: runs the missing shards.
+        warn: receives each warning at once.
+        say: receives messages about the next step.
+        attempt: runs the parts of the stage before and after the shards.
+
+    Raises:
+        CheckpointMissingError: an input is not complete.
+        NoSpaceError: the disk has less room than the stage needs.
 
     """
     definition, checkpoint = STAGES[stage], job.checkpoint(stage)
@@ -71,11 +75,11 @@ def run_stage(
         for message in manifest.warnings:
             warn(printable_line(message))
         return StageResult(stage, True, manifest)
-    warnings: dict[str, None] = {}  # in order, and quick to look up
+    warnings: dict[str, None] = {}  # a set that keeps the order
 
     def note(message: str) -> None:
-        message = printable_line(message)  # names of files are in it
-        if message in warnings:  # another attempt says it again
+        message = printable_line(message)  # it contains names of files
+        if message in warnings:  # every attempt repeats it
             return
         warnings[message] = None
         if len(warnings) <= _MAX_WARNINGS:

@@ -1,8 +1,7 @@
-"""Where shards are computed: threads of this process, or the workers of a Dask cluster.
+"""Runners compute shards: in threads of this process, or in the workers of a Dask cluster.
 
-A Prefect task stays in the process of the flow; with Dask it waits there for what becomes of its shards. So
-a worker needs this package, the data set and the workspace, and nothing of Prefect: no server that it would
-have to reach, and no key of one.
+A Prefect task stays in the process of the flow; with Dask it waits there for its shards. So a worker needs
+this package, the data set and the workspace. It needs neither Prefect's server nor a key for it.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ class Runner(ABC):
     """Computes ranges of shards, several at once.
 
     Attributes:
-        workers: ranges that are computed at once.
-        waiting: threads that may call :meth:`compute` at once.
+        workers: number of ranges that are computed at once.
+        waiting: number of threads that may call :meth:`compute` at once.
 
     """
 
@@ -40,12 +39,12 @@ class Runner(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """Begin nothing more, and wait for nothing."""
+        """Begin no more shards. Returns at once."""
 
 
 @contextmanager
 def open_runner(settings: RunnerSettings, warn: Warn) -> Iterator[Runner]:
-    """The runner of the settings; see :func:`flows.execution.clusters.open_client`."""
+    """Open the runner that the settings choose; see :func:`flows.execution.clusters.open_client`."""
     if settings.kind == "threads":
         yield _ThreadRunner(settings.workers)
         return
@@ -77,12 +76,12 @@ class _ThreadRunner(Runner):
         return compute_shards(Job.from_json(job), stage, shards, self._stopped.is_set)
 
     def stop(self) -> None:
-        """A shard that was begun is finished."""
+        """Begin no more shards; those in progress are finished."""
         self._stopped.set()
 
 
 class _DaskRunner(Runner):
-    # Of a cluster that grows: its tasks wait here, and each holds a thread.
+    # Each waiting task holds a thread here, and an adaptive cluster may grow.
     waiting = 1000
 
     def __init__(self, client: Client, settings: RunnerSettings) -> None:
@@ -105,7 +104,7 @@ class _DaskRunner(Runner):
         try:
             with self._lock:
                 if self._stopped:
-                    raise StoppedError(f"{shown} were not begun, for others failed")
+                    raise StoppedError(f"{shown} were not begun, because others failed")
                 future = self._client.submit(_compute, job, stage, shards, pure=False)
                 self._futures.append(future)
             return future.result()
@@ -113,12 +112,12 @@ class _DaskRunner(Runner):
             attempts = error.allowed_failures + 1
             raise ClusterError(
                 f"the worker that computed {shown} died in attempt {attempts} of {attempts}, the last one at "
-                f"{error.last_worker.address}: most often for want of memory. What is finished stays; the "
-                f"same command computes the rest"
+                f"{error.last_worker.address}: most often because memory ran out. What is finished stays; "
+                f"the same command computes the rest"
             ) from error
         except (FutureCancelledError, ClosedClientError) as error:
             if self._stopped:
-                raise StoppedError(f"{shown} were stopped, for others failed") from error
+                raise StoppedError(f"{shown} were stopped, because others failed") from error
             raise ClusterError(
                 f"the scheduler of {self._where} was lost before {shown} were finished. What is finished "
                 f"stays; when there is a scheduler again, the same command computes the rest"
@@ -129,5 +128,5 @@ class _DaskRunner(Runner):
 
         with self._lock:
             self._stopped = True
-        with suppress(ClosedClientError):  # as it is when the scheduler was lost
+        with suppress(ClosedClientError):  # the scheduler was lost
             self._client.cancel(self._futures)
