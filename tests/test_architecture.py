@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from dcn.datasets import DATASETS
@@ -124,7 +125,9 @@ def setting_names() -> set[str]:
 @pytest.mark.parametrize("room", ["dcn", "storage"])
 def test_lower_rooms_do_not_speak_of_the_command_line(room: str) -> None:
     """Their errors name parameters; :mod:`flows.errors` adds the setting and the command."""
-    commands = {command.name for command in get_command(app).commands.values()}
+    program = get_command(app)
+    assert isinstance(program, TyperGroup)
+    commands = set(program.commands)
     options = "|".join(sorted(map(re.escape, setting_names())))
     spoken = re.compile(rf"--set\b|\bdcn ({'|'.join(commands)})\b|(?<![\w./])({options})(?![\w.])")
     for path in (ROOT / room).rglob("*.py"):

@@ -104,6 +104,8 @@ def recomputed(root: Path, seeds: tuple[int, ...], maps: Path) -> dict[str, floa
 def check(result: StageResult, expected: dict[str, float]) -> None:
     metrics = Results.from_manifest(result.manifest).of(Annotators)
     assert metrics.model_dump() == pytest.approx(expected, abs=1e-6)
+    assert metrics.covering is not None
+    assert metrics.rand_index is not None
     assert 0 < metrics.covering < 1
     assert 0 < metrics.rand_index < 1
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -101,7 +102,8 @@ def with_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocols, "PROTOCOLS", (*protocols.PROTOCOLS, Share()))
 
 
-def test_one_more_line_in_the_table_is_measured_and_shown(with_share, copy: Settings, tmp_path) -> None:
+@pytest.mark.usefixtures("with_share")
+def test_one_more_line_in_the_table_is_measured_and_shown(copy: Settings, tmp_path: Path) -> None:
     stages = run_stages(copy)
     assert [stage for stage, result in stages.items() if not result.reused] == ["evaluate", "report"]
     job = find_job(copy)
@@ -126,7 +128,8 @@ def test_one_more_line_in_the_table_is_measured_and_shown(with_share, copy: Sett
     assert ("share.labelled_pixels", str(metrics.labelled_pixels)) in flat_metrics(results.to_json())
 
 
-def test_one_more_line_in_the_table_is_a_column_of_comparisons(with_share, copy: Settings) -> None:
+@pytest.mark.usefixtures("with_share")
+def test_one_more_line_in_the_table_is_a_column_of_comparisons(copy: Settings) -> None:
     run_stages(copy, "evaluate")
     variant = Variant("tiny", "dcn", copy)
     row = comparison_row(variant)

@@ -18,6 +18,7 @@ from sklearn.metrics import confusion_matrix
 from sklearn.preprocessing import normalize
 from torchmetrics.functional import accuracy, jaccard_index
 
+from dcn.datasets import VOC2012Options
 from dcn.evaluation.metrics import ClassificationMetrics
 from dcn.evaluation.protocols import ForegroundMetrics
 from flows.cli.export import export_labels
@@ -36,11 +37,13 @@ from flows.report.pictures import contact_sheet
 from flows.settings import Settings
 from flows.stage import Job
 from tests.conftest import draw_scene
-from tests.flows.helpers import changed, run_stages
+from tests.flows.helpers import MakeSettings, changed, run_stages
 
 BUS, CAR, CAT, PERSON, VOID = 6, 7, 8, 15, 255
 CLASSES = (0, BUS, CAR, CAT, PERSON)
 SPLITS = {"train": range(5), "val": range(5, 17)}
+StageResults = dict[str, StageResult]
+Broken = tuple[Settings, StageResults]
 
 
 def write_voc(root: Path) -> Path:
@@ -58,6 +61,12 @@ def write_voc(root: Path) -> Path:
         names = "\n".join(f"{seed:02d}" for seed in seeds)
         (folder / "ImageSets" / "Segmentation" / f"{split}.txt").write_text(names)
     return root
+
+
+def voc_folder_of(settings: Settings) -> Path:
+    """The folder of VOC 2012 in the data set of these settings."""
+    assert isinstance(settings.dataset, VOC2012Options)
+    return settings.dataset.root / "VOCdevkit" / "VOC2012"
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +105,7 @@ class Finished:
         self.embedded = np.isfinite(self.embedding).all(axis=2)
         for what in ("regions", "semantic"):
             export_labels(settings, what, output / what)
-        masks = settings.dataset.root / "VOCdevkit" / "VOC2012" / "SegmentationClass"
+        masks = voc_folder_of(settings) / "SegmentationClass"
         self.maps = [np.asarray(Image.open(output / "regions" / f"{row:02d}.png")) for row in range(count)]
         self.masks = [np.asarray(Image.open(masks / f"{row:02d}.png")) for row in range(count)]
         self.evaluated = np.array(SPLITS["val"])
@@ -116,12 +125,13 @@ class Finished:
     def check(self, metrics: ClassificationMetrics, predicted: np.ndarray) -> None:
         """Metrics equal those of torchmetrics on these pixels."""
         shown, truth = torch.from_numpy(predicted), torch.from_numpy(self.truth)
-        options = {"task": "multiclass", "num_classes": 21, "ignore_index": VOID}
-        iou = jaccard_index(shown, truth, average="none", **options).numpy()
+        iou = jaccard_index(
+            shown, truth, "multiclass", num_classes=21, average="none", ignore_index=VOID
+        ).numpy()
         expected = {label: pytest.approx(iou[label], abs=1e-6) for label in CLASSES}
         assert metrics.class_iou == [expected.get(label) for label in range(21)]
         assert metrics.miou == pytest.approx(np.mean([iou[label] for label in expected]), abs=1e-6)
-        share = accuracy(shown, truth, average="micro", **options)
+        share = accuracy(shown, truth, "multiclass", num_classes=21, average="micro", ignore_index=VOID)
         assert metrics.accuracy == pytest.approx(share.item(), abs=1e-6)
 
     def majority(self, row: int, region: int) -> int:
@@ -132,12 +142,12 @@ class Finished:
 
 
 @pytest.fixture(scope="module")
-def results(settings: Settings) -> dict[str, StageResult]:
+def results(settings: Settings) -> StageResults:
     return run_stages(settings)
 
 
 @pytest.fixture(scope="module")
-def broken(settings: Settings, results: dict[str, StageResult]) -> tuple[Settings, dict[str, StageResult]]:
+def broken(settings: Settings, results: StageResults) -> Broken:
     """The same run, but the embeddings of a training photograph and of two evaluated ones are not finite."""
     here = changed(settings, workspace=str(Path(settings.workspace).with_name("broken")))
     for stage in ("index", "extract", "segment", "embed"):
@@ -151,7 +161,10 @@ def broken(settings: Settings, results: dict[str, StageResult]) -> tuple[Setting
 
 @pytest.fixture(scope="module", params=["whole", "not finite"])
 def finished(
-    request, settings: Settings, results, broken, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    settings: Settings,
+    broken: Broken,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Finished:
     chosen = settings if request.param == "whole" else broken[0]
     return Finished(chosen, tmp_path_factory.mktemp("exported"))
@@ -211,7 +224,7 @@ def test_neighbors_are_regions_of_the_training_split(finished: Finished) -> None
             votes = dict.fromkeys(CLASSES, 0.0)
             for neighbor in np.argsort(-cosines)[:k]:
                 votes[bank[neighbor][2]] += max(cosines[neighbor], 0)
-            classes[row, region] = max(votes, key=votes.get)
+            classes[row, region] = max(votes, key=lambda label: votes[label])
         finished.check(finished.results.of(KNN).root[k], finished.painted(classes))
 
 
@@ -247,7 +260,7 @@ def test_foreground(finished: Finished) -> None:
 
 def test_angles(finished: Finished) -> None:
     def angle(x: np.ndarray, y: np.ndarray) -> float:
-        return np.degrees(np.arccos(np.clip(x @ y / np.linalg.norm(x) / np.linalg.norm(y), -1, 1)))
+        return float(np.degrees(np.arccos(np.clip(x @ y / np.linalg.norm(x) / np.linalg.norm(y), -1, 1))))
 
     def angles(unit: np.ndarray, classes: np.ndarray) -> tuple[float, float]:
         centers = {
@@ -258,7 +271,7 @@ def test_angles(finished: Finished) -> None:
             min([angle(x, y) for y in centers.values() if y is not x], default=np.nan)
             for x in centers.values()
         ]
-        return np.mean(intra), np.mean(inter)
+        return float(np.mean(intra)), float(np.mean(inter))
 
     unit, classes = [], []
     for row in finished.evaluated:
@@ -278,7 +291,7 @@ def test_angles(finished: Finished) -> None:
         assert metrics.inter_class == pytest.approx(inter, abs=1e-3)
 
 
-def test_embeddings_that_are_not_finite_are_counted(broken, settings: Settings) -> None:
+def test_embeddings_that_are_not_finite_are_counted(broken: Broken) -> None:
     here, results = broken
     lost = int((find_job(here).checkpoint("segment").array("area").rows(5, 7) > 0).sum())
     assert lost >= 2
@@ -291,10 +304,10 @@ class TestBadInput:
     """The table at the end of docs/how-it-works/evaluation.md."""
 
     @pytest.fixture
-    def make(self, settings: Settings, tmp_path: Path) -> Callable[..., Settings]:
+    def make(self, settings: Settings, tmp_path: Path) -> MakeSettings:
         """Settings of a data set and a workspace of the test's own."""
 
-        def changed_here(**sections: Any) -> Settings:
+        def changed_here(**sections: object) -> Settings:
             dataset = {"root": str(write_voc(tmp_path / "voc"))}
             return changed(settings, dataset=dataset, workspace=str(tmp_path / "workspace"), **sections)
 
@@ -303,7 +316,7 @@ class TestBadInput:
     @staticmethod
     def file(settings: Settings, kind: str, seed: int) -> Path:
         folder, suffix = ("SegmentationClass", "png") if kind == "mask" else ("JPEGImages", "jpg")
-        return settings.dataset.root / "VOCdevkit" / "VOC2012" / folder / f"{seed:02d}.{suffix}"
+        return voc_folder_of(settings) / folder / f"{seed:02d}.{suffix}"
 
     @staticmethod
     def run(
@@ -321,7 +334,7 @@ class TestBadInput:
     def page(settings: Settings) -> str:
         return find_job(settings).checkpoint("report").read_file("report.html").decode()
 
-    def test_no_labelled_training_photograph(self, make) -> None:
+    def test_no_labelled_training_photograph(self, make: MakeSettings) -> None:
         settings = make()
         for seed in SPLITS["train"]:
             self.file(settings, "mask", seed).unlink()
@@ -330,12 +343,14 @@ class TestBadInput:
         found = Results.from_manifest(results.manifest)
         assert found.of(KNN).root == {}
         assert found.labelled_images == 12
-        assert 0 < found.of(KMeansProtocol).miou < 1
+        miou = found.of(KMeansProtocol).miou
+        assert miou is not None
+        assert 0 < miou < 1
         page = self.page(settings)
         assert "k-NN, k =" not in page
         assert results.warnings[0] in page
 
-    def test_no_labelled_evaluated_photograph(self, make) -> None:
+    def test_no_labelled_evaluated_photograph(self, make: MakeSettings) -> None:
         settings = make()
         for seed in SPLITS["val"]:
             self.file(settings, "mask", seed).unlink()
@@ -352,7 +367,8 @@ class TestBadInput:
             found.of(UpperBound)
         assert "no ground truth to compare with" in self.page(settings)
 
-    def test_fewer_regions_than_clusters(self, settings: Settings, results) -> None:
+    @pytest.mark.usefixtures("results")
+    def test_fewer_regions_than_clusters(self, settings: Settings) -> None:
         result = run_stages(changed(settings, evaluate={"num_clusters": 100}), "evaluate")["evaluate"]
         job = find_job(settings)
         foreground = job.checkpoint("segment").array("foreground").rows(5, 17)
@@ -364,7 +380,8 @@ class TestBadInput:
             f"k-means has {count} clusters instead of 100: there are only {count} foreground regions",
         )
 
-    def test_a_photograph_of_one_region_is_foreground(self, settings: Settings, results) -> None:
+    @pytest.mark.usefixtures("results")
+    def test_a_photograph_of_one_region_is_foreground(self, settings: Settings) -> None:
         here = changed(settings, segment={"segmenter": {"name": "kmeans", "num_regions": 1}})
         found = Results.from_manifest(run_stages(here)["evaluate"].manifest)
         assert find_job(here).checkpoint("segment").array("foreground").rows(0, 17).all()
@@ -375,9 +392,8 @@ class TestBadInput:
         assert found.of(Foreground).iou == pytest.approx(objects.sum() / (truth != VOID).sum())
         assert found.of(Modularity).regions_per_image == 1
 
-    def test_without_foreground_everything_is_background(
-        self, settings: Settings, results, tmp_path: Path
-    ) -> None:
+    @pytest.mark.usefixtures("results")
+    def test_without_foreground_everything_is_background(self, settings: Settings, tmp_path: Path) -> None:
         rule = {"name": "spectral", "num_regions": 1, "border_background": True}
         here = changed(settings, segment={"segmenter": rule})
         result = run_stages(here)["evaluate"]
@@ -389,7 +405,7 @@ class TestBadInput:
         assert export_labels(here, "semantic", tmp_path) == 12
         assert all(not np.asarray(Image.open(path)).any() for path in tmp_path.glob("*.png"))
 
-    def test_a_photograph_that_is_gone_when_it_is_embedded(self, make) -> None:
+    def test_a_photograph_that_is_gone_when_it_is_embedded(self, make: MakeSettings) -> None:
         settings = make()
         job, results = self.run(settings, self.file(settings, "photograph", 5).unlink, "segment")
         (warning,) = results["embed"].warnings
@@ -400,11 +416,13 @@ class TestBadInput:
         assert Results.from_manifest(results["evaluate"].manifest).labelled_images == 12
         (warning,) = results["report"].warnings
         assert warning.startswith("JPEGImages/05.jpg is not shown: it cannot be read any more")
-        sheet = Image.open(io.BytesIO(contact_sheet(job, 8, semantic=True)))
+        content = contact_sheet(job, 8, semantic=True)
+        assert content is not None
+        sheet = Image.open(io.BytesIO(content))
         assert sheet.height == sheet.width * 7 / 5  # seven photographs, five pictures of each
 
     @pytest.mark.parametrize("change", ["gone", "another", "broken"])
-    def test_a_mask_that_is_gone_or_another_after_index(self, make, change: str) -> None:
+    def test_a_mask_that_is_gone_or_another_after_index(self, make: MakeSettings, change: str) -> None:
         settings = make()
         mask = self.file(settings, "mask", 6)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +24,13 @@ from flows.inputs.models import _load_network
 from flows.inputs.region_table import read_regions, region_blocks, region_counts
 from flows.inputs.summaries import IndexSummary
 from flows.settings import Settings
+from flows.stage import Job
 from flows.stages import index as index_stage
 from flows.stages import report
 from storage import Checkpoint
 from storage.arrays import ArrayReader
 from tests.conftest import draw_photographs
-from tests.flows.helpers import changed, run_stages
-
-MakeSettings = Callable[..., Settings]
+from tests.flows.helpers import MakeSettings, changed, run_stages
 
 
 @pytest.fixture(scope="module")
@@ -146,12 +144,12 @@ def test_the_bank_of_neighbors_is_a_sample(copy: Settings) -> None:
 
 def test_a_shard_looks_at_its_own_part_of_the_index(copy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     job = find_job(copy)
-    stage = []
+    stage: list[str] = []
 
     def refuse(*_: object) -> np.ndarray:
         raise AssertionError("a shard went through the whole index")
 
-    def watched(job, name, shards):
+    def watched(job: Job, name: str, shards: list[int]) -> None:
         stage.append(name)
         with monkeypatch.context() as patch:
             patch.setattr(ImageIndex, "split_rows", refuse)
@@ -224,9 +222,8 @@ class TestIndex:
 
 def test_a_photograph_of_no_region_has_no_row() -> None:
     """A table of nothing can be taken from and joined."""
-    nothing = Regions(
-        *(np.zeros(0, dtype=np.int64) for _ in range(4)), embedding=np.zeros((0, 4), np.float32)
-    )
+    none = np.zeros(0, dtype=np.int64)
+    nothing = Regions(none, none, none, np.zeros(0, dtype=bool), np.zeros((0, 4), np.float32))
     assert nothing.take(np.zeros(0, dtype=np.int64)).embedding.shape == (0, 4)
     assert nothing.embedded.shape == (0,)
 
@@ -241,7 +238,12 @@ def test_what_all_shards_share_is_read_once(embedded: Settings, monkeypatch: pyt
     """The weights of the network, and the assignments of a shard."""
     read: list[str] = []
     read_file = Checkpoint.read_file
-    monkeypatch.setattr(Checkpoint, "read_file", lambda c, name: read.append(name) or read_file(c, name))
+
+    def noted_file(checkpoint: Checkpoint, name: str) -> bytes:
+        read.append(name)
+        return read_file(checkpoint, name)
+
+    monkeypatch.setattr(Checkpoint, "read_file", noted_file)
     job = find_job(embedded)
     _load_network.cache_clear()
     for shard in range(4):
@@ -249,7 +251,12 @@ def test_what_all_shards_share_is_read_once(embedded: Settings, monkeypatch: pyt
     assert read == ["dcn.safetensors"]
     spans: list[tuple[int, int]] = []
     rows = ArrayReader.rows
-    monkeypatch.setattr(ArrayReader, "rows", lambda a, i, j: spans.append((i, j)) or rows(a, i, j))
+
+    def noted_rows(reader: ArrayReader, start: int, stop: int) -> np.ndarray:
+        spans.append((start, stop))
+        return rows(reader, start, stop)
+
+    monkeypatch.setattr(ArrayReader, "rows", noted_rows)
     manifest = job.checkpoint("embed").require()
     found = STAGES["embed"].compute_shard(job, manifest, 1).arrays["embedding"]
     assert set(spans) == {(4, 8)}

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import cloudpickle
 import psutil
@@ -24,6 +24,7 @@ from distributed import Client, LocalCluster, Security
 from PIL import Image
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from dcn.datasets import DatasetOptions
 from flows.errors import ClusterError, InvalidSettingsError
 from flows.execution.clusters import cluster_class, open_client
 from flows.execution.plan import find_job
@@ -33,12 +34,23 @@ from flows.settings.loading import load_settings
 from flows.stage import Job
 from storage import StorageError
 from tests.conftest import draw_scene
-from tests.flows.helpers import command, end, records, run_stages, without_truth
+from tests.flows.helpers import (
+    MakeSettings,
+    command,
+    end,
+    photograph_folder_of,
+    records,
+    run_stages,
+    without_truth,
+)
 from tests.servers import free_port, start_dask, wait_until
 
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.slow
-Start = Callable[..., subprocess.Popen[Any]]
+# Starts a process: Dask's, whose log is bytes, or the command line, whose output is text.
+StartDask = Callable[..., subprocess.Popen[bytes]]
+StartCommand = Callable[..., subprocess.Popen[str]]
+Started = TypeVar("Started", subprocess.Popen[bytes], subprocess.Popen[str])
 # What is asked in a worker is sent as it is: to import this module would import conftest, which sets the
 # number of threads.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -77,25 +89,29 @@ def content(settings: Settings, workspace: Path) -> tuple[str, Any]:
 
 
 @pytest.fixture
-def ended() -> Iterator[Callable[[subprocess.Popen[Any]], Any]]:
-    """Takes a process that was started; if it still runs at the end of the test, it is killed."""
+def stack() -> Iterator[ExitStack]:
+    """What a test leaves to be ended."""
     with ExitStack() as stack:
+        yield stack
 
-        def take(process: subprocess.Popen[Any]) -> subprocess.Popen[Any]:
-            stack.callback(process.communicate)
-            stack.callback(process.kill)
-            return process
 
-        yield take
+def ended(stack: ExitStack, process: Started) -> Started:
+    """Take a process that was started; if it still runs at the end of the test, it is killed."""
+    stack.callback(process.communicate)
+    stack.callback(process.kill)
+    return process
 
 
 @pytest.fixture
-def extract(prefect_server: dict[str, str], config_file: Path, tmp_path: Path, ended) -> Start:
+def extract(
+    prefect_server: dict[str, str], config_file: Path, tmp_path: Path, stack: ExitStack
+) -> StartCommand:
     """Begins ``dcn extract`` on the slow stage, in a workspace of the test's own."""
 
     def begin(*settings: str, **environment: str) -> subprocess.Popen[str]:
         options = [part for setting in settings for part in ("--set", setting)]
         return ended(
+            stack,
             subprocess.Popen(
                 command("extract", config_file, "--workspace", tmp_path / "workspace", "--set", "runner.kind=dask", *options),
                 env={**prefect_server, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -106,21 +122,23 @@ def extract(prefect_server: dict[str, str], config_file: Path, tmp_path: Path, e
 
 
 @pytest.fixture
-def start(prefect_server: dict[str, str], tmp_path: Path, ended) -> Start:
+def start(prefect_server: dict[str, str], tmp_path: Path, stack: ExitStack) -> StartDask:
     """Starts ``dask scheduler`` or ``dask worker``."""
 
     def begin(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         log = tmp_path / f"dask-{arguments[0]}.log"
-        return ended(start_dask(log, *arguments, environment={**prefect_server, **environment}))
+        return ended(stack, start_dask(log, *arguments, environment={**prefect_server, **environment}))
 
     return begin
 
 
-def start_scheduler(start: Start, address: str, *options: str, **environment: str) -> subprocess.Popen[bytes]:
+def start_scheduler(
+    start: StartDask, address: str, *options: str, **environment: str
+) -> subprocess.Popen[bytes]:
     return start("scheduler", "--host", address, *options, **environment)
 
 
-def start_worker(start: Start, address: str, *options: str) -> subprocess.Popen[bytes]:
+def start_worker(start: StartDask, address: str, *options: str) -> subprocess.Popen[bytes]:
     """One process, without a nanny: dead is dead."""
     return start(
         "worker", address, "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1",
@@ -129,7 +147,7 @@ def start_worker(start: Start, address: str, *options: str) -> subprocess.Popen[
 
 
 def start_cluster(
-    start: Start, workers: int, **environment: str
+    start: StartDask, workers: int, **environment: str
 ) -> tuple[str, subprocess.Popen[bytes], list[subprocess.Popen[bytes]]]:
     """A scheduler and its workers, connected; its address and the processes."""
     address = f"tcp://127.0.0.1:{free_port()}"
@@ -158,7 +176,7 @@ def wait_for_workers(address: str, count: int, security: Security | None = None)
 
 
 def test_a_killed_worker_costs_its_shards_and_nothing_else(
-    start: Start, extract, whole: Settings, tmp_path: Path
+    start: StartDask, extract: StartCommand, whole: Settings, tmp_path: Path
 ) -> None:
     address, _, workers = start_cluster(start, 2)
     running = extract(f"runner.address={address}")
@@ -173,7 +191,9 @@ def test_a_killed_worker_costs_its_shards_and_nothing_else(
     assert before.items() <= records(workspace, "extract").items()
 
 
-def test_a_killed_worker_of_the_local_cluster_is_replaced(extract, whole: Settings, tmp_path: Path) -> None:
+def test_a_killed_worker_of_the_local_cluster_is_replaced(
+    extract: StartCommand, whole: Settings, tmp_path: Path
+) -> None:
     running = extract("runner.workers=2")
     workspace = tmp_path / "workspace"
     wait_for_shards(running, workspace)
@@ -191,7 +211,7 @@ def test_a_killed_worker_of_the_local_cluster_is_replaced(extract, whole: Settin
 
 
 def test_shards_that_kill_their_workers_end_the_flow_with_a_sentence(
-    start: Start, extract, whole: Settings, tmp_path: Path, prefect_server: dict[str, str]
+    start: StartDask, extract: StartCommand, whole: Settings, tmp_path: Path, prefect_server: dict[str, str]
 ) -> None:
     address, _, (worker,) = start_cluster(start, 1, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
     running = extract(f"runner.address={address}")
@@ -227,7 +247,7 @@ def task_states(prefect_server: dict[str, str]) -> set[str]:
 
 
 def test_a_killed_scheduler_ends_the_flow_and_the_same_command_finishes(
-    start: Start, extract, whole: Settings, tmp_path: Path
+    start: StartDask, extract: StartCommand, whole: Settings, tmp_path: Path
 ) -> None:
     address, scheduler, _ = start_cluster(start, 1)
     running = extract(f"runner.address={address}")
@@ -254,7 +274,7 @@ def test_a_killed_scheduler_ends_the_flow_and_the_same_command_finishes(
 
 @pytest.mark.parametrize("role", ["scheduler", "worker"])
 def test_a_cluster_without_this_package_ends_the_flow_with_a_sentence(
-    role: str, start: Start, extract, tmp_path: Path
+    role: str, start: StartDask, extract: StartCommand, tmp_path: Path
 ) -> None:
     """It would break the connection over the first shard, and the flow would wait for ever."""
     without = tmp_path / "without"
@@ -270,7 +290,9 @@ def test_a_cluster_without_this_package_ends_the_flow_with_a_sentence(
     assert f"{address}, or a worker of it, cannot import this package (No module named 'flows')" in errors
 
 
-def test_an_interrupt_does_not_wait_for_the_rest(start: Start, extract, tmp_path: Path) -> None:
+def test_an_interrupt_does_not_wait_for_the_rest(
+    start: StartDask, extract: StartCommand, tmp_path: Path
+) -> None:
     address, _, _ = start_cluster(start, 1)
     running = extract(f"runner.address={address}", "backbone.input_size=448")  # slow enough to be met
     workspace = tmp_path / "workspace"
@@ -295,7 +317,9 @@ def write_certificate(folder: Path) -> dict[str, str]:
     return {name: str(folder / f"{name}.pem") for name in contents}
 
 
-def test_a_scheduler_and_a_worker_with_tls(start: Start, extract, whole: Settings, tmp_path: Path) -> None:
+def test_a_scheduler_and_a_worker_with_tls(
+    start: StartDask, extract: StartCommand, whole: Settings, tmp_path: Path
+) -> None:
     ours, others = write_certificate(tmp_path / "ours"), write_certificate(tmp_path / "others")
     files = ["--tls-ca-file", ours["ca_file"], "--tls-cert", ours["cert"], "--tls-key", ours["key"]]
     address = f"tls://127.0.0.1:{free_port()}"
@@ -321,7 +345,7 @@ def test_a_scheduler_and_a_worker_with_tls(start: Start, extract, whole: Setting
     assert content(whole, tmp_path / "workspace") == content(whole, Path(whole.workspace))
 
 
-def test_a_scheduler_on_the_network_without_tls_is_warned_of(start: Start) -> None:
+def test_a_scheduler_on_the_network_without_tls_is_warned_of(start: StartDask) -> None:
     addresses = [address for found in psutil.net_if_addrs().values() for address in found]
     hosts = [address.address for address in addresses if address.family.name == "AF_INET"]
     host = next((host for host in hosts if not host.startswith("127.")), None)
@@ -337,6 +361,7 @@ def test_a_scheduler_on_the_network_without_tls_is_warned_of(start: Start) -> No
         f"the Dask scheduler at {address} does not use TLS: whoever reaches it can run code"
     )
     with open_client(RunnerSettings(kind="dask"), warnings.append) as client:
+        assert client.scheduler is not None
         listening = [client.scheduler.address, *client.scheduler_info()["workers"]]
     assert all(place.startswith("tcp://127.0.0.1:") for place in listening)
     assert len(warnings) == 1
@@ -444,7 +469,7 @@ def fake_slurm(tmp_path: Path, prefect_server: dict[str, str]) -> dict[str, str]
 
 
 def test_jobs_of_the_slurm_configuration_compute_the_same(
-    extract, fake_slurm: dict[str, str], whole: Settings, tmp_path: Path
+    extract: StartCommand, fake_slurm: dict[str, str], whole: Settings, tmp_path: Path
 ) -> None:
     """The scripts are submitted and cancelled as SLURM's are, and run here: smaller jobs, the same TLS."""
     runner = load_settings("slurm").runner.model_dump(
@@ -483,7 +508,12 @@ def threads_of_a_worker() -> dict[str, int]:
     from storage.threads import THREADS
 
     pools = {Path(pool["filepath"]).name: pool["num_threads"] for pool in threadpool_info()}
-    places = set(in_threads(lambda _: (time.sleep(0.01), threading.get_ident())[1], range(64)))
+
+    def place(_: int) -> int:
+        time.sleep(0.01)  # no thread computes all
+        return threading.get_ident()
+
+    places = set(in_threads(place, range(64)))
     return {
         **pools,
         "torch": torch.get_num_threads(),
@@ -509,7 +539,7 @@ def test_workers_share_the_cores(workers: int, monkeypatch: pytest.MonkeyPatch) 
         assert max(found.values()) <= share, found
 
 
-def test_a_worker_that_was_started_by_hand_has_one_thread(start: Start) -> None:
+def test_a_worker_that_was_started_by_hand_has_one_thread(start: StartDask) -> None:
     """As those of SLURM and Kubernetes are: ``--nworkers 2 --nthreads 1``, with a nanny."""
     address = f"tcp://127.0.0.1:{free_port()}"
     start_scheduler(start, address)
@@ -601,7 +631,7 @@ def test_relative_paths_are_absolute_for_a_worker(
     whole: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker with another working directory finds data set, weights and workspace; the keys are the same."""
-    root = Path(whole.dataset.root).parent
+    root = photograph_folder_of(whole).parent
     shutil.copy(str(whole.backbone.weights), tmp_path / "weights.safetensors")
     shutil.copytree(root, tmp_path / "folder")
     values = whole.model_dump(mode="json", exclude={"workspace"})
@@ -617,16 +647,19 @@ def test_relative_paths_are_absolute_for_a_worker(
 
 
 def test_the_flows_of_a_flow_list_the_data_set_once(
-    prefect_server: dict[str, str], tiny_settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prefect_server: dict[str, str],
+    tiny_settings: MakeSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from flows import pipeline
     from flows.execution import plan
+    from flows.pipeline import FLOWS, sections
+    from flows.stages.index import listing_digest
 
-    asked = []
-    listing_digest = plan.listing_digest
+    asked: list[DatasetOptions] = []
 
-    def counted(dataset: Any) -> str:
-        asked.append(dataset.root)
+    def counted(dataset: DatasetOptions) -> str:
+        asked.append(dataset)
         return listing_digest(dataset)
 
     monkeypatch.setattr(plan, "listing_digest", counted)
@@ -636,10 +669,10 @@ def test_the_flows_of_a_flow_list_the_data_set_once(
         Image.fromarray(draw_scene(i)[0]).save(photos / f"{i}.png")
     settings = tiny_settings(dataset=without_truth(photos))
     with temporary_settings({PREFECT_API_URL: prefect_server["PREFECT_API_URL"]}):
-        (*_, first) = pipeline.train(**pipeline.sections(settings))
+        (*_, first) = FLOWS["train"](**sections(settings))
         assert len(asked) == 1
         # A process that lives on sees what has changed since.
         Image.fromarray(draw_scene(6)[0]).save(photos / "6.png")
-        (*_, second) = pipeline.train(**pipeline.sections(settings))
+        (*_, second) = FLOWS["train"](**sections(settings))
     assert len(asked) == 2
-    assert first["key"] != second["key"]
+    assert first.key != second.key

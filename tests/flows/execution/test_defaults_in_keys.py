@@ -91,7 +91,7 @@ def test_a_default_of_the_preset_counts_by_its_value() -> None:
 
 
 def test_an_option_without_a_default_is_in_the_key() -> None:
-    required: type[Any] = create_model("Required", __base__=SpectralSegmenter, new=(int, ...))
+    required = with_one_more(SpectralSegmenter, int, ...)
     assert key("segment", segmented_by(required(new=1))) != key("segment", segmented_by(required(new=2)))
 
 

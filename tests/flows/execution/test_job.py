@@ -2,7 +2,6 @@
 
 import pickle
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,7 +14,7 @@ from storage.stores.local import LocalStore
 
 
 @pytest.fixture
-def manifests_read(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+def manifests_read(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often the manifest of each stage was read."""
     counts: Counter[str] = Counter()
     read = LocalStore.read

@@ -10,7 +10,7 @@ from PIL import Image
 from flows.execution.plan import states
 from flows.settings import Settings
 from tests.conftest import draw_scene
-from tests.flows.helpers import STAGES, changed, digests, run_stages, without_truth
+from tests.flows.helpers import STAGES, MakeSettings, changed, digests, run_stages, without_truth
 
 
 def reused(settings: Settings) -> list[str]:
@@ -42,7 +42,9 @@ def test_every_stage_is_complete_and_a_second_run_computes_nothing(finished: Set
         ("runner", {"kind": "dask", "workers": 2}, 7),
     ],
 )
-def test_a_setting_costs_the_stages_that_depend_on_it(finished: Settings, section, values, kept: int) -> None:
+def test_a_setting_costs_the_stages_that_depend_on_it(
+    finished: Settings, section: str, values: dict[str, object], kept: int
+) -> None:
     assert reused(changed(finished, **{section: values})) == STAGES[:kept]
 
 
@@ -79,7 +81,7 @@ def test_touched_photographs_are_indexed_again_and_features_stay(
 
 
 def test_a_changed_photograph_costs_everything_after_it(
-    photograph_folder: Path, tmp_path: Path, tiny_settings
+    photograph_folder: Path, tmp_path: Path, tiny_settings: MakeSettings
 ) -> None:
     shutil.copytree(photograph_folder / "photos", tmp_path / "photos")
     dataset = without_truth(tmp_path / "photos")

@@ -44,7 +44,9 @@ def test_the_sample_on_s3_killed_once_equals_the_sample_in_a_folder(
     process = subprocess.Popen(
         [*run, "--workspace", remote], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    wait_until(lambda: _finished_images(there, "extract") or process.poll() is not None, 300, "a shard on S3")
+    wait_until(
+        lambda: _finished_images(there, "extract") > 0 or process.poll() is not None, 300, "a shard on S3"
+    )
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not _complete(there), "it was killed too late to say anything"

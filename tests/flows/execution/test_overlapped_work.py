@@ -3,7 +3,7 @@
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -173,6 +173,7 @@ class TestInThreads:
             next(results)
             time.sleep(0.002)
             assert len(begun) < taken + 10
+        assert isinstance(results, Generator)
         results.close()
         assert len(begun) < 40
 

@@ -6,26 +6,25 @@ import errno
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from uuid import UUID
+from typing import Any
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterParentFlowRunId
-from prefect.client.schemas.objects import TaskRun
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from dcn.errors import InvalidDatasetError
 from flows.execution.plan import find_job
 from flows.execution.retries import is_transient
-from flows.pipeline import extract, index, sections, train
+from flows.pipeline import FLOWS, sections
 from flows.settings import Settings
 from storage import CheckpointDamagedError, FileSystemError, NoSpaceError, StorageError
-from tests.flows.helpers import changed, run_stages
+from tests.deployments.deployed import final_state
+from tests.flows.helpers import MakeSettings, changed, run_stages
 from tests.servers import wait_until
-
-MakeSettings = Callable[..., Settings]
 
 
 @pytest.mark.parametrize(
@@ -69,8 +68,10 @@ def client(prefect_server: dict[str, str]) -> Iterator[SyncPrefectClient]:
         yield client
 
 
-def task_runs(client: SyncPrefectClient, flow_run: UUID, stage: str, number: int) -> list[TaskRun]:
-    """Tasks of a stage in a flow run and its subflow, once the server has the final states of so many."""
+def task_runs(client: SyncPrefectClient, state: State[Any], stage: str, number: int) -> list[TaskRun]:
+    """Tasks of a stage in the flow run of a state and its subflow, once the server has so many final states."""
+    flow_run = state.state_details.flow_run_id
+    assert flow_run is not None
     name = re.compile(rf"{stage} (\d+-\d+|rest)")
     parents = FlowRunFilterParentFlowRunId(any_=[flow_run])
     children = client.read_flow_runs(flow_run_filter=FlowRunFilter(parent_flow_run_id=parents))
@@ -91,7 +92,7 @@ def test_shards_go_on_when_the_file_system_is_there_again(
 ) -> None:
     """A file lies where the folder of the records should be, until the first record has met it."""
     settings = tiny_settings()
-    index(**sections(settings))
+    FLOWS["index"](**sections(settings))
     folder = Path(find_job(settings).checkpoint("extract").location)
     obstacle = folder / "shards"
     folder.mkdir(parents=True)
@@ -104,10 +105,10 @@ def test_shards_go_on_when_the_file_system_is_there_again(
 
     clearing = threading.Thread(target=clear)
     clearing.start()
-    state = extract(**sections(settings), return_state=True)
+    state = final_state(FLOWS["extract"], settings)
     clearing.join()
     assert state.is_completed(), state
-    runs = task_runs(client, state.state_details.flow_run_id, "extract", 5)  # four ranges, and the rest
+    runs = task_runs(client, state, "extract", 5)  # four ranges, and the rest
     assert max(run.run_count for run in runs) > 1
     assert (
         find_job(settings).checkpoint("extract").digests()
@@ -120,11 +121,11 @@ def test_a_damaged_checkpoint_fails_at_once(client: SyncPrefectClient, copy: Set
     settings = changed(copy, train={"seed": 1})
     tokens = Path(find_job(settings).checkpoint("extract").location) / "arrays" / "tokens" / "c"
     next(path for path in tokens.rglob("*") if path.is_file()).unlink()
-    state = train(**sections(settings), return_state=True)
+    state = final_state(FLOWS["train"], settings)
     assert state.is_failed()
     with pytest.raises(CheckpointDamagedError):
         state.result()
-    (run,) = task_runs(client, state.state_details.flow_run_id, "train", 1)
+    (run,) = task_runs(client, state, "train", 1)
     assert run.run_count == 1
 
 
@@ -138,9 +139,9 @@ def test_a_training_that_takes_too_long_goes_on_where_it_was(
         undisturbed, workspace=str(tmp_path / "too-long"), runner={"task_timeout": max(0.5, seconds / 2)}
     )
     run_stages(settings, "extract")
-    state = train(**sections(settings), return_state=True)
+    state = final_state(FLOWS["train"], settings)
     assert state.is_completed(), state
-    (run,) = task_runs(client, state.state_details.flow_run_id, "train", 1)
+    (run,) = task_runs(client, state, "train", 1)
     assert run.run_count > 1
     files = [Path(find_job(s).checkpoint("train").location, "files") for s in (settings, undisturbed)]
     for name in ("dcn.safetensors", "curve.json"):

@@ -19,14 +19,12 @@ from flows.execution.plan import find_job
 from flows.execution.retries import is_transient
 from flows.execution.run import compute_shards, run_stage
 from flows.inputs.summaries import IndexSummary
-from flows.pipeline import index, sections
+from flows.pipeline import FLOWS
 from flows.report.pictures import contact_sheet
-from flows.settings import Settings
 from flows.stages.index import IndexStage
 from storage import FileSystemError
-from tests.flows.helpers import run_stages
-
-MakeSettings = Callable[..., Settings]
+from tests.deployments.deployed import final_state
+from tests.flows.helpers import MakeSettings, run_stages
 
 
 def failing(times: int, number: int, function: Callable[..., Any], name: str = "") -> Callable[..., Any]:
@@ -170,7 +168,7 @@ def test_a_flow_lists_prepares_and_reads_again(
         prepare(self, job)
 
     monkeypatch.setattr(IndexStage, "prepare", prepare_later)
-    state = index(**sections(settings), return_state=True)
+    state = final_state(FLOWS["index"], settings)
     assert state.is_completed(), state
     summary = IndexSummary.read(find_job(settings, "index"))
     assert (summary.images, summary.refused) == (14, 0)
