@@ -90,13 +90,13 @@ def content(settings: Settings, workspace: Path) -> tuple[str, Any]:
 
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
-    """What a test leaves to be ended."""
+    """Runs the registered callbacks at the end of the test."""
     with ExitStack() as stack:
         yield stack
 
 
-def ended(stack: ExitStack, process: Started) -> Started:
-    """Take a process that was started; if it still runs at the end of the test, it is killed."""
+def kill_at_end(stack: ExitStack, process: Started) -> Started:
+    """Kill a process at the end of the test, if it still runs. Returns the process."""
     stack.callback(process.communicate)
     stack.callback(process.kill)
     return process
@@ -110,7 +110,7 @@ def extract(
 
     def begin(*settings: str, **environment: str) -> subprocess.Popen[str]:
         options = [part for setting in settings for part in ("--set", setting)]
-        return ended(
+        return kill_at_end(
             stack,
             subprocess.Popen(
                 command("extract", config_file, "--workspace", tmp_path / "workspace", "--set", "runner.kind=dask", *options),
@@ -127,7 +127,7 @@ def start(prefect_server: dict[str, str], tmp_path: Path, stack: ExitStack) -> S
 
     def begin(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         log = tmp_path / f"dask-{arguments[0]}.log"
-        return ended(stack, start_dask(log, *arguments, environment={**prefect_server, **environment}))
+        return kill_at_end(stack, start_dask(log, *arguments, environment={**prefect_server, **environment}))
 
     return begin
 
