@@ -412,7 +412,7 @@ class TestBadInput:
         assert warning.startswith("JPEGImages/05.jpg has no embeddings: it cannot be read any more")
         count = (job.checkpoint("segment").array("area").rows(5, 6) > 0).sum()
         (warning,) = results["evaluate"].warnings
-        assert warning.startswith(f"{count} regions have no embedding (their photograph could not be read")
+        assert warning.startswith(f"{count} regions have no embedding (the photograph could not be read")
         assert Results.from_manifest(results["evaluate"].manifest).labelled_images == 12
         (warning,) = results["report"].warnings
         assert warning.startswith("JPEGImages/05.jpg is not shown: it cannot be read any more")
