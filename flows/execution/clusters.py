@@ -150,6 +150,8 @@ def _local_cluster(workers: int) -> Cluster:
         threads_per_worker=1,
         host="127.0.0.1",
         dashboard_address=None,
+        # A worker that ends during a heartbeat would log a traceback. The flow reports what matters itself.
+        silence_logs=logging.CRITICAL,
         env=dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), share),
     )
 
