@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -64,6 +65,10 @@ class Manifest:
     def shard_range(self, shard: int) -> tuple[int, int]:
         """First row of a shard, and the row after its last row."""
         return shard * self.shard_rows, min(self.rows, (shard + 1) * self.shard_rows)
+
+    def count_rows(self, shards: Iterable[int]) -> int:
+        """Count the rows of some shards."""
+        return sum(stop - start for start, stop in map(self.shard_range, shards))
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:

@@ -60,8 +60,7 @@ class Shards:
     def missing_bytes(self, manifest: Manifest) -> int:
         """Size of the arrays of the shards without a record, without checksums and indices."""
         row_bytes = sum(spec.row_bytes for spec in manifest.arrays)
-        ranges = (manifest.shard_range(shard) for shard in self.missing(manifest))
-        return row_bytes * sum(stop - start for start, stop in ranges)
+        return row_bytes * manifest.count_rows(self.missing(manifest))
 
     def has(self, shard: int) -> bool:
         """Whether a shard is finished."""

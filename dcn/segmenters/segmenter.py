@@ -123,10 +123,7 @@ class Segmenter(Options, ABC):
             ``[B, n, k]``.
 
         """
-        few = [None] * len(tokens) if colors is None else colors
-        return np.stack(
-            [self.assign(t.astype(np.float32), shared, c) for t, c in zip(tokens, few, strict=True)]
-        )
+        raise NotImplementedError(f"{type(self).__name__} handles one image per thread: call assign")
 
     def background_region(self, labels: npt.NDArray[np.integer]) -> int | None:
         """Label of the background in a label map ``[H, W]``; None leaves the decision to attention."""

@@ -120,7 +120,7 @@ def _entry(checkpoint: Checkpoint, files: list[StoredFile]) -> Entry:
         state = "newer"
     images = (0, 0)
     if manifest is not None and manifest.rows:
-        ranges = [manifest.shard_range(shard) for shard in checkpoint.missing_shards(manifest)]
-        images = manifest.rows - sum(stop - start for start, stop in ranges), manifest.rows
+        missing = manifest.count_rows(checkpoint.missing_shards(manifest))
+        images = manifest.rows - missing, manifest.rows
     age = datetime.now(UTC) - max(file.modified for file in files)
     return Entry(checkpoint, manifest, state, images, sum(file.size for file in files), age)

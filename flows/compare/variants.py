@@ -7,9 +7,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from dcn.segmenters import SEGMENTERS
 from flows.errors import InvalidSettingsError
 from flows.settings import Settings
+from flows.settings.choices import SEGMENTERS_BY_NAME
 from flows.settings.loading import change, read_value, validate
 
 
@@ -37,7 +37,6 @@ def segmenter_variants(settings: Settings) -> list[Variant]:
     The segmenter that ``segment`` names keeps the options that stand there, the others have their defaults.
     The attainable modularity and language are left out, because they say nothing of a rival.
     """
-    table = {entry.model_fields["name"].default: entry for entry in SEGMENTERS}
     requested = settings.compare.num_regions
     numbers: dict[str, tuple[int | None, ...]] = {
         "every": requested,
@@ -46,11 +45,12 @@ def segmenter_variants(settings: Settings) -> list[Variant]:
     }
     variants = []
     for name in settings.compare.segmenters:
-        for k in numbers[table[name].compared_at]:
+        segmenter = SEGMENTERS_BY_NAME[name]
+        for k in numbers[segmenter.compared_at]:
             changed = settings.model_dump(mode="json")
             if name != settings.segment.segmenter.name:
                 changed["segment"]["segmenter"] = {"name": name}
-            if table[name].trained:
+            if segmenter.trained:
                 changed["train"]["num_prototypes"] = k
             elif k is not None:
                 changed["segment"]["segmenter"]["num_regions"] = k

@@ -85,13 +85,7 @@ class Results:
 
     def to_json(self) -> dict[str, Any]:
         """Convert to the content of ``results.json``. Fields that were never set are absent."""
-        values: dict[str, Any] = {
-            "split": self.split,
-            "images": self.images,
-            "labelled_images": self.labelled_images,
-        }
-        if self.regions_without_embedding is not None:
-            values["regions_without_embedding"] = self.regions_without_embedding
+        values = {name: value for name in _Counts.model_fields if (value := getattr(self, name)) is not None}
         for name, metrics in self.sections.items():
             values[name] = metrics.model_dump(mode="json", exclude_unset=True)
         return {name: values[name] for name in _FIRST if name in values} | values

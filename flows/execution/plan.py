@@ -96,7 +96,6 @@ def states(settings: Settings) -> list[StageState]:
         manifest = checkpoint.read_manifest()
         missing = 0
         if manifest is not None and not manifest.complete:
-            ranges = map(manifest.shard_range, checkpoint.missing_shards(manifest))
-            missing = sum(stop - start for start, stop in ranges)
+            missing = manifest.count_rows(checkpoint.missing_shards(manifest))
         result.append(StageState(name, job.keys[name], manifest, missing))
     return result

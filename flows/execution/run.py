@@ -100,8 +100,7 @@ def run_stage(
         manifest = checkpoint.require_begun()
         missing = checkpoint.missing_shards(manifest)
         if missing:
-            ranges = [manifest.shard_range(shard) for shard in missing]
-            progress.start(stage, manifest.rows, manifest.rows - sum(stop - start for start, stop in ranges))
+            progress.start(stage, manifest.rows, manifest.rows - manifest.count_rows(missing))
             run_shards(job, stage, missing)
         begun = manifest
         summary = attempt("rest", lambda: definition.complete(job, begun, note))

@@ -35,8 +35,6 @@ def choose_device(name: str) -> str:
         InvalidOptionError: this machine cannot use the device.
 
     """
-    import torch
-
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

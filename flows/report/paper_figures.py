@@ -19,10 +19,10 @@ from dcn.figures.retrieval import RegionView, Retrieval, nearest_regions, retrie
 from dcn.figures.similarity import Query, TokenImage, query_patch, similarity_figure
 from dcn.figures.tokens_tsne import ClusteredImage, tokens_tsne_figure
 from dcn.network import image_centers
+from flows.evaluation.region_table import read_regions, region_blocks
 from flows.evaluation.results import read_results
 from flows.inputs.image_index import IndexedImage, evenly_spread
 from flows.inputs.models import load_network
-from flows.inputs.region_table import read_regions, region_blocks
 from flows.report.pictures import ResultMaps, ResultReader
 from flows.stage import Job
 

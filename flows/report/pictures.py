@@ -17,7 +17,7 @@ from dcn.regions import label_map
 from flows.evaluation.protocols.kmeans import SEMANTIC
 from flows.inputs.datasets import open_dataset, read_mask, read_photograph
 from flows.inputs.image_index import IndexedImage, evenly_spread, open_index
-from flows.inputs.region_table import region_counts
+from flows.inputs.region_counts import region_counts
 from flows.stage import Job
 
 RGB = npt.NDArray[np.uint8]

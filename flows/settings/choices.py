@@ -19,4 +19,7 @@ else:
     AnyDataset = Annotated[Union[DATASETS], Field(discriminator="name")]  # noqa: UP007 - built from a tuple
     AnySegmenter = Annotated[Union[SEGMENTERS], Field(discriminator="name")]  # noqa: UP007
 
-SEGMENTER_NAMES: tuple[str, ...] = tuple(entry.model_fields["name"].default for entry in SEGMENTERS)
+SEGMENTERS_BY_NAME: dict[str, type[Segmenter]] = {
+    entry.model_fields["name"].default: entry for entry in SEGMENTERS
+}
+SEGMENTER_NAMES: tuple[str, ...] = tuple(SEGMENTERS_BY_NAME)

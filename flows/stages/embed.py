@@ -19,7 +19,7 @@ from flows.inputs.datasets import open_dataset, read_photograph
 from flows.inputs.image_index import IndexedImage, open_index
 from flows.inputs.models import load_backbone
 from flows.inputs.parallel import batched, in_threads
-from flows.inputs.region_table import region_counts
+from flows.inputs.region_counts import region_counts
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import ArraySpec, Manifest

@@ -15,10 +15,11 @@ from flows.errors import EmptyDatasetError
 from flows.evaluation import protocols
 from flows.evaluation.inputs import EvaluatedRun, Shard, open_photograph, read_shard
 from flows.evaluation.protocol import Protocol, Rows
+from flows.evaluation.region_table import region_blocks
 from flows.evaluation.results import Results
 from flows.inputs.image_index import IndexedImage
 from flows.inputs.parallel import in_threads
-from flows.inputs.region_table import region_blocks, region_counts
+from flows.inputs.region_counts import region_counts
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import Manifest

@@ -15,7 +15,7 @@ from dcn.images.palette import class_palette
 from flows import progress
 from flows.evaluation.protocols.foreground import ForegroundVariants
 from flows.evaluation.results import Results, read_results
-from flows.inputs.region_table import region_counts
+from flows.inputs.region_counts import region_counts
 from flows.report.headline import headline_metrics
 from flows.report.page import jpeg_uri, photograph_uri, plot_uri, render, template_digest
 from flows.report.paper_figures import ShownImage, paper_figures

@@ -17,7 +17,7 @@ from flows.errors import EmptyDatasetError
 from flows.inputs.datasets import open_dataset, read_squashed
 from flows.inputs.image_index import IndexedImage, open_index
 from flows.inputs.parallel import batched, in_threads
-from flows.inputs.region_table import region_counts
+from flows.inputs.region_counts import region_counts
 from flows.inputs.summaries import ExtractSummary, SegmentSummary
 from flows.settings import SegmentSettings, Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused

@@ -157,7 +157,7 @@ def test_prefect_stores_results_as_json_and_never_as_pickle(
     errors = [json.loads(content["result"]) if "result" in content else content for content in contents]
     expected = {
         "__exc_type__": "dcn.errors.InvalidDatasetError",
-        "message": "there is no folder /nowhere; check dataset.root",
+        "message": "there is no folder /nowhere",
     }
     assert expected in errors, contents
     assert all(set(error) == {"__exc_type__", "message"} for error in errors)

@@ -20,8 +20,8 @@ from dcn.options import Options
 from flows.evaluation.confusions import Matrix, add_confusions
 from flows.evaluation.inputs import EvaluatedRun
 from flows.evaluation.protocol import Classification, Column, Group, Headline, Protocol, Tally, shown_metric
+from flows.evaluation.region_table import region_blocks
 from flows.inputs.image_index import evenly_spread
-from flows.inputs.region_table import region_blocks
 from flows.stage import Warn
 
 # Class of every region [N, k] by the shown seed, for pictures and exports; -1 if a region does not occur or

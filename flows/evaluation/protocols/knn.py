@@ -15,8 +15,8 @@ from dcn.evaluation.protocols import Regions, knn_confusions, region_bank
 from flows.evaluation.confusions import ConfusionTally, Matrix
 from flows.evaluation.inputs import EvaluatedRun
 from flows.evaluation.protocol import Classification, Column, Group, Headline, Protocol, Tally, shown_metric
+from flows.evaluation.region_table import region_blocks
 from flows.inputs.image_index import evenly_spread
-from flows.inputs.region_table import region_blocks
 from flows.stage import Warn
 
 # The number of neighbors that the paper prints in bold.

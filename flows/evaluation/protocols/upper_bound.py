@@ -28,8 +28,8 @@ from storage import ArraySpec
 class UpperBound(Protocol[ClassificationMetrics]):
     """Array ``overlap [N, k, C]``: the pixels of each region in each class, 0 without ground truth.
 
-    :func:`flows.inputs.region_table.region_blocks` reads the array for all protocols; the bank of k-NN needs
-    it of the training split as well.
+    :func:`flows.evaluation.region_table.region_blocks` reads the array for all protocols; the bank of k-NN
+    needs it of the training split as well.
     """
 
     name = "upper_bound"

@@ -12,16 +12,16 @@ from sklearn.cluster import KMeans
 from sklearn.preprocessing import normalize
 
 from dcn.evaluation.protocols import Regions
-from flows.evaluation import dataset_angles
+from flows.evaluation import dataset_angles, region_table
 from flows.evaluation.protocols.kmeans import KMeans as KMeansProtocol
 from flows.evaluation.protocols.knn import KNN
+from flows.evaluation.region_table import read_regions, region_blocks
 from flows.evaluation.results import Results, read_results
 from flows.execution.plan import STAGES, find_job
 from flows.execution.run import compute_shards, run_stage
-from flows.inputs import region_table
 from flows.inputs.image_index import ImageIndex, evenly_spread, open_index
 from flows.inputs.models import _load_network
-from flows.inputs.region_table import read_regions, region_blocks, region_counts
+from flows.inputs.region_counts import region_counts
 from flows.inputs.summaries import IndexSummary
 from flows.settings import Settings
 from flows.stage import Job

@@ -16,12 +16,6 @@ from flows.stage import Job
 _BLOCK = 512
 
 
-def region_counts(job: Job) -> npt.NDArray[np.uint8]:
-    """Count the regions of each photograph, ``[N]``; 0 for a photograph that could not be segmented."""
-    areas = job.checkpoint("segment").array("area").blocks()  # [b, k] each
-    return np.concatenate([(area > 0).sum(axis=1, dtype=np.uint8) for area in areas])
-
-
 def read_regions(job: Job, rows: npt.NDArray[np.int64]) -> Regions:
     """Read all regions of the photographs in ``rows``. See :func:`region_blocks`."""
     return join_regions(list(region_blocks(job, rows)))
