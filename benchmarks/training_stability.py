@@ -26,8 +26,8 @@ from flows.stage import Job
 
 # What each recipe sets of the section train; the rest, and so the budget, is that of the configuration.
 RECIPES = {
-    "default": {},
-    "literal": load_settings("voc2012-literal").train.model_dump(mode="json", exclude_unset=True),
+    name: load_settings(name).train.model_dump(mode="json", exclude_unset=True)
+    for name in ("voc2012", "voc2012-literal")
 }
 BATCH = 16
 
@@ -55,14 +55,17 @@ def main() -> None:
     if arguments.iterations:
         common.append(f"train.iterations={arguments.iterations}")
     attainable = None
-    print("recipe   seed  share   best    last    collapsed iterations  largest gradient norm", flush=True)
+    print(
+        "recipe          seed  share   best    last    collapsed iterations  largest gradient norm",
+        flush=True,
+    )
     for recipe in arguments.recipes:
         for seed in range(arguments.seeds):
             changes = {**RECIPES[recipe], "seed": seed}
             overrides = [*common, *(f"train.{name}={json.dumps(value)}" for name, value in changes.items())]
             job = run_up_to("train", arguments.config, overrides, arguments.workspace)
             checkpoint, settings = job.checkpoint("train"), job.settings.train
-            batches, loss = evaluated_tokens(job), (settings.resolution, settings.temperature)
+            batches, loss = evaluated_tokens(job), (settings.resolution, settings.temperature, None)
             if attainable is None:
                 k = settings.num_prototypes
                 attainable = torch.cat([attainable_modularity(b, k, *loss) for b in batches]).mean().item()
@@ -71,7 +74,7 @@ def main() -> None:
             summary = TrainSummary.of(checkpoint.require())
             last = json.loads(checkpoint.read_file("curve.json"))["held_out"][-1][1]
             print(
-                f"{recipe:<8} {seed:<4}  {reached.mean().item() / attainable:.3f}   "
+                f"{recipe:<15} {seed:<4}  {reached.mean().item() / attainable:.3f}   "
                 f"{summary.held_out_modularity:.4f}  {last:.4f}  {summary.collapsed_iterations:<20}  "
                 f"{summary.largest_gradient_norm:.2f}",
                 flush=True,

@@ -29,6 +29,7 @@ from torch import Tensor
 from dcn.affinity import affinity_graph
 from dcn.kernels.cpu_threads import in_parts
 from dcn.kernels.modularity_cpu import sum_rows
+from dcn.potts import potts_modularity
 
 # Pairs of tokens held in memory at once: 8 MiB in float32, which stay in the processor's cache.
 _BLOCK = 1 << 21
@@ -62,7 +63,11 @@ def cosine_assignment(tokens: Tensor, centers: Tensor) -> Tensor:
 
 
 def modularity(
-    tokens: Tensor, assignment: Tensor, resolution: float = 1.0, temperature: float | None = None
+    tokens: Tensor,
+    assignment: Tensor,
+    resolution: float = 1.0,
+    temperature: float | None = None,
+    expected_affinity: float | None = None,
 ) -> Tensor:
     """Compute the modularity of soft assignments on the affinity graph of their tokens (equations 7 to 9).
 
@@ -76,6 +81,9 @@ def modularity(
         resolution: factor in front of ``k_i k_j / 2m`` (1 in the paper). A larger one finds smaller regions.
         temperature: divides the cosines before a softmax over the clusters. None uses the cosines
             themselves, as the paper does; ``docs/how-it-works/training.md`` compares the two.
+        expected_affinity: affinity that the null model expects between any two tokens, see
+            :mod:`dcn.potts`; the resolution then has no effect. None is the null model of the paper: the
+            product of the degrees.
 
     Returns:
         ``[B]``, differentiable with respect to ``assignment``. 0 for an image whose tokens are all zero.
@@ -90,7 +98,10 @@ def modularity(
     if temperature is not None:
         assignment = (assignment.to(dtype) / temperature).softmax(dim=-1)
     with torch.autocast(tokens.device.type, enabled=False):
-        value: Tensor = _Modularity.apply(tokens.detach().to(dtype), assignment.to(dtype), resolution)
+        graph, assignment = tokens.detach().to(dtype), assignment.to(dtype)
+        if expected_affinity is not None:
+            return potts_modularity(graph, assignment.clamp(min=0), expected_affinity)
+        value: Tensor = _Modularity.apply(graph, assignment, resolution)
     return value
 
 

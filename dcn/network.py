@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dcn.errors import InvalidOptionError
 from dcn.kernels.attention_cpu import TokenAttention
 from dcn.kernels.products import Linear, product
+from dcn.whitening import TokenWhitening
 
 
 def attend(queries: Tensor, context: Tensor) -> Tensor:
@@ -140,9 +141,11 @@ class DynamicClusteringNetwork(nn.Module):
             it adds one step of soft k-means to the prototypes. The output weights of every self-update and
             feed-forward network are zero, so they add nothing at first. ``"random"`` is PyTorch's usual
             initialization. Both have the same parameters; ``docs/how-it-works/training.md`` compares them.
+        whitened_dims: width of the whitened tokens on which the network works, see
+            :class:`dcn.whitening.TokenWhitening`. None takes the tokens as they are, as the paper does.
 
     Raises:
-        InvalidOptionError: ``dim`` is not a multiple of ``heads``.
+        InvalidOptionError: the width of the tokens on which the network works is not a multiple of ``heads``.
 
     Example:
         >>> network = DynamicClusteringNetwork(dim=384, num_prototypes=5)
@@ -161,8 +164,12 @@ class DynamicClusteringNetwork(nn.Module):
         self_update: bool = True,
         norm: Literal["post", "pre"] = "pre",
         start: Literal["identity", "random"] = "identity",
+        whitened_dims: int | None = None,
     ) -> None:
         super().__init__()
+        self.whitening = None if whitened_dims is None else TokenWhitening(dim, whitened_dims)
+        if self.whitening is not None:
+            dim = self.whitening.width
         self.prototypes = nn.Parameter(torch.randn(num_prototypes, dim))
         self.dynamic_updates = nn.ModuleList(UpdateBlock(dim, heads, norm) for _ in range(num_stages))
         self.self_updates = nn.ModuleList(
@@ -172,8 +179,15 @@ class DynamicClusteringNetwork(nn.Module):
         if start == "identity":
             self._start_as_soft_kmeans()
 
+    def project(self, tokens: Tensor) -> Tensor:
+        """Map tokens ``[B, n, d]`` of the backbone to those that the network works on, ``[B, n, p]``.
+
+        With ``whitened_dims`` these are whitened tokens, without they are the tokens themselves.
+        """
+        return tokens if self.whitening is None else self.whitening(tokens)
+
     def forward(self, tokens: Tensor) -> Tensor:
-        """Compute the cluster centers ``[B, k, d]`` of ``B`` images from their tokens ``[B, n, d]``."""
+        """Compute cluster centers ``[B, k, p]`` from the projected tokens ``[B, n, p]`` of ``B`` images."""
         centers = self.prototypes.expand(len(tokens), -1, -1)  # [B, k, d]
         for dynamic_update, self_update in zip_longest(self.dynamic_updates, self.self_updates):
             centers = dynamic_update(centers, tokens)
@@ -206,10 +220,11 @@ def image_centers(network: DynamicClusteringNetwork, tokens: Tensor) -> Tensor:
 
     Args:
         network: a trained network in evaluation mode.
-        tokens: ``[B, n, d]`` of ``B`` images, on the network's device.
+        tokens: projected tokens ``[B, n, p]`` of ``B`` images, on the network's device, see
+            :meth:`DynamicClusteringNetwork.project`.
 
     Returns:
-        ``[B, k, d]`` float32.
+        ``[B, k, p]`` float32.
 
     """
     centers: Tensor = network(tokens.to(network.prototypes.dtype))

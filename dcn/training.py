@@ -59,7 +59,7 @@ class Trainer:
         iterations: length of the schedule.
         weight_decay: weight decay of AdamW.
         max_gradient_norm: clips the gradient of all parameters together to this norm; None does not clip.
-        resolution, temperature: of the loss, see :func:`dcn.modularity.modularity`.
+        resolution, temperature, expected_affinity: of the loss, see :func:`dcn.modularity.modularity`.
 
     Example:
         >>> trainer = Trainer(DynamicClusteringNetwork(dim=16), iterations=100)
@@ -79,6 +79,7 @@ class Trainer:
         max_gradient_norm: float | None = 0.5,
         resolution: float = 1.0,
         temperature: float | None = None,
+        expected_affinity: float | None = None,
     ) -> None:
         self.network = network
         self.iteration = 0
@@ -86,8 +87,7 @@ class Trainer:
         self._schedule = schedule
         self._iterations = iterations
         self._max_gradient_norm = max_gradient_norm
-        self._resolution = resolution
-        self._temperature = temperature
+        self._loss_settings = (resolution, temperature, expected_affinity)
         self._parameters = dict(network.named_parameters())
         self._optimizer = torch.optim.AdamW(
             self._parameters.values(), lr=learning_rate, weight_decay=weight_decay, fused=True
@@ -108,9 +108,10 @@ class Trainer:
 
         """
         self.network.train()
-        centers = _centers(self.network, tokens)  # [B, k, d]
+        tokens = self.network.project(tokens)  # [B, n, p]
+        centers = _centers(self.network, tokens)  # [B, k, p]
         assignment = cosine_assignment(tokens, centers)  # [B, n, k]
-        values = modularity(tokens, assignment, self._resolution, self._temperature)  # [B]
+        values = modularity(tokens, assignment, *self._loss_settings)  # [B]
         loss = -values.mean()
         self._optimizer.zero_grad()
         loss.backward()
@@ -138,7 +139,7 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         """Return weights and optimizer state by name. With the iteration they determine the next step."""
-        tensors = {f"network.{name}": value.detach() for name, value in self._parameters.items()}
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         for name, parameter in self._parameters.items():
             for key, value in self._optimizer.state[parameter].items():
                 tensors[f"optimizer.{key}.{name}"] = value
@@ -148,8 +149,9 @@ class Trainer:
         """Restore the tensors of :meth:`state`, taken after ``iteration`` iterations."""
         self.iteration = iteration
         with torch.no_grad():
+            for name, value in self.network.state_dict().items():
+                value.copy_(tensors[f"network.{name}"])
             for name, parameter in self._parameters.items():
-                parameter.copy_(tensors[f"network.{name}"])
                 self._optimizer.state[parameter] = {
                     key: tensors[f"optimizer.{key}.{name}"].to(parameter.device).clone()
                     for key in ("step", "exp_avg", "exp_avg_sq")
@@ -174,22 +176,27 @@ class Trainer:
 
 @torch.inference_mode()
 def held_out_modularity(
-    network: DynamicClusteringNetwork, tokens: Tensor, resolution: float, temperature: float | None
+    network: DynamicClusteringNetwork,
+    tokens: Tensor,
+    resolution: float = 1.0,
+    temperature: float | None = None,
+    expected_affinity: float | None = None,
 ) -> Tensor:
     """Compute the modularity of held-out images, with the network in evaluation mode.
 
     Args:
         network: network in training; its mode changes to evaluation.
         tokens: ``[B, n, d]`` float32 tokens of ``B`` images.
-        resolution, temperature: of the loss, see :func:`dcn.modularity.modularity`.
+        resolution, temperature, expected_affinity: of the loss, see :func:`dcn.modularity.modularity`.
 
     Returns:
         ``[B]``.
 
     """
     network.eval()
-    centers = _centers(network, tokens)
-    return modularity(tokens, cosine_assignment(tokens, centers), resolution, temperature)
+    tokens = network.project(tokens)
+    assignment = cosine_assignment(tokens, _centers(network, tokens))
+    return modularity(tokens, assignment, resolution, temperature, expected_affinity)
 
 
 def _centers(network: DynamicClusteringNetwork, tokens: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ def attainable_modularity(
     num_centers: int,
     resolution: float = 1.0,
     temperature: float | None = None,
+    expected_affinity: float | None = None,
     seed: int = 0,
 ) -> Tensor:
     """Search the best modularity of each image over ``num_centers`` free centers.
@@ -37,6 +38,7 @@ def attainable_modularity(
         num_centers: ``k``; an image with fewer distinct tokens uses fewer.
         resolution: as in :func:`dcn.modularity.modularity`.
         temperature: as in :func:`dcn.modularity.modularity`.
+        expected_affinity: as in :func:`dcn.modularity.modularity`.
         seed: seed of k-means.
 
     Returns:
@@ -50,7 +52,8 @@ def attainable_modularity(
     best = torch.full((len(tokens),), -torch.inf, device=tokens.device)
     means: list[float] = []
     for _ in range(_MAX_STEPS):
-        value = modularity(unit, cosine_assignment(unit, centers), resolution, temperature)  # [B]
+        assignment = cosine_assignment(unit, centers)  # [B, n, k]
+        value = modularity(unit, assignment, resolution, temperature, expected_affinity)  # [B]
         best = torch.maximum(best, value.detach())
         means.append(best.mean().item())
         if len(means) > _PATIENCE and means[-1] - means[-1 - _PATIENCE] < _TOLERANCE * abs(means[-1]):

@@ -37,16 +37,15 @@ class DCNSegmenter(Segmenter):
         device = network.prototypes.device
         with torch.inference_mode():
             stored = torch.from_numpy(tokens)  # [B, n, d] float16
-            context = torch.empty(stored.shape, dtype=network.prototypes.dtype, device=device)
-            for images, converted in zip(
-                torch.split(stored, _CONVERTED), torch.split(context, _CONVERTED), strict=True
-            ):
-                converted.copy_(images.to(device).float())
-            centers = image_centers(network, context)  # [B, k, d]
+            few = torch.split(stored, _CONVERTED)
+            width = network.prototypes.shape[1]
+            shape = (*stored.shape[:2], width)  # [B, n, p]
+            context = torch.empty(shape, dtype=network.prototypes.dtype, device=device)
+            for images, converted in zip(few, torch.split(context, _CONVERTED), strict=True):
+                converted.copy_(network.project(images.to(device).float()))
+            centers = image_centers(network, context)  # [B, k, p]
             assignment = [
-                cosine_assignment(images.to(device).float(), of_images)
-                for images, of_images in zip(
-                    torch.split(stored, _CONVERTED), torch.split(centers, _CONVERTED), strict=True
-                )
+                cosine_assignment(network.project(images.to(device).float()).float(), of_images)
+                for images, of_images in zip(few, torch.split(centers, _CONVERTED), strict=True)
             ]
             return np.concatenate([cosines.cpu().numpy() for cosines in assignment])  # [B, n, k]

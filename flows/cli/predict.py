@@ -98,7 +98,7 @@ def predict(
             continue
         inputs = backbone.preprocess(squash(photograph, trained["input_size"])[None])
         features = backbone.features(inputs, trained["token_layer"], trained["attention_block"])
-        tokens = features.tokens.float()
+        tokens = network.project(features.tokens.float()).float()
         assignment = cosine_assignment(tokens, image_centers(network, tokens))[0]  # [n, k]
         labels = label_map(assignment.half().cpu().numpy(), *photograph.shape[:2])
         labels_path, overlay_path = outputs[image]

@@ -103,8 +103,9 @@ def _clustered(job: Job, one: ShownImage) -> ClusteredImage:
     assignment = job.checkpoint("segment").array("assignment").rows(row, row + 1)[0]
     if job.settings.segment.segmenter.trained:
         network = load_network(job)
-        context = torch.from_numpy(tokens)[None].to(network.prototypes.device)
-        centers = image_centers(network, context)[0].cpu().numpy()
+        projected = network.project(torch.from_numpy(tokens)[None].to(network.prototypes.device))
+        centers = image_centers(network, projected)[0].cpu().numpy()
+        tokens = projected[0].float().cpu().numpy()
     else:  # other segmenters have no centers, so the mean directions of the regions stand for them
         members = np.eye(assignment.shape[1], dtype=np.float32)[assignment.argmax(axis=1)]  # [n, k]
         centers = normalize(members.T @ normalize(tokens))

@@ -15,6 +15,11 @@ class TrainSettings(Options):
     ``docs/how-it-works/training.md`` explains the defaults.
     """
 
+    whitened_dims: PositiveInt | None = Field(
+        128,
+        description="Width of the whitened tokens that the network works on; empty: the tokens of the "
+        "backbone as they are, as in the paper.",
+    )
     num_prototypes: Annotated[int, Field(ge=1, le=255)] = Field(
         5, description="Number of prototypes: the largest number of regions of an image."
     )
@@ -35,17 +40,24 @@ class TrainSettings(Options):
         "kmeans",
         description="Initial prototypes: k-means on tokens of training images, or normal noise N(0, 1).",
     )
+    expected_affinity: Annotated[float, Field(gt=-1, lt=1)] | None = Field(
+        0.15,
+        description="Cosine at which two tokens neither attract nor repel each other in the loss; a larger "
+        "one gives more regions. Empty: the product of their degrees times ``resolution``, as in the paper.",
+    )
     resolution: Annotated[float, Field(gt=0)] = Field(
-        1.0, description="Resolution of the modularity; a larger one gives more regions."
+        1.0,
+        description="Resolution of the modularity with degrees; a larger one gives more regions. It changes "
+        "the training only if ``expected_affinity`` is empty.",
     )
     temperature: Annotated[float, Field(gt=0)] | None = Field(
-        None,
+        0.1,
         description="Temperature of a softmax over the cosines in the loss; empty: plain cosines, as in the "
         "paper.",
     )
     iterations: PositiveInt = Field(2500, description="Number of iterations of the optimizer.")
     batch_size: PositiveInt = Field(32, description="Number of images in an iteration.")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Highest learning rate of AdamW.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="Highest learning rate of AdamW.")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="Schedule of the learning rate.")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="Weight decay of AdamW.")
     max_gradient_norm: Annotated[float, Field(gt=0)] | None = Field(

@@ -31,7 +31,7 @@ class EvaluateStage(Stage):
     """The arrays of the protocols, and ``results.json`` (:class:`flows.evaluation.results.Results`)."""
 
     name = "evaluate"
-    version = 3
+    version = 4
     always_in_key = frozenset({"protocols"})
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
@@ -47,7 +47,8 @@ class EvaluateStage(Stage):
             "protocols": {protocol.name: protocol.version for protocol in protocols.PROTOCOLS},
         }
         if settings.segment.segmenter.cosines:
-            return {**chosen, "temperature": settings.train.temperature}
+            loss = settings.train.model_dump(include={"temperature", "expected_affinity"})
+            return {**chosen, **loss}
         del chosen["attainable_images"]  # a share of the attainable modularity needs cosines
         return chosen
 

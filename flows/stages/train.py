@@ -33,10 +33,10 @@ from storage import Checkpoint, Manifest
 _MAX_HELD_OUT = 256
 # Consecutive collapsed iterations that count as a collapse. In a single batch it may happen by chance.
 _COLLAPSE_LENGTH = 10
-# Images, and tokens of each, that initialize the prototypes.
+# Images, and tokens of each, that determine the whitening and the first prototypes.
 _SAMPLED_IMAGES, _SAMPLED_TOKENS = 64, 64
 # Settings that are arguments of the network.
-_NETWORK = {"num_prototypes", "num_stages", "heads", "self_update", "norm", "start"}
+_NETWORK = {"num_prototypes", "num_stages", "heads", "self_update", "norm", "start", "whitened_dims"}
 # The training state, a file of the checkpoint until the stage is complete.
 _STATE = "state.safetensors"
 
@@ -45,7 +45,7 @@ class TrainStage(Stage):
     """Writes ``curve.json``, and ``dcn.safetensors``: the weights that were best on held-out images."""
 
     name = "train"
-    version = 3
+    version = 4
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         return ("index", "extract")
@@ -55,6 +55,7 @@ class TrainStage(Stage):
 
     def layout(self, job: Job) -> Layout:
         d, stages = self._token_width(job), job.settings.train.num_stages
+        d = min(d, job.settings.train.whitened_dims or d)
         parameters = stages * 2 * (12 * d * d + 9 * d)
         # Two states, the old one and the next: weights, two moments of AdamW, and the best weights in each.
         return Layout(extra_bytes=2 * 4 * 4 * parameters)
@@ -94,8 +95,8 @@ class _TrainingRun:
         }
         torch.manual_seed(settings.seed)
         network = DynamicClusteringNetwork(**self._network_arguments)
-        if settings.prototypes == "kmeans" and not self._checkpoint.has_file(_STATE):
-            start_from_kmeans(network, self._sample_tokens(), settings.seed)
+        if not self._checkpoint.has_file(_STATE):
+            self._start(network)
         self._trainer = Trainer(
             network.to(self._device),
             learning_rate=settings.learning_rate,
@@ -105,11 +106,19 @@ class _TrainingRun:
             max_gradient_norm=settings.max_gradient_norm,
             resolution=settings.resolution,
             temperature=settings.temperature,
+            expected_affinity=settings.expected_affinity,
         )
         self._curve: list[StepRecord] = []
         self._checks: list[tuple[int, float]] = []
         self._best: dict[str, Tensor] = {}
         self._restore()
+
+    def _start(self, network: DynamicClusteringNetwork) -> None:
+        """Compute what a new network takes from the training images: the whitening, and its prototypes."""
+        if network.whitening is not None:
+            network.whitening.fit(self._sample_tokens())
+        if self._settings.prototypes == "kmeans":
+            start_from_kmeans(network, network.project(self._sample_tokens()), self._settings.seed)
 
     def to_the_end(self) -> TrainSummary:
         """Run the missing iterations, write the model, and return the summary."""
@@ -187,7 +196,13 @@ class _TrainingRun:
             tokens = self._on_device(self._tokens.read_ahead(rows).result())
             settings = self._settings
             values.append(
-                held_out_modularity(self._trainer.network, tokens, settings.resolution, settings.temperature)
+                held_out_modularity(
+                    self._trainer.network,
+                    tokens,
+                    settings.resolution,
+                    settings.temperature,
+                    settings.expected_affinity,
+                )
             )
         value = torch.cat(values).mean().item()
         if not self._checks or value > max(check[1] for check in self._checks):

@@ -16,7 +16,7 @@ from dcn.options import Options
 from flows.evaluation.inputs import EvaluatedRun, Shard
 from flows.evaluation.protocol import Column, Group, Headline, Protocol, ProtocolArray, Tally
 from flows.inputs.image_index import evenly_spread
-from flows.inputs.models import choose_device
+from flows.inputs.models import choose_device, load_network
 from flows.inputs.parallel import batched
 from flows.stage import Warn
 from storage import ArraySpec
@@ -75,20 +75,23 @@ class Modularity(Protocol[ModularityMetrics]):
 
     def measure_shard(self, run: EvaluatedRun, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         device = choose_device(run.settings.backbone.device)
-        resolution, temperature = run.settings.train.resolution, run.settings.train.temperature
+        train = run.settings.train
+        loss = (train.resolution, train.temperature, train.expected_affinity)
+        network = load_network(run.job) if run.settings.segment.segmenter.cosines else None
         chosen = set(run.checkpoint.read_values(_ATTAINABLE).tolist())
         for images in batched(shard.evaluated, _SEARCH_BATCH):
             rows = np.array([image.row - shard.start for image in images])
             tokens = torch.from_numpy(shard.tokens[rows]).to(device).float()  # [B, n, d]
             assignment = torch.from_numpy(shard.assignment[rows]).to(device).float()  # [B, n, k]
-            if run.settings.segment.segmenter.cosines:
-                reached = modularity(tokens, assignment, resolution, temperature)  # [B]
-                arrays["modularity"][rows] = reached.cpu().numpy()
             hard = torch.nn.functional.one_hot(assignment.argmax(dim=-1), assignment.shape[-1])
-            arrays["hard_modularity"][rows] = modularity(tokens, hard, resolution).cpu().numpy()
+            arrays["hard_modularity"][rows] = modularity(tokens, hard, train.resolution).cpu().numpy()
+            if network is None:
+                continue
+            projected = network.project(tokens).float()  # [B, n, p]
+            arrays["modularity"][rows] = modularity(projected, assignment, *loss).cpu().numpy()
             searched = [i for i, image in enumerate(images) if image.row in chosen]
             if searched:
-                best = attainable_modularity(tokens[searched], run.num_regions, resolution, temperature)
+                best = attainable_modularity(projected[searched], run.num_regions, *loss)
                 arrays["attainable"][rows[searched]] = best.cpu().numpy()
 
     def tally(self, run: EvaluatedRun, rows: npt.NDArray[np.int64], warn: Warn) -> Tally[ModularityMetrics]:
