@@ -1,4 +1,4 @@
-"""Does training collapse? Several seeds by the default recipe and by the paper's literal one.
+"""Does training collapse with the paper's loss? Several seeds with a reliable start, and with the literal recipe.
 
     python -m benchmarks.training_stability --root FOLDER [--workspace DIR] [--seeds 5]
 

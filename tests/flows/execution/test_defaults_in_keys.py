@@ -56,7 +56,7 @@ def test_a_default_that_is_written_out_is_the_default() -> None:
     assert key("train", changed(DINO, train=defaults)) == key("train", DINO)
     for name, other in (
         ("heads", 2),
-        ("temperature", 0.1),
+        ("temperature", 0.2),
         ("max_gradient_norm", None),
         ("self_update", False),
     ):
