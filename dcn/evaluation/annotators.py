@@ -12,6 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import entropy
 
+from dcn.evaluation.best_overlap import covering
+from dcn.evaluation.boundaries import boundary_agreement, fill_unlabelled
+
 
 @dataclass(frozen=True)
 class AnnotatorAgreement:
@@ -24,18 +27,23 @@ class AnnotatorAgreement:
             put together or both put apart, averaged over the annotators.
         variation_of_information: ``H(A|B) + H(B|A)`` in bits, averaged over the annotators. Equal
             segmentations have 0.
+        boundary_f: F of the boundaries within a tolerance (:mod:`dcn.evaluation.boundaries`), 0 to 1,
+            averaged over the annotators.
+        annotated_regions: number of regions, averaged over the annotators.
 
     """
 
     covering: float
     rand_index: float
     variation_of_information: float
+    boundary_f: float
+    annotated_regions: float
 
 
 def compare_with_annotators(
     labels: npt.NDArray[np.uint8], segmentations: Sequence[npt.NDArray[np.uint16]]
 ) -> AnnotatorAgreement:
-    """Compute covering, probabilistic Rand index and variation of information of one image.
+    """Compute the agreement of the regions of one image with the regions of each annotator.
 
     The benchmark averages each metric over the images of a data set.
 
@@ -46,11 +54,13 @@ def compare_with_annotators(
 
     """
     tables = [_contingency(labels, segmentation) for segmentation in segmentations]
-    covered, area = np.sum([_covering(table) for table in tables], axis=0)
+    truths = [fill_unlabelled(segmentation.astype(np.int32) - 1) for segmentation in segmentations]
     return AnnotatorAgreement(
-        covering=float(covered / area),
+        covering=covering(tables),
         rand_index=float(np.mean([_rand_index(table) for table in tables])),
         variation_of_information=float(np.mean([_variation_of_information(table) for table in tables])),
+        boundary_f=float(np.mean([boundary_agreement(labels, truth).f for truth in truths])),
+        annotated_regions=float(np.mean([np.count_nonzero(table.any(axis=1)) for table in tables])),
     )
 
 
@@ -62,14 +72,6 @@ def _contingency(
     size = (int(segmentation.max()) + 1) * regions
     joint = np.bincount(segmentation.ravel().astype(np.intp) * regions + labels.ravel(), minlength=size)
     return joint.reshape(-1, regions)[1:]
-
-
-def _covering(table: npt.NDArray[np.int64]) -> tuple[float, float]:
-    """Sum the annotated regions' areas times their best IoU, and sum the areas."""
-    area = table.sum(axis=1)
-    union = area[:, None] + table.sum(axis=0) - table
-    best = np.divide(table, union, out=np.zeros(table.shape), where=union > 0).max(axis=1)
-    return float(area @ best), float(area.sum())
 
 
 def _rand_index(table: npt.NDArray[np.int64]) -> float:

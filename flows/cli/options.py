@@ -22,8 +22,8 @@ out = Console(emoji=False)
 err = Console(stderr=True, emoji=False)
 
 _UNAUTHORIZED = 401
-# Of a comparison: a dozen columns.
-TABLE_WIDTH = 200
+# Of a comparison: a dozen columns, some of them with intervals and deviations.
+TABLE_WIDTH = 320
 
 Config = Annotated[
     str, typer.Argument(help="YAML file, or the name of a packaged configuration (sample, voc2012, ...).")

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from dcn.errors import InvalidPhotographError
 from dcn.images.palette import overlay, region_palette
 from flows.compare.rows import ComparisonRow, comparison_row, comparison_table, table_columns
+from flows.compare.seeds import table_rows
 from flows.compare.variants import Variant
 from flows.execution.plan import find_job
 from flows.inputs.datasets import open_dataset, read_photograph
@@ -34,9 +35,9 @@ def write_comparison(variants: list[Variant]) -> tuple[Checkpoint, list[Comparis
     jobs = {variant.name: find_job(variant.settings, listing=variant.listing) for variant in variants}
     inputs = {name: job.checkpoint("evaluate").key for name, job in jobs.items()}
     settings = {"template": template_digest(_TEMPLATE)}
-    key = content_key({"stage": "compare", "version": 1, "settings": settings, "inputs": inputs})
+    key = content_key({"stage": "compare", "version": 2, "settings": settings, "inputs": inputs})
     checkpoint = Workspace(variants[0].settings.workspace).checkpoint("compare", key)
-    rows = [comparison_row(variant) for variant in variants]
+    rows = table_rows(variants)
     manifest = checkpoint.read_manifest()
     if manifest is None or not manifest.complete:
         made_of = {
@@ -50,14 +51,8 @@ def write_comparison(variants: list[Variant]) -> tuple[Checkpoint, list[Comparis
             dataset=variants[0].settings.dataset.name,
             titles=titles,
             cells=cells,
-            curves=_curves(
-                [
-                    row
-                    for variant, row in zip(variants, rows, strict=True)
-                    if not variant.settings.regions_are_classes
-                ]
-            ),
-            **_photographs(variants, rows),
+            curves=_curves(table_rows([v for v in variants if not v.settings.regions_are_classes])),
+            **_photographs(variants),
             inputs=inputs,
         )
         checkpoint.write_file("comparison.html", page)
@@ -104,13 +99,13 @@ def _curves(rows: list[ComparisonRow]) -> str | None:
     return plot_uri(figure)
 
 
-def _photographs(variants: list[Variant], rows: list[ComparisonRow]) -> dict[str, Any]:
+def _photographs(variants: list[Variant]) -> dict[str, Any]:
     """Draw the regions of the same photographs by one variant of each group: ``columns``, ``photographs``."""
     nearest: dict[str, tuple[float, Variant]] = {}
-    for variant, row in zip(variants, rows, strict=True):
+    for variant in variants:
         # A sweep shows every variant, because they differ in more than the number of regions.
         place = variant.name if variant.group == "sweep" else variant.group
-        distance = abs(row.regions_per_image - _SHOWN_REGIONS)
+        distance = abs(comparison_row(variant).regions_per_image - _SHOWN_REGIONS)
         if place not in nearest or distance < nearest[place][0]:
             nearest[place] = distance, variant
     shown = [variant for _, variant in nearest.values()]

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dcn.evaluation.bootstrap import Interval
 from flows.compare.variants import Variant
 from flows.evaluation import protocols
-from flows.evaluation.protocol import Column, Protocol
+from flows.evaluation.protocol import Column, Protocol, shown_estimate
 from flows.evaluation.protocols.modularity import Modularity
 from flows.evaluation.results import Results, read_results
 from flows.execution.plan import find_job
@@ -23,11 +24,13 @@ class Cell:
     Attributes:
         value: a number, or a published text; None if it is not defined.
         deviation: standard deviation of the number, if the column has one.
+        interval: confidence interval of 95 % of the number, if the column has one.
 
     """
 
     value: float | str | None
     deviation: float | None = None
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class TableColumn:
         cell: reads the value of a variant.
         digits: decimal places.
         has_deviation: ``comparison.json`` has the standard deviation as well.
+        has_interval: likewise the confidence interval.
         curve: the page draws the value against the number of regions.
 
     """
@@ -58,12 +62,13 @@ class TableColumn:
     cell: Callable[[MeasuredVariant], Cell]
     digits: int = 3
     has_deviation: bool = False
+    has_interval: bool = False
     curve: bool = False
 
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """All values of one variant.
+    """All values of one variant, or their means over several seeds.
 
     Attributes:
         name: name of the variant.
@@ -83,8 +88,12 @@ class ComparisonRow:
         values: dict[str, Any] = {"name": self.name, "group": self.group}
         for column in table_columns():
             values[column.name] = self.cells[column.name].value
-            if column.has_deviation:
-                values[f"{column.name}_deviation"] = self.cells[column.name].deviation
+            deviation = self.cells[column.name].deviation
+            if column.has_deviation or deviation is not None:
+                values[f"{column.name}_deviation"] = deviation
+            if column.has_interval:
+                interval = self.cells[column.name].interval
+                values[f"{column.name}_interval"] = None if interval is None else interval.model_dump()
         return values
 
 
@@ -119,10 +128,20 @@ def _protocol_column(protocol: Protocol[Any], column: Column[Any]) -> TableColum
         metrics = variant.results.find(type(protocol))
         if metrics is None:
             return Cell(None)
-        return Cell(column.value(metrics), None if column.deviation is None else column.deviation(metrics))
+        return Cell(
+            column.value(metrics),
+            None if column.deviation is None else column.deviation(metrics),
+            None if column.interval is None else column.interval(metrics),
+        )
 
     return TableColumn(
-        column.name, column.title, cell, column.digits, column.deviation is not None, column.curve
+        column.name,
+        column.title,
+        cell,
+        column.digits,
+        has_deviation=column.deviation is not None,
+        has_interval=column.interval is not None,
+        curve=column.curve,
     )
 
 
@@ -149,5 +168,5 @@ _SECONDS = TableColumn(
 def _text(cell: Cell, digits: int) -> str:
     if cell.value is None or isinstance(cell.value, str):
         return cell.value or "-"
-    text = f"{cell.value:.{digits}f}"
+    text = shown_estimate(cell.value, cell.interval, digits)
     return text if cell.deviation is None else f"{text} ± {cell.deviation:.3f}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flows.errors import InvalidSettingsError
@@ -22,6 +22,7 @@ class Variant:
         group: variants of one group are the points of one curve.
         settings: the complete settings of the variant.
         listing: digest of the listing of the data set, if it is known: see :func:`find_job`.
+        row: name of the row of the table that has the means of several variants; empty: an own row.
 
     """
 
@@ -29,11 +30,13 @@ class Variant:
     group: str
     settings: Settings
     listing: str | None = None
+    row: str = ""
 
 
 def segmenter_variants(settings: Settings) -> list[Variant]:
     """Make a variant of every segmenter of ``compare`` with every number of regions that suits it.
 
+    A segmenter with training has a variant for each seed of ``compare.seeds``; they share a row.
     The segmenter that ``segment`` names keeps the options that stand there, the others have their defaults.
     The attainable modularity and language are left out, because they say nothing of a rival.
     """
@@ -57,8 +60,23 @@ def segmenter_variants(settings: Settings) -> list[Variant]:
             changed["evaluate"]["attainable_images"] = 0
             changed["language"] = {}
             label = name if k is None else f"{name}, k = {k}"
-            variants.append(Variant(label, name, Settings.model_validate(changed)))
+            seeds = settings.compare.seeds if segmenter.trained else ()
+            variants += _seeded(Variant(label, name, Settings.model_validate(changed)), seeds)
     return variants
+
+
+def _seeded(variant: Variant, seeds: tuple[int, ...]) -> list[Variant]:
+    """Make a variant for each seed of the training; without seeds the variant stays as it is."""
+    if not seeds:
+        return [variant]
+    changed = variant.settings.model_dump(mode="json")
+    row = f"{variant.name}, {len(seeds)} seeds" if len(seeds) > 1 else ""
+    found = []
+    for seed in seeds:
+        changed["train"]["seed"] = seed
+        name = f"{variant.name}, seed = {seed}"
+        found.append(replace(variant, name=name, settings=Settings.model_validate(changed), row=row))
+    return found
 
 
 def sweep_variants(settings: Settings) -> list[Variant]:

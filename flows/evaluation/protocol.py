@@ -8,15 +8,17 @@ tables of comparisons and the artifacts follow from the table.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 from pydantic import BaseModel
 
+from dcn.evaluation.bootstrap import Interval
 from dcn.evaluation.metrics import ClassificationMetrics
 from dcn.evaluation.protocols import Regions
 from flows.evaluation.inputs import EvaluatedRun, Photograph, Shard
@@ -30,10 +32,11 @@ Rows = dict[str, npt.NDArray[Any]]
 class Group(IntEnum):
     """What a protocol measures. Pages show groups in this order; inside a group the table's order holds."""
 
-    CLASSES = 1  # classes that were found without the ground truth
-    GROUND_TRUTH = 2  # regions and foreground, with the classes of the ground truth
-    REGIONS = 3  # regions without classes
-    TOKENS = 4  # tokens, before any region
+    TRUE_REGIONS = 1  # regions against the regions of the ground truth
+    CLASSES = 2  # classes that were found without the ground truth
+    GROUND_TRUTH = 3  # regions and foreground, with the classes of the ground truth
+    REGIONS = 4  # regions without ground truth
+    TOKENS = 5  # tokens, before any region
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Column(Generic[Metrics]):
         value: reads the value from the metrics; None if it is not defined.
         digits: decimal places.
         deviation: reads the standard deviation, if the column has one.
+        interval: reads the confidence interval of 95 %, if the column has one.
         curve: the page of the comparison draws the value against the number of regions.
 
     """
@@ -78,6 +82,7 @@ class Column(Generic[Metrics]):
     value: Callable[[Metrics], float | None]
     digits: int = 3
     deviation: Callable[[Metrics], float | None] | None = None
+    interval: Callable[[Metrics], Interval | None] | None = None
     curve: bool = False
 
 
@@ -97,6 +102,22 @@ class Classification:
     metrics: ClassificationMetrics
     miou_deviation: float | None = None
     accuracy_deviation: float | None = None
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot of the page.
+
+    Attributes:
+        figure: the plot, of lines or cells.
+        title: what it shows, in a few words.
+        caption: how to read it.
+
+    """
+
+    figure: Figure
+    title: str
+    caption: str
 
 
 class Tally(ABC, Generic[Metrics]):
@@ -179,6 +200,14 @@ class Protocol(ABC, Generic[Metrics]):
 
         """
 
+    def over_seeds(self, runs: Sequence[EvaluatedRun]) -> Metrics | None:
+        """Compute the means of the metrics over runs that differ in the seed of their training.
+
+        A confidence interval is that of the mean, over photographs. A protocol without intervals gives None,
+        because the means of its metrics need no photograph.
+        """
+        return None
+
     def headline(self, metrics: Metrics) -> list[Headline]:
         """Metrics that the page and the command line show first."""
         return []
@@ -191,6 +220,10 @@ class Protocol(ABC, Generic[Metrics]):
         """Classes that the protocol gave to regions or pixels; empty if it gives none."""
         return []
 
+    def plots(self, run: EvaluatedRun, metrics: Metrics) -> list[Plot]:
+        """Plots of the page. They may read the arrays of the protocol."""
+        return []
+
 
 def shown_metric(value: float | None, digits: int = 3) -> str:
     """Format a metric as text.
@@ -199,3 +232,13 @@ def shown_metric(value: float | None, digits: int = 3) -> str:
     ('0.471', 'not defined')
     """
     return "not defined" if value is None else f"{value:.{digits}f}"
+
+
+def shown_estimate(value: float | None, interval: Interval | None, digits: int = 3) -> str:
+    """Format a metric and its confidence interval as text.
+
+    >>> shown_estimate(0.47123, Interval(low=0.4, high=0.5)), shown_estimate(0.47123, None)
+    ('0.471 [0.400, 0.500]', '0.471')
+    """
+    shown = shown_metric(value, digits)
+    return shown if interval is None else f"{shown} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"

@@ -54,6 +54,11 @@ class CompareSettings(Options):
     num_regions: tuple[RegionCount, ...] = Field(
         (5,), min_length=1, description="Numbers of regions that each segmenter is run with."
     )
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (),
+        description="Seeds that a segmenter with training is trained with; the table has the means over "
+        "them. Empty: ``train.seed`` alone.",
+    )
 
 
 class SweepSettings(Options):

@@ -13,7 +13,9 @@ from dcn.errors import InvalidMaskError, InvalidPhotographError
 from dcn.figures.confusion import confusion_figure
 from dcn.images.palette import class_palette
 from flows import progress
+from flows.evaluation.inputs import EvaluatedRun
 from flows.evaluation.protocols.foreground import ForegroundVariants
+from flows.evaluation.protocols.region_measures import RegionMeasures
 from flows.evaluation.results import Results, read_results
 from flows.inputs.region_counts import region_counts
 from flows.report.headline import headline_metrics
@@ -34,7 +36,7 @@ class ReportStage(Stage):
     """``report.html``: metrics, pictures, curves, refused files, and the provenance of everything."""
 
     name = "report"
-    version = 3
+    version = 4
     always_in_key = frozenset({"template"})
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
@@ -71,7 +73,7 @@ class ReportStage(Stage):
             headlines=headline_metrics(results),
             photographs=photographs,
             columns=list(dict.fromkeys(name for one in photographs for name in one["pictures"])),
-            plots=[*_training_plots(job), _regions_histogram(job)],
+            plots=[*_training_plots(job), _regions_histogram(job), *_protocol_plots(job, results)],
             classifications=results.classifications(),
             classes=_classes(reader, results),
             confusion=_confusion(reader, results),
@@ -101,13 +103,14 @@ def _photograph(reader: ResultReader, one: ShownImage) -> dict[str, Any]:
 
 
 def _classes(reader: ResultReader, results: Results) -> list[dict[str, Any]]:
-    """Collect name and color of every class of the ground truth, and its IoU in every classification."""
+    """Collect name, color and best overlap of every true class, and its IoU in every classification."""
     palette = class_palette(reader.index.summary.ignore_label)
-    found = results.classifications()
+    found, measures = results.classifications(), results.find(RegionMeasures)
     return [
         {
             "name": name,
             "color": "#" + palette[i].tobytes().hex(),
+            "abo": None if measures is None else measures.class_abo[i],
             "iou": [one.metrics.class_iou[i] for one in found],
         }
         for i, name in enumerate(reader.index.class_names if found else ())
@@ -162,6 +165,15 @@ def _regions_histogram(job: Job) -> dict[str, str]:
     axes.set(xlabel="regions", ylabel="photographs", xticks=range(1, k + 1))
     caption = "Regions per photograph, at its original size."
     return {"picture": plot_uri(_without_frame(figure)), "alt": "regions per photograph", "caption": caption}
+
+
+def _protocol_plots(job: Job, results: Results) -> list[dict[str, str]]:
+    run = EvaluatedRun.open(job)
+    return [
+        {"picture": plot_uri(_without_frame(plot.figure)), "alt": plot.title, "caption": plot.caption}
+        for protocol, metrics in results.measured()
+        for plot in protocol.plots(run, metrics)
+    ]
 
 
 def _without_frame(figure: Figure) -> Figure:

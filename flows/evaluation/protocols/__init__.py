@@ -10,11 +10,13 @@ from flows.evaluation.protocols.kmeans import KMeans
 from flows.evaluation.protocols.knn import KNN
 from flows.evaluation.protocols.language import Language
 from flows.evaluation.protocols.modularity import Modularity
+from flows.evaluation.protocols.region_measures import RegionMeasures
 from flows.evaluation.protocols.upper_bound import UpperBound
 
 # The order of the sections in results.json.
 PROTOCOLS: tuple[Protocol[Any], ...] = (
     Modularity(),
+    RegionMeasures(),
     Annotators(),
     KMeans(),
     UpperBound(),

@@ -66,6 +66,19 @@ def test_covering_against_a_loop(problem: Problem) -> None:
     assert compare_with_annotators(labels, annotators).covering == pytest.approx(covered / area)
 
 
+def test_boundaries_and_numbers_of_regions_are_averaged_over_the_annotators() -> None:
+    """One annotator draws the same edge, one none at all, and one leaves the first rows out."""
+    labels = np.zeros((300, 400), dtype=np.uint8)
+    labels[:, 200:] = 1
+    same = labels.astype(np.uint16) + 1
+    flat = np.ones_like(same)
+    partial = same.copy()
+    partial[:100] = 0
+    scores = compare_with_annotators(labels, [same, flat, partial])
+    assert scores.boundary_f == pytest.approx((1 + 0 + 1) / 3)
+    assert scores.annotated_regions == pytest.approx((2 + 1 + 2) / 3)
+
+
 def test_unlabelled_pixels_count_nowhere() -> None:
     labels = np.array([[0, 0, 1, 1, 0, 1]], dtype=np.uint8)
     annotator = np.array([[1, 2, 2, 2, 0, 0]], dtype=np.uint16)

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import loadmat, savemat
+from scipy.ndimage import distance_transform_edt
+from scipy.stats import spearmanr
 from skimage.metrics import variation_of_information
 from sklearn.metrics import rand_score
 
@@ -21,7 +23,15 @@ from tests.conftest import draw_scene
 from tests.flows.helpers import changed, run_stages
 
 SPLITS = {"train": (1, 2, 3), "test": (4, 5, 6, 7, 8)}
-NAMES = ("covering", "rand_index", "variation_of_information")
+NAMES = (
+    "covering",
+    "rand_index",
+    "variation_of_information",
+    "boundary_f",
+    "annotated_regions_per_image",
+    "region_correlation",
+)
+INTERVALS = ("covering_interval", "boundary_f_interval", "region_correlation_interval")
 
 
 def truth_file(root: Path, seed: int) -> Path:
@@ -79,9 +89,10 @@ def exported(settings: Settings) -> Path:
     return output
 
 
-def recomputed(root: Path, seeds: tuple[int, ...], maps: Path) -> dict[str, float]:
-    """The three metrics of these photographs, averaged, from exported regions and the files of MATLAB."""
-    scores = []
+def recomputed(root: Path, seeds: tuple[int, ...], maps: Path) -> dict[str, float | None]:
+    """The metrics of these photographs, averaged, from exported regions and the files of MATLAB."""
+    scores: list[list[float]] = []
+    numbers: list[tuple[int, float]] = []
     for seed in seeds:
         regions = np.asarray(Image.open(maps / "test" / f"{seed}.png"))
         cells = loadmat(truth_file(root, seed))["groundTruth"].ravel()
@@ -97,13 +108,42 @@ def recomputed(root: Path, seeds: tuple[int, ...], maps: Path) -> dict[str, floa
         pairs = [(segmentation[segmentation > 0], regions[segmentation > 0]) for segmentation in drawn]
         rand = np.mean([rand_score(*pair) for pair in pairs])
         variation = np.mean([sum(variation_of_information(*pair)) for pair in pairs])
-        scores.append((covered / area, rand, variation))
-    return dict(zip(NAMES, np.mean(scores, axis=0), strict=True))
+        boundary = np.mean([boundary_f(segmentation, regions) for segmentation in drawn])
+        annotated = float(np.mean([len(set(segmentation[segmentation > 0])) for segmentation in drawn]))
+        scores.append([covered / area, *map(float, (rand, variation, boundary)), annotated])
+        numbers.append((len(np.unique(regions)), annotated))
+    found, true = zip(*numbers, strict=True)
+    constant = len(set(found)) == 1 or len(set(true)) == 1
+    rho = None if constant else spearmanr(found, true).statistic
+    return dict(zip(NAMES, [*np.mean(scores, axis=0).tolist(), rho], strict=True))
 
 
-def check(result: StageResult, expected: dict[str, float]) -> None:
+def boundary_f(segmentation: np.ndarray, regions: np.ndarray) -> float:
+    """F of the boundaries by the distance transform of SciPy, with unlabelled pixels as the nearest labelled one."""
+    nearest = distance_transform_edt(segmentation == 0, return_distances=False, return_indices=True)
+    lines = []
+    for labels in (regions, segmentation[tuple(nearest)]):
+        line = np.zeros(labels.shape, bool)
+        line[:, :-1] |= labels[:, 1:] != labels[:, :-1]
+        line[:-1] |= labels[1:] != labels[:-1]
+        lines.append(line)
+    tolerance = 0.0075 * np.hypot(*regions.shape)
+    precision, recall = (
+        (distance_transform_edt(~other)[line] <= tolerance).mean() for line, other in (lines, reversed(lines))
+    )
+    return float(2 * precision * recall / max(precision + recall, 1e-12))
+
+
+def check(result: StageResult, expected: dict[str, float | None]) -> None:
     metrics = Results.from_manifest(result.manifest).of(Annotators)
-    assert metrics.model_dump() == pytest.approx(expected, abs=1e-6)
+    assert metrics.model_dump(exclude=set(INTERVALS)) == pytest.approx(expected, abs=1e-6)
+    for value, interval in (
+        (metrics.covering, metrics.covering_interval),
+        (metrics.boundary_f, metrics.boundary_f_interval),
+    ):
+        assert value is not None
+        assert interval is not None
+        assert interval.low <= value <= interval.high
     assert metrics.covering is not None
     assert metrics.rand_index is not None
     assert 0 < metrics.covering < 1
@@ -125,6 +165,7 @@ def test_region_metrics_are_those_of_other_libraries(
     page = find_job(settings).checkpoint("report").read_file("report.html").decode()
     assert "probabilistic Rand index" in page
     assert f"{found.of(Annotators).covering:.3f}" in page
+    assert 'alt="regions against annotated regions"' in page
     assert all(result.reused for result in run_stages(settings).values())
 
 
@@ -157,7 +198,7 @@ def test_without_any_ground_truth_the_metrics_are_not_defined(
         truth_file(bsds, seed).unlink()
     settings = make_settings(tiny_config, bsds)
     metrics = Results.from_manifest(run_stages(settings)["evaluate"].manifest).of(Annotators)
-    assert metrics.model_dump() == dict.fromkeys(NAMES)
+    assert metrics.model_dump() == dict.fromkeys((*NAMES, *INTERVALS))
     page = find_job(settings).checkpoint("report").read_file("report.html").decode()
     assert "not defined" in page
 

@@ -171,6 +171,7 @@ def test_results_keep_every_byte_of_their_file(finished: Settings) -> None:
         "images",
         "segmentation",
         "labelled_images",
+        "region_measures",
         "kmeans",
         "upper_bound",
         "foreground",
