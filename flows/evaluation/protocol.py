@@ -199,3 +199,13 @@ def shown_metric(value: float | None, digits: int = 3) -> str:
     ('0.471', 'not defined')
     """
     return "not defined" if value is None else f"{value:.{digits}f}"
+
+
+def shown_mean(mean: float | None, deviation: float | None, runs: int) -> str:
+    """Format the mean of a metric over some runs as text, with its standard deviation if there are several.
+
+    >>> shown_mean(0.47123, 0.024, 10), shown_mean(0.47123, 0.0, 1)
+    ('0.471 ± 0.024', '0.471')
+    """
+    several = runs > 1 and deviation is not None
+    return f"{shown_metric(mean)} ± {deviation:.3f}" if several else shown_metric(mean)

@@ -10,6 +10,7 @@ from flows.evaluation.protocols.kmeans import KMeans
 from flows.evaluation.protocols.knn import KNN
 from flows.evaluation.protocols.language import Language
 from flows.evaluation.protocols.modularity import Modularity
+from flows.evaluation.protocols.true_regions import TrueRegions
 from flows.evaluation.protocols.upper_bound import UpperBound
 
 # The order of the sections in results.json.
@@ -23,4 +24,5 @@ PROTOCOLS: tuple[Protocol[Any], ...] = (
     KNN(),
     Language(),
     Angles(),
+    TrueRegions(),
 )

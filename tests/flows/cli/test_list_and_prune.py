@@ -100,7 +100,7 @@ class TestPrune:
         assert "name the configurations whose checkpoints to keep, or give --all" in refused.stderr
         assert dcn("prune", config, "--all", "--yes").exit_code == 1
         assert set(checkpoints(copy)) == set(STAGES)
-        assert "7 checkpoints" in dcn("prune", "--all", "--workspace", copy.workspace, "--yes").stdout
+        assert "8 checkpoints" in dcn("prune", "--all", "--workspace", copy.workspace, "--yes").stdout
         assert checkpoints(copy) == {}
 
     def test_nothing_is_deleted_while_the_data_set_is_not_indexed(
