@@ -258,8 +258,8 @@ def test_a_checkpoint_of_an_earlier_version_is_used_and_verified_in_part(
     assert all(result.reused for result in run_stages(copy).values())
     result = dcn("verify", "--workspace", copy.workspace)
     assert result.exit_code == 0
-    assert "0 of 7 checkpoints are damaged" in result.stdout
-    assert "of 7, written by an earlier version, only arrays and records could be compared" in result.stdout
+    assert "0 of 8 checkpoints are damaged" in result.stdout
+    assert "of 8, written by an earlier version, only arrays and records could be compared" in result.stdout
     find_job(copy).checkpoint("report").delete()
     find_job(copy).checkpoint("embed").delete()
     run_stages(copy)
