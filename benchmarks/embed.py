@@ -23,7 +23,7 @@ from flows.inputs.datasets import open_dataset, read_photograph
 from flows.inputs.image_index import open_index
 from flows.inputs.models import load_backbone
 from flows.inputs.parallel import batched
-from flows.stages.embed import CROPS_PER_PHOTOGRAPH
+from flows.stages.crop_embeddings import CROPS_PER_PHOTOGRAPH
 
 
 def measure(folder: Path, images: int, pairs: int, precision: Precision) -> list[Row]:

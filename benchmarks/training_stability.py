@@ -1,4 +1,4 @@
-"""Does training collapse with the paper's loss? Several seeds with a reliable start, and with the literal recipe.
+"""Does training collapse with the loss of the paper? Several seeds, by a reliable and by the literal recipe.
 
     python -m benchmarks.training_stability --root FOLDER [--workspace DIR] [--seeds 5]
 

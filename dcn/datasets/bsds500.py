@@ -24,6 +24,10 @@ class BSDS500Options(DatasetOptions):
     train_split: Literal["train", "val", "test"] = Field("train", description="Split to train on.")
     evaluate_split: Literal["train", "val", "test"] = Field("test", description="Split to evaluate on.")
 
+    @property
+    def has_classes(self) -> bool:
+        return False
+
     def open(self) -> BSDS500Dataset:
         return BSDS500Dataset(self.root, self.train_split, self.evaluate_split)
 

@@ -58,6 +58,11 @@ class DatasetOptions(Options, ABC):
 
     name: str
 
+    @property
+    @abstractmethod
+    def has_classes(self) -> bool:
+        """Whether the data set has masks with classes. It is known before any file is read."""
+
     @abstractmethod
     def open(self) -> Dataset:
         """Open the data set.

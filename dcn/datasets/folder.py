@@ -33,6 +33,10 @@ class FolderOptions(DatasetOptions):
         None, description="Text file with one class name per line; the first is the background."
     )
 
+    @property
+    def has_classes(self) -> bool:
+        return self.masks is not None
+
     def open(self) -> FolderDataset:
         return FolderDataset(self.root, self.masks, self.classes)
 

@@ -25,6 +25,10 @@ class SampleOptions(DatasetOptions):
 
     name: Literal["sample"] = "sample"
 
+    @property
+    def has_classes(self) -> bool:
+        return True
+
     def open(self) -> SampleDataset:
         return SampleDataset()
 

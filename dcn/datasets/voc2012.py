@@ -36,6 +36,10 @@ class VOC2012Options(DatasetOptions):
     evaluate_split: Literal["val", "train", "trainval"] = Field("val", description="Split to evaluate on.")
     download: bool = Field(False, description="Download the data set with torchvision if it is missing.")
 
+    @property
+    def has_classes(self) -> bool:
+        return True
+
     def open(self) -> VOC2012Dataset:
         return VOC2012Dataset(self.root, self.train_split, self.evaluate_split, self.download)
 

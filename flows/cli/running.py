@@ -58,7 +58,8 @@ def run_comparison(name: str, settings: Settings) -> None:
 
 
 def print_metrics(results: Results) -> None:
-    """Print name, value and meaning of the main metrics of a run as a table."""
+    """Print name, value and meaning of the main metrics of a run as a table, and what each step costs."""
+    from flows.evaluation.costs import COST_TITLES, cost_table
     from flows.report.headline import headline_metrics
 
     table = Table("metric", "value", "", box=None)
@@ -66,6 +67,12 @@ def print_metrics(results: Results) -> None:
         value, meaning = safe(headline.value), safe(headline.meaning)
         table.add_row(safe(headline.name), f"[bold]{value}[/]", f"[dim]{meaning}[/]")
     out.print(table)
+    rows = cost_table(results)
+    if rows:
+        costs = Table(*COST_TITLES, box=None, title="What each step costs", title_justify="left")
+        for row in rows:
+            costs.add_row(row.regions, row.foreground, row.classes, row.miou, row.accuracy)
+        out.print(costs)
 
 
 @contextmanager

@@ -242,3 +242,13 @@ def shown_estimate(value: float | None, interval: Interval | None, digits: int =
     """
     shown = shown_metric(value, digits)
     return shown if interval is None else f"{shown} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+def shown_mean(mean: float | None, deviation: float | None, runs: int) -> str:
+    """Format the mean of a metric over some runs as text, with its standard deviation if there are several.
+
+    >>> shown_mean(0.47123, 0.024, 10), shown_mean(0.47123, 0.0, 1)
+    ('0.471 ± 0.024', '0.471')
+    """
+    several = runs > 1 and deviation is not None
+    return f"{shown_metric(mean)} ± {deviation:.3f}" if several else shown_metric(mean)

@@ -1,16 +1,20 @@
-"""The regions of photographs as one table, joined from the checkpoints of several stages."""
+"""The regions of photographs, found or true, as one table, joined from the checkpoints of several stages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dcn.evaluation.protocols import Regions, join_regions
+from dcn.evaluation.true_regions import true_regions
 from flows.inputs.image_index import open_index
 from flows.stage import Job
+
+# Reads the regions of the photographs in some rows, in blocks of photographs; at least one block.
+ReadBlocks = Callable[[Job, npt.NDArray[np.int64]], Iterator[Regions]]
 
 # Photographs whose regions are read together.
 _BLOCK = 512
@@ -36,7 +40,7 @@ def region_blocks(job: Job, rows: npt.NDArray[np.int64]) -> Iterator[Regions]:
     labelled = bool(open_index(job).class_names)
     overlap = job.checkpoint("evaluate").array("overlap") if labelled else None
     embedding = None if job.settings.regions_are_classes else job.checkpoint("embed").array("embedding")
-    for block in np.array_split(rows, max(1, -(-len(rows) // _BLOCK))):
+    for block in _blocks(rows):
 
         def read(array: Any, block: npt.NDArray[np.int64] = block) -> Any:
             return array.read_ahead(block).result()
@@ -51,3 +55,30 @@ def region_blocks(job: Job, rows: npt.NDArray[np.int64]) -> Iterator[Regions]:
             if embedding is None
             else read(embedding)[place, index],
         )
+
+
+def read_true_regions(job: Job, rows: npt.NDArray[np.int64]) -> Regions:
+    """Read all true regions of the photographs in ``rows``. See :func:`true_region_blocks`."""
+    return join_regions(list(true_region_blocks(job, rows)))
+
+
+def true_region_blocks(job: Job, rows: npt.NDArray[np.int64]) -> Iterator[Regions]:
+    """Read the true regions of the photographs in ``rows``, in blocks of photographs.
+
+    The pixels of a class are those that all found regions have in it, so a photograph has true regions only
+    if it has found ones. The arrays of the protocol ``upper_bound`` and of the stage ``embed_truth`` must be
+    complete.
+
+    Yields:
+        At least one block, which may be empty.
+
+    """
+    overlap = job.checkpoint("evaluate").array("overlap")  # [N, k, C]
+    embedding = job.checkpoint("embed_truth").array("embedding")  # [N, C, d]
+    for block in _blocks(rows):
+        pixels = overlap.read_ahead(block).result().sum(axis=1)  # [b, C]
+        yield true_regions(block, pixels, embedding.read_ahead(block).result())
+
+
+def _blocks(rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+    return np.array_split(rows, max(1, -(-len(rows) // _BLOCK)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -60,6 +60,16 @@ def _load_backbone(name: str, weights: Path | None, device: str, precision: Prec
     from dcn.backbone import Backbone
 
     return Backbone.from_preset(name, weights, device, precision)[0]
+
+
+def backbone_identity(settings: Settings) -> dict[str, Any]:
+    """Select what identifies the backbone in the keys of the stages that run it, as JSON."""
+    backbone = settings.backbone
+    return {
+        "backbone": backbone.name,
+        "weights": weights_digest(backbone.weights, "backbone"),
+        "precision": backbone.precision,
+    }
 
 
 def load_language_model(settings: Settings) -> LanguageModel:

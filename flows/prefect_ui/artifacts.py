@@ -17,6 +17,7 @@ from flows.errors import FlowError, describe_error
 from flows.evaluation.results import Results
 from flows.execution.retries import is_transient
 from flows.execution.run import StageResult
+from flows.prefect_ui.artifact_keys import artifact_key
 from flows.prefect_ui.markdown import block, cell
 from flows.report.headline import headline_metrics
 from flows.report.page import jpeg_uri
@@ -37,15 +38,16 @@ def publish(job: Job, result: StageResult) -> None:
         {"metric": "seconds", "value": f"{manifest.seconds:.1f}"},
         *({"metric": name, "value": shown} for name, shown in flat_metrics(manifest.summary)),
     ]
-    _create_table(rows, manifest.stage, f"Stage `{manifest.stage}`")
+    _create_table(rows, artifact_key(manifest.stage), f"Stage `{manifest.stage}`")
     if manifest.warnings:
         warnings = [{"warning": message} for message in manifest.warnings]
-        _create_table(warnings, f"{manifest.stage}-warnings", f"Warnings of stage `{manifest.stage}`")
+        key = artifact_key(manifest.stage, "warnings")
+        _create_table(warnings, key, f"Warnings of stage `{manifest.stage}`")
     if manifest.stage in _WITH_PICTURES:
         semantic = manifest.stage == "report"
         sheet = contact_sheet(job, _SHEET_PHOTOGRAPHS, semantic)
         if sheet is not None:
-            create_image_artifact(jpeg_uri(sheet), key=f"{manifest.stage}-pictures")
+            create_image_artifact(jpeg_uri(sheet), key=artifact_key(manifest.stage, "pictures"))
 
 
 def publish_pipeline(results: Results) -> None:

@@ -11,6 +11,8 @@ from uuid import UUID
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
+from flows.prefect_ui.artifact_keys import artifact_key
+
 # Seconds between two requests.
 _INTERVAL = 5.0
 # Seconds that the end of a stage waits for the last request.
@@ -84,7 +86,7 @@ class PageProgress:
             text = f"{self._name} {done}/{total} {note}".rstrip()
             try:
                 if artifact is None:
-                    key = f"{self._name}-progress"
+                    key = artifact_key(self._name, "progress")
                     artifact = cast(UUID, create_progress_artifact(percent, key, text))
                 else:
                     update_progress_artifact(artifact, percent, text)

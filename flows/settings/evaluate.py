@@ -38,6 +38,12 @@ class EvaluateSettings(Options):
         128,
         description="Number of evaluated images whose attainable modularity is searched; 0 searches none.",
     )
+    true_regions: bool = Field(
+        True,
+        description="Classify the regions of the ground truth as well, which shows what segmentation, "
+        "foreground and classification cost. The stage ``embed_truth`` embeds one crop for each class of a "
+        "photograph, about half as many as ``embed``. Without ground truth of classes it does not run.",
+    )
     sampled_images: PositiveInt = Field(
         16384,
         description="Largest number of images that k-means learns from, and of images in the bank of k-NN; "

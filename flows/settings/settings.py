@@ -72,6 +72,11 @@ class Settings(Options):
         """Whether the regions are classes of the whole data set already, so that none are classified."""
         return self.segment.segmenter.regions_are_classes
 
+    @property
+    def embeds_true_regions(self) -> bool:
+        """Whether the evaluation classifies the true regions, too, to find where the metrics lose most."""
+        return self.evaluate.true_regions and self.dataset.has_classes and not self.regions_are_classes
+
     def resolve(self) -> Settings:
         """Fill in the defaults of the backbone's preset, and make every path absolute.
 

@@ -36,8 +36,9 @@ class EvaluateStage(Stage):
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         embed = () if settings.regions_are_classes else ("embed",)
+        truth = ("embed_truth",) if settings.embeds_true_regions else ()
         language = () if settings.language.model is None else ("language",)
-        return ("index", "extract", "segment", *embed, *language)
+        return ("index", "extract", "segment", *embed, *truth, *language)
 
     def settings(self, settings: Settings) -> dict[str, Any]:
         chosen = {
@@ -46,6 +47,7 @@ class EvaluateStage(Stage):
             # A new protocol, or a new version of one, is another content.
             "protocols": {protocol.name: protocol.version for protocol in protocols.PROTOCOLS},
         }
+        del chosen["true_regions"]  # the inputs show it
         if settings.segment.segmenter.cosines:
             loss = settings.train.model_dump(include={"temperature", "expected_affinity"})
             return {**chosen, **loss}

@@ -13,7 +13,7 @@ from flows import progress
 from flows.errors import name_parameters
 from flows.inputs.datasets import open_dataset, read_squashed
 from flows.inputs.image_index import open_index
-from flows.inputs.models import load_backbone, weights_digest
+from flows.inputs.models import backbone_identity, load_backbone
 from flows.inputs.parallel import batched, in_threads
 from flows.inputs.summaries import ExtractSummary
 from flows.settings import Settings
@@ -34,12 +34,10 @@ class ExtractStage(Stage):
     def settings(self, settings: Settings) -> dict[str, Any]:
         backbone = settings.backbone
         return {
-            "backbone": backbone.name,
-            "weights": weights_digest(backbone.weights, "backbone"),
+            **backbone_identity(settings),
             "input_size": backbone.input_size,
             "token_layer": backbone.token_layer,
             "attention_block": backbone.attention_block,
-            "precision": backbone.precision,
         }
 
     def layout(self, job: Job) -> Layout:

@@ -13,6 +13,7 @@ from dcn.errors import InvalidMaskError, InvalidPhotographError
 from dcn.figures.confusion import confusion_figure
 from dcn.images.palette import class_palette
 from flows import progress
+from flows.evaluation.costs import COST_TITLES, cost_table
 from flows.evaluation.inputs import EvaluatedRun
 from flows.evaluation.protocols.foreground import ForegroundVariants
 from flows.evaluation.protocols.region_measures import RegionMeasures
@@ -42,8 +43,9 @@ class ReportStage(Stage):
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         trained = ("train",) if settings.segment.segmenter.trained else ()
         embed = () if settings.regions_are_classes else ("embed",)
+        truth = ("embed_truth",) if settings.embeds_true_regions else ()
         language = () if settings.language.model is None else ("language",)
-        return ("index", "extract", *trained, "segment", *embed, *language, "evaluate")
+        return ("index", "extract", *trained, "segment", *embed, *truth, *language, "evaluate")
 
     def settings(self, settings: Settings) -> dict[str, Any]:
         return {**settings.report.model_dump(mode="json"), "template": template_digest(_TEMPLATE)}
@@ -77,6 +79,8 @@ class ReportStage(Stage):
             classifications=results.classifications(),
             classes=_classes(reader, results),
             confusion=_confusion(reader, results),
+            cost_titles=COST_TITLES,
+            costs=cost_table(results),
             foreground_variants={} if variants is None else variants.root,
             paper=[
                 {"title": one.title, "caption": one.caption, "picture": photograph_uri(one.figure)}

@@ -57,7 +57,7 @@ def test_a_second_pipeline_reuses_checkpoints_of_the_first(
 def check_pages(deployed: Deployed) -> None:
     """Check the artifacts on the pages of the flow runs."""
     artifacts = deployed.artifacts()
-    assert set(STAGES) <= set(artifacts)
+    assert {stage.replace("_", "-") for stage in STAGES} <= set(artifacts)
     metrics = {row["metric"]: row["value"] for row in json.loads(text_of(artifacts["evaluate"]))}
     assert 0 < float(metrics["upper_bound.accuracy"]) <= 1
     assert "k-means mIoU" in {row["name"] for row in json.loads(text_of(artifacts["pipeline"]))}

@@ -11,6 +11,7 @@ from flows.evaluation.protocols.knn import KNN
 from flows.evaluation.protocols.language import Language
 from flows.evaluation.protocols.modularity import Modularity
 from flows.evaluation.protocols.region_measures import RegionMeasures
+from flows.evaluation.protocols.true_regions import TrueRegions
 from flows.evaluation.protocols.upper_bound import UpperBound
 
 # The order of the sections in results.json.
@@ -25,4 +26,5 @@ PROTOCOLS: tuple[Protocol[Any], ...] = (
     KNN(),
     Language(),
     Angles(),
+    TrueRegions(),
 )

@@ -5,29 +5,25 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from dcn.clustering import Clusters
 from dcn.evaluation.metrics import ClassificationMetrics
-from dcn.evaluation.overlap import confusion_matrix
-from dcn.evaluation.protocols import (
-    Regions,
-    join_regions,
-    kmeans_labels,
-    kmeans_predictions,
-    matched_classes,
-    mean_and_deviation,
-)
+from dcn.evaluation.protocols import Regions, matched_classes
 from dcn.options import Options
 from flows.evaluation.confusions import Matrix, add_confusions
 from flows.evaluation.inputs import EvaluatedRun
-from flows.evaluation.protocol import Classification, Column, Group, Headline, Protocol, Tally, shown_metric
+from flows.evaluation.kmeans_runs import (
+    cluster_confusions,
+    fit_clusters,
+    metrics_over_seeds,
+    predict_clusters,
+    wanted_clusters,
+)
+from flows.evaluation.protocol import Classification, Column, Group, Headline, Protocol, Tally, shown_mean
 from flows.evaluation.region_table import region_blocks
-from flows.inputs.image_index import evenly_spread
 from flows.stage import Warn
 
 # Class of every region [N, k] by the shown seed, for pictures and exports; -1 if a region does not occur or
 # was not evaluated. Without ground truth the numbers are clusters.
 SEMANTIC = "semantic.npy"
-_DEFAULT_CLUSTERS = 20
 
 
 class KMeansMetrics(Options):
@@ -77,8 +73,8 @@ class KMeans(Protocol[KMeansMetrics]):
         if metrics.miou is None:
             return [Headline("k-means clusters", f"{metrics.clusters}", "no ground truth to compare with")]
         runs = f"{metrics.clusters} clusters, {metrics.seeds} seeds"
-        miou = _over_seeds(metrics, metrics.miou, metrics.miou_deviation)
-        accuracy = _over_seeds(metrics, metrics.accuracy, metrics.accuracy_deviation)
+        miou = shown_mean(metrics.miou, metrics.miou_deviation, metrics.seeds)
+        accuracy = shown_mean(metrics.accuracy, metrics.accuracy_deviation, metrics.seeds)
         return [
             Headline("k-means mIoU", miou, runs),
             Headline("k-means pixel accuracy", accuracy, "over the same seeds"),
@@ -107,31 +103,21 @@ class KMeans(Protocol[KMeansMetrics]):
         return [Classification("k-means", reached, metrics.miou_deviation, metrics.accuracy_deviation)]
 
 
-def _over_seeds(metrics: KMeansMetrics, mean: float | None, deviation: float | None) -> str:
-    several = metrics.seeds > 1 and deviation is not None
-    return f"{shown_metric(mean)} ± {deviation:.3f}" if several else shown_metric(mean)
-
-
 class _KMeansTally(Tally[KMeansMetrics]):
     def __init__(self, run: EvaluatedRun, rows: npt.NDArray[np.int64], warn: Warn) -> None:
         self._run = run
         self._warn = warn
-        foreground_classes = run.num_classes - 1 if run.num_classes else _DEFAULT_CLUSTERS
-        self._wanted = run.settings.evaluate.num_clusters or foreground_classes
-        self._fitted = [] if run.settings.regions_are_classes else _fit(run, rows, self._wanted)
+        self._wanted = wanted_clusters(run)
+        self._fitted = [] if run.settings.regions_are_classes else fit_clusters(run, rows, region_blocks)
         inertia = [clusters.inertia for clusters in self._fitted]
         self._shown = int(np.argmin(inertia)) if inertia else 0
         self._semantic = np.full((len(run.index), run.num_regions), -1, dtype=np.int16)
         self._totals: dict[int, Matrix] = {}  # [K, C] by seed
 
     def add(self, block: Regions) -> None:
-        runs = [kmeans_predictions(block, clusters) for clusters in self._fitted] or [block.index]
+        runs = predict_clusters(block, self._fitted) or [block.index]
         self._semantic[block.image, block.index] = runs[self._shown]
-        matrices = {
-            seed: confusion_matrix(block.overlap, predicted, int(predicted.max()) + 1)
-            for seed, predicted in enumerate(runs)
-        }
-        add_confusions(self._totals, matrices)
+        add_confusions(self._totals, cluster_confusions(block, runs))
 
     def metrics(self) -> KMeansMetrics:
         found = len(self._fitted[0].centers) if self._fitted else self._run.num_regions
@@ -148,21 +134,10 @@ class _KMeansTally(Tally[KMeansMetrics]):
     def _matched(self) -> dict[str, object]:
         """Match the clusters of each seed to classes; replace the clusters of the shown seed by classes."""
         classified = [matched_classes(matrix) for matrix in self._totals.values()]
-        results: dict[str, object] = {}
-        for name in ("miou", "accuracy"):
-            mean, deviation = mean_and_deviation([getattr(reached, name) for _, reached in classified])
-            results |= {name: mean, f"{name}_deviation": deviation}
+        results = metrics_over_seeds([reached for _, reached in classified]).model_dump()
         class_of_cluster, shown = classified[self._shown]
         _rename(self._semantic, class_of_cluster)
         return results | {"class_iou": shown.class_iou, "confusion": shown.confusion}
-
-
-def _fit(run: EvaluatedRun, rows: npt.NDArray[np.int64], wanted: int) -> list[Clusters]:
-    """Cluster the foreground regions of a sample of the photographs, once for each seed."""
-    settings = run.settings.evaluate
-    sampled = region_blocks(run.job, evenly_spread(rows, settings.sampled_images))
-    foreground = join_regions([regions.take(regions.foreground) for regions in sampled])
-    return kmeans_labels(foreground, wanted, settings.num_seeds)
 
 
 def _rename(semantic: npt.NDArray[np.int16], classes: npt.NDArray[np.int64]) -> None:

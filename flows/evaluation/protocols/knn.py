@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, RootModel
 
-from dcn.evaluation.knn import RegionBank
 from dcn.evaluation.metrics import ClassificationMetrics, classification_metrics
-from dcn.evaluation.protocols import Regions, knn_confusions, region_bank
+from dcn.evaluation.protocols import knn_confusions
 from flows.evaluation.confusions import ConfusionTally, Matrix
 from flows.evaluation.inputs import EvaluatedRun
+from flows.evaluation.knn_bank import HEADLINE_NEIGHBORS, headline_neighbors, read_bank
 from flows.evaluation.protocol import Classification, Column, Group, Headline, Protocol, Tally, shown_metric
 from flows.evaluation.region_table import region_blocks
-from flows.inputs.image_index import evenly_spread
 from flows.stage import Warn
-
-# The number of neighbors that the paper prints in bold.
-_HEADLINE_K = 5
 
 
 class KNNMetrics(RootModel[dict[int, ClassificationMetrics]]):
@@ -45,7 +41,7 @@ class KNN(Protocol[KNNMetrics]):
         return super().applies(run) and not run.settings.regions_are_classes
 
     def tally(self, run: EvaluatedRun, rows: npt.NDArray[np.int64], warn: Warn) -> Tally[KNNMetrics]:
-        bank, unembedded = _read_bank(run)
+        bank, unembedded = read_bank(run, region_blocks)
         neighbors = run.settings.evaluate.neighbors
         return ConfusionTally[int, KNNMetrics](
             lambda block: {} if bank is None else knn_confusions(bank, block, neighbors),
@@ -55,32 +51,15 @@ class KNN(Protocol[KNNMetrics]):
     def headline(self, metrics: KNNMetrics) -> list[Headline]:
         if not metrics.root:
             return []
-        k = _HEADLINE_K if _HEADLINE_K in metrics.root else next(iter(metrics.root))
+        k = headline_neighbors(metrics.root)
         return [Headline("k-NN mIoU", shown_metric(metrics.miou(k)), f"at k = {k}")]
 
     def columns(self) -> tuple[Column[KNNMetrics], ...]:
-        title = f"k-NN mIoU, k = {_HEADLINE_K}"
-        return (Column("knn_miou", title, lambda found: found.miou(_HEADLINE_K), curve=True),)
+        title = f"k-NN mIoU, k = {HEADLINE_NEIGHBORS}"
+        return (Column("knn_miou", title, lambda found: found.miou(HEADLINE_NEIGHBORS), curve=True),)
 
     def classifications(self, metrics: KNNMetrics) -> list[Classification]:
         return [Classification(f"k-NN, k = {k}", reached) for k, reached in metrics.root.items()]
-
-
-def _read_bank(run: EvaluatedRun) -> tuple[RegionBank | None, int]:
-    """Build the bank from the training split, None without labels; count its regions without embedding."""
-    split = run.index.split_rows(run.index.summary.train_split)
-    rows = evenly_spread(split, run.settings.evaluate.sampled_images)
-    labelled, missing = False, 0
-
-    def blocks() -> Iterator[Regions]:
-        nonlocal labelled, missing
-        for regions in region_blocks(run.job, rows):
-            labelled |= bool(regions.overlap.any())
-            missing += int((~regions.embedded).sum())
-            yield regions
-
-    bank = region_bank(blocks())
-    return bank if labelled else None, missing
 
 
 def _metrics(run: EvaluatedRun, unembedded: int, warn: Warn, totals: Mapping[int, Matrix]) -> KNNMetrics:

@@ -7,7 +7,15 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from dcn.datasets import FolderDataset, SampleDataset, VOC2012Dataset
+from dcn.datasets import (
+    BSDS500Options,
+    FolderDataset,
+    FolderOptions,
+    SampleDataset,
+    SampleOptions,
+    VOC2012Dataset,
+    VOC2012Options,
+)
 from dcn.errors import InvalidDatasetError, InvalidMaskError
 from dcn.images.photograph import decode_photograph
 
@@ -130,6 +138,22 @@ def test_wrong_folder_options_are_named(tmp_path: Path, arguments: dict[str, str
 def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InvalidDatasetError, match="there is no image in"):
         list(FolderDataset(tmp_path).items())
+
+
+def test_options_know_whether_there_are_masks_with_classes(voc: Path, tmp_path: Path) -> None:
+    """Before any file is read; the data set says the same once it is open."""
+    (tmp_path / "BSR" / "BSDS500" / "data").mkdir(parents=True)
+    (tmp_path / "classes.txt").write_text("background\nred\n")
+    labelled = FolderOptions(root=tmp_path, masks=tmp_path, classes=tmp_path / "classes.txt")
+    for options, expected in (
+        (SampleOptions(), True),
+        (VOC2012Options(root=voc), True),
+        (labelled, True),
+        (FolderOptions(root=tmp_path), False),
+        (BSDS500Options(root=tmp_path), False),
+    ):
+        assert options.has_classes == bool(options.open().class_names) == expected
+    assert not FolderOptions(root=tmp_path, classes=tmp_path / "classes.txt").has_classes  # but no masks
 
 
 def test_sample_has_the_photographs_of_scikit_image() -> None:

@@ -60,23 +60,23 @@ class TestPrune:
         shown = dcn("prune", config)
         assert shown.exit_code == 0
         assert set(listed(shown)) == {f"{checkpoint.stage}/{checkpoint.key}" for checkpoint in gone}
-        assert re.search(r"2 checkpoints, \d+\.\d MB, of 9 can be deleted; --yes deletes them", shown.stdout)
+        assert re.search(r"2 checkpoints, \d+\.\d MB, of 10 can be deleted; --yes deletes them", shown.stdout)
         assert all(folder(checkpoint).exists() for checkpoint in gone)
         deleted = dcn("prune", config, "--yes")
-        assert re.search(r"2 checkpoints, \d+\.\d MB, of 9 deleted", deleted.stdout)
+        assert re.search(r"2 checkpoints, \d+\.\d MB, of 10 deleted", deleted.stdout)
         assert not any(folder(checkpoint).exists() for checkpoint in gone)
         assert digests(copy) == expected
         assert all(result.reused for result in run_stages(copy).values())
-        assert "0 checkpoints, 0.0 MB, of 7 can be deleted\n" in dcn("prune", config).stdout
+        assert "0 checkpoints, 0.0 MB, of 8 can be deleted\n" in dcn("prune", config).stdout
 
     def test_the_checkpoints_of_several_configurations_stay(
         self, copy: Settings, config: Path, other: Settings, tmp_path: Path
     ) -> None:
         second = tmp_path / "second.yaml"
         second.write_text(yaml.safe_dump(other.model_dump(mode="json")))
-        assert "0 checkpoints, 0.0 MB, of 9 deleted" in dcn("prune", config, second, "--yes").stdout
+        assert "0 checkpoints, 0.0 MB, of 10 deleted" in dcn("prune", config, second, "--yes").stdout
         assert dcn("prune", second, "--yes").exit_code == 0
-        assert set(checkpoints(copy)) == {"index", "extract", "train", "segment"}
+        assert set(checkpoints(copy)) == {"index", "extract", "train", "segment", "embed_truth"}
         assert all(result.reused for result in run_stages(other, "segment").values())
 
     def test_the_checkpoints_of_a_comparison_stay(self, copy: Settings, config: Path) -> None:
@@ -100,7 +100,7 @@ class TestPrune:
         assert "name the configurations whose checkpoints to keep, or give --all" in refused.stderr
         assert dcn("prune", config, "--all", "--yes").exit_code == 1
         assert set(checkpoints(copy)) == set(STAGES)
-        assert "7 checkpoints" in dcn("prune", "--all", "--workspace", copy.workspace, "--yes").stdout
+        assert "8 checkpoints" in dcn("prune", "--all", "--workspace", copy.workspace, "--yes").stdout
         assert checkpoints(copy) == {}
 
     def test_nothing_is_deleted_while_the_data_set_is_not_indexed(
@@ -116,7 +116,7 @@ class TestPrune:
         assert re.search(
             r"is not indexed in this workspace in its present state.*; run dcn index .* first", refused.stderr
         )
-        assert len(list(Workspace(copy.workspace).checkpoints())) == 9
+        assert len(list(Workspace(copy.workspace).checkpoints())) == 10
         assert "is not indexed in this workspace in its present state" in dcn("list", config, *options).stderr
 
     def test_a_checkpoint_that_is_being_written_and_its_inputs_stay(
@@ -126,7 +126,7 @@ class TestPrune:
         begun.forget(begun.require(), [1], [])
         result = dcn("prune", config, "--yes")
         assert f"segment/{begun.key} is being written (the last time 0 min ago); it stays" in result.stdout
-        assert "0 checkpoints, 0.0 MB, of 9 deleted" in result.stdout
+        assert "0 checkpoints, 0.0 MB, of 10 deleted" in result.stdout
         run_stages(other, "segment")
         begun.forget(begun.require(), [1], [])
         age(begun, 2 * 3600)

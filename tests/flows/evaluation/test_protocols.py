@@ -178,6 +178,7 @@ def test_results_keep_every_byte_of_their_file(finished: Settings) -> None:
         "foreground_variants",
         "knn",
         "angles",
+        "true_regions",
     ]
 
 

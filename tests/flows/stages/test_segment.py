@@ -75,16 +75,19 @@ def test_segmenters_share_features_and_nothing_else(runs: Runs) -> None:
         assert len({of_run[stage] for of_run in keys.values()}) == distinct
     computed = {
         stage: [name for name, (_, results) in runs.items() if stage in results and not results[stage].reused]
-        for stage in ("index", "extract", "train", "segment", "embed", "evaluate")
+        for stage in ("index", "extract", "train", "segment", "embed", "embed_truth", "evaluate")
     }
     others = [name for name in SEGMENTERS if name != "pixels"]
     assert computed == {
         "index": ["dcn"], "extract": ["dcn"], "train": ["dcn"],
-        "segment": list(SEGMENTERS), "embed": others, "evaluate": list(SEGMENTERS),
+        "segment": list(SEGMENTERS), "embed": others, "embed_truth": ["dcn"],
+        "evaluate": list(SEGMENTERS),
     }  # fmt: skip
     workspace = Path(runs["dcn"][0].workspace)
     on_disk = {stage: len([*(workspace / stage).glob("*/manifest.json")]) for stage in computed}
-    assert on_disk == {"index": 1, "extract": 1, "train": 1, "segment": 6, "embed": 5, "evaluate": 6}
+    assert on_disk == {
+        "index": 1, "extract": 1, "train": 1, "segment": 6, "embed": 5, "embed_truth": 1, "evaluate": 6
+    }  # fmt: skip
 
 
 @every

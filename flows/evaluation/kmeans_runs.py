@@ -1,0 +1,92 @@
+"""k-means with several seeds on the regions of a run, found or true (section 4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from dcn.clustering import Clusters
+from dcn.evaluation.metrics import ClassificationMetrics
+from dcn.evaluation.overlap import confusion_matrix
+from dcn.evaluation.protocols import (
+    Regions,
+    join_regions,
+    kmeans_labels,
+    kmeans_predictions,
+    mean_and_deviation,
+)
+from dcn.options import Options
+from flows.evaluation.confusions import Matrix
+from flows.evaluation.inputs import EvaluatedRun
+from flows.evaluation.region_table import ReadBlocks
+from flows.inputs.image_index import evenly_spread
+
+_DEFAULT_CLUSTERS = 20
+
+
+class SeedMetrics(Options):
+    """Metrics of k-means: mean and standard deviation over the seeds. JSON.
+
+    Attributes:
+        miou: mean IoU.
+        miou_deviation: standard deviation of the mean IoU.
+        accuracy: pixel accuracy.
+        accuracy_deviation: standard deviation of the pixel accuracy.
+
+    """
+
+    miou: float
+    miou_deviation: float
+    accuracy: float
+    accuracy_deviation: float
+
+
+def wanted_clusters(run: EvaluatedRun) -> int:
+    """Number of clusters that k-means should make: as the settings say, or one for each foreground class."""
+    foreground_classes = run.num_classes - 1 if run.num_classes else _DEFAULT_CLUSTERS
+    return run.settings.evaluate.num_clusters or foreground_classes
+
+
+def fit_clusters(run: EvaluatedRun, rows: npt.NDArray[np.int64], read: ReadBlocks) -> list[Clusters]:
+    """Cluster the foreground regions of a sample of the photographs, once for each seed.
+
+    Args:
+        run: the run.
+        rows: rows of the photographs. The sample has ``evaluate.sampled_images`` of them.
+        read: reads the regions of some photographs.
+
+    """
+    settings = run.settings.evaluate
+    sampled = read(run.job, evenly_spread(rows, settings.sampled_images))
+    foreground = join_regions([regions.take(regions.foreground) for regions in sampled])
+    return kmeans_labels(foreground, wanted_clusters(run), settings.num_seeds)
+
+
+def cluster_confusions(regions: Regions, predicted: Sequence[npt.NDArray[np.int64]]) -> dict[int, Matrix]:
+    """Count the pixels ``[K, C]`` of every cluster in every class, by seed.
+
+    Args:
+        regions: ``R`` regions.
+        predicted: ``[R]`` clusters by each seed.
+
+    """
+    return {
+        seed: confusion_matrix(regions.overlap, clusters, int(clusters.max(initial=0)) + 1)
+        for seed, clusters in enumerate(predicted)
+    }
+
+
+def predict_clusters(regions: Regions, fitted: Sequence[Clusters]) -> list[npt.NDArray[np.int64]]:
+    """Assign every region to a cluster, ``[R]`` by each seed; 0 is the background."""
+    return [kmeans_predictions(regions, clusters) for clusters in fitted]
+
+
+def metrics_over_seeds(reached: Sequence[ClassificationMetrics]) -> SeedMetrics:
+    """Average metrics over the seeds. Some pixel must be labelled."""
+    found: dict[str, float] = {}
+    for name in ("miou", "accuracy"):
+        values = [getattr(metrics, name) for metrics in reached]
+        found[name], found[f"{name}_deviation"] = mean_and_deviation(values)
+    return SeedMetrics(**found)
