@@ -12,7 +12,6 @@ import numpy.typing as npt
 from dcn.crops import Crop, crop_regions, masked_inputs
 from dcn.datasets import Dataset
 from dcn.errors import InvalidPhotographError
-from dcn.regions import label_map
 from flows import progress
 from flows.errors import name_parameters
 from flows.inputs.datasets import open_dataset, read_photograph
@@ -20,6 +19,7 @@ from flows.inputs.image_index import IndexedImage, open_index
 from flows.inputs.models import load_backbone
 from flows.inputs.parallel import batched, in_threads
 from flows.inputs.region_counts import region_counts
+from flows.inputs.region_maps import RegionMaps
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import ArraySpec, Manifest
@@ -69,9 +69,8 @@ class EmbedStage(Stage):
         crop = partial(
             _crop,
             open_dataset(job.settings.dataset),
-            segment.array("assignment").rows(start, stop),
+            RegionMaps.read(job, start, stop),
             boxes,
-            start,
             size,
         )
         images = [image for image in open_index(job).images(start, stop) if areas[image.row - start].any()]
@@ -96,9 +95,8 @@ class EmbedStage(Stage):
 
 def _crop(
     dataset: Dataset,
-    assignments: npt.NDArray[np.float16],
+    maps: RegionMaps,
     boxes: npt.NDArray[np.int32],
-    start: int,
     size: int,
     image: IndexedImage,
 ) -> tuple[IndexedImage, dict[int, Crop], str]:
@@ -107,6 +105,4 @@ def _crop(
         photograph = read_photograph(dataset, image)
     except InvalidPhotographError as error:
         return image, {}, str(error)
-    row = image.row - start
-    labels = label_map(assignments[row], image.height, image.width)
-    return image, crop_regions(photograph, labels, boxes[row], size), ""
+    return image, crop_regions(photograph, maps.of(image), boxes[image.row - maps.start], size), ""

@@ -80,7 +80,7 @@ class Modularity(Protocol[ModularityMetrics]):
         for images in batched(shard.evaluated, _SEARCH_BATCH):
             rows = np.array([image.row - shard.start for image in images])
             tokens = torch.from_numpy(shard.tokens[rows]).to(device).float()  # [B, n, d]
-            assignment = torch.from_numpy(shard.assignment[rows]).to(device).float()  # [B, n, k]
+            assignment = torch.from_numpy(shard.maps.assignment[rows]).to(device).float()  # [B, n, k]
             if run.settings.segment.segmenter.cosines:
                 reached = modularity(tokens, assignment, resolution, temperature)  # [B]
                 arrays["modularity"][rows] = reached.cpu().numpy()
