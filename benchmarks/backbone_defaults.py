@@ -19,9 +19,9 @@ from benchmarks.stages import run_up_to
 from dcn.evaluation.metrics import classification_metrics
 from dcn.evaluation.overlap import region_overlap
 from dcn.evaluation.protocols import upper_bound
-from dcn.regions import label_map
 from flows.inputs.datasets import open_dataset
 from flows.inputs.image_index import open_index
+from flows.inputs.region_maps import RegionMaps
 from flows.inputs.summaries import SegmentSummary
 from flows.stage import Job
 
@@ -31,13 +31,12 @@ CHOICES = [(224, -1), (392, -1), (392, -2), (392, -3), (392, -4), (518, -1)]
 def overlap(job: Job) -> npt.NDArray[np.int64]:
     """Pixels ``[R, C]`` that every region of the labelled photographs has in every class."""
     dataset, index = open_dataset(job.settings.dataset), open_index(job)
-    assignments = job.checkpoint("segment").array("assignment")
     rows = []
     for image in index.images():
         mask = dataset.read_mask(image.item, image.height, image.width) if image.labelled else None
         if mask is not None:
-            labels = label_map(assignments.rows(image.row, image.row + 1)[0], image.height, image.width)
-            rows.append(region_overlap(labels, mask, assignments.shape[2], len(index.class_names)))
+            labels = RegionMaps.read(job, image.row, image.row + 1).of(image)  # [H, W]
+            rows.append(region_overlap(labels, mask, job.settings.num_regions, len(index.class_names)))
     return np.concatenate(rows)
 
 

@@ -17,12 +17,12 @@ from benchmarks.photographs import make_settings, run
 from benchmarks.row import Row
 from benchmarks.stage_command import run_command
 from dcn.crops import Crop, crop_regions, masked_inputs
-from dcn.regions import label_map
 from dcn.weights.presets import Precision
 from flows.inputs.datasets import open_dataset, read_photograph
 from flows.inputs.image_index import open_index
 from flows.inputs.models import load_backbone
 from flows.inputs.parallel import batched
+from flows.inputs.region_maps import RegionMaps
 from flows.stages.crop_embeddings import CROPS_PER_PHOTOGRAPH
 
 
@@ -34,12 +34,11 @@ def measure(folder: Path, images: int, pairs: int, precision: Precision) -> list
     job = run(settings, "segment")
     backbone, size = load_backbone(job.settings), job.settings.embed.size
     assert size is not None
-    segment, dataset = job.checkpoint("segment"), open_dataset(settings.dataset)
-    assignment, boxes = (segment.array(name).rows(0, images) for name in ("assignment", "box"))
+    dataset, maps = open_dataset(settings.dataset), RegionMaps.read(job, 0, images)
+    boxes = job.checkpoint("segment").array("box").rows(0, images)
     crops: list[Crop] = []
     for image in open_index(job).images():
-        labels = label_map(assignment[image.row], image.height, image.width)
-        cut = crop_regions(read_photograph(dataset, image), labels, boxes[image.row], size)
+        cut = crop_regions(read_photograph(dataset, image), maps.of(image), boxes[image.row], size)
         crops.extend(cut.values())
     batch_size = CROPS_PER_PHOTOGRAPH * settings.backbone.batch_size
     batches = [masked_inputs(backbone, batch) for batch in batched(crops, batch_size)]

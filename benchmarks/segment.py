@@ -28,7 +28,8 @@ from dcn.weights.presets import Precision
 def measure(folder: Path, images: int, pairs: int, precision: Precision) -> list[Row]:
     """Cached tokens in, regions out."""
     training = {"iterations": 1, "batch_size": 8, "prototypes": "normal"}  # more of it changes no speed
-    settings = make_settings(folder, images, precision, train=training)
+    plain_borders = {"refine": False}  # as the reference; the refinement takes as long for any segmenter
+    settings = make_settings(folder, images, precision, train=training, segment=plain_borders)
     run(settings, "index")
     fill_extract(settings)
     job = run(settings, "train")

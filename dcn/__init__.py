@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from dcn.modularity import cosine_assignment
     from dcn.network import DynamicClusteringNetwork, image_centers
     from dcn.prototypes import start_from_kmeans
-    from dcn.regions import label_map, region_areas, region_boxes
+    from dcn.refinement import fine_label_map
+    from dcn.regions import label_map, region_areas, region_boxes, resize_label_map
     from dcn.segmenters import SEGMENTERS, Segmenter
     from dcn.training import StepRecord, Trainer
     from dcn.weights.presets import PRESETS, Preset, find_preset
@@ -36,7 +37,8 @@ _MODULES = {
     "dcn.modularity": ("cosine_assignment",),
     "dcn.network": ("DynamicClusteringNetwork", "image_centers"),
     "dcn.prototypes": ("start_from_kmeans",),
-    "dcn.regions": ("label_map", "region_areas", "region_boxes"),
+    "dcn.refinement": ("fine_label_map",),
+    "dcn.regions": ("label_map", "region_areas", "region_boxes", "resize_label_map"),
     "dcn.segmenters": ("SEGMENTERS", "Segmenter"),
     "dcn.training": ("StepRecord", "Trainer"),
     "dcn.weights.presets": ("PRESETS", "Preset", "find_preset"),
@@ -62,6 +64,7 @@ __all__ = [
     "cosine_assignment",
     "crop_regions",
     "find_preset",
+    "fine_label_map",
     "foreground_regions",
     "image_centers",
     "label_map",
@@ -71,6 +74,7 @@ __all__ = [
     "region_areas",
     "region_boxes",
     "region_scores",
+    "resize_label_map",
     "start_from_kmeans",
 ]
 

@@ -40,7 +40,7 @@ def upsampled_bands(values: Tensor, height: int, width: int) -> Iterator[tuple[i
         yield top, F.interpolate(band, size=(band.shape[2], width), mode="bilinear", align_corners=False)[0]
 
 
-def label_map(assignment: npt.NDArray[np.float16], height: int, width: int) -> npt.NDArray[np.uint8]:
+def label_map(assignment: npt.NDArray[np.floating], height: int, width: int) -> npt.NDArray[np.uint8]:
     """Compute the region of every pixel: upsample bilinearly, then argmax (section 4.1.2, equation 6).
 
     Args:
@@ -63,6 +63,32 @@ def label_map(assignment: npt.NDArray[np.float16], height: int, width: int) -> n
     for top, band in upsampled_bands(torch.from_numpy(assignment), height, width):
         _argmax(band.numpy(), labels[top : top + band.shape[1]])
     return labels
+
+
+def resize_label_map(labels: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Bring a square label map to the size of a photograph.
+
+    The membership of each region, 0 or 1, is interpolated bilinearly; the largest wins. So the borders become
+    lines rather than steps if the photograph is larger than the map.
+
+    Args:
+        labels: square label map ``[S, S]``.
+        height: height of the photograph in pixels.
+        width: width of the photograph in pixels.
+
+    Returns:
+        ``[height, width]``; the smallest of equal regions wins.
+
+    Example:
+        >>> resize_label_map(np.array([[3, 3], [3, 7]], dtype=np.uint8), height=2, width=4)
+        array([[3, 3, 3, 3],
+               [3, 3, 7, 7]], dtype=uint8)
+
+    """
+    occurring, place = np.unique(labels, return_inverse=True)
+    membership = np.eye(len(occurring), dtype=np.float16)[place.ravel()]  # [S * S, c]
+    resized: npt.NDArray[np.uint8] = occurring[label_map(membership, height, width)]
+    return resized
 
 
 def _argmax(values: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8]) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dcn.regions import label_map
 from flows.evaluation.protocols.modularity import Modularity
 from flows.evaluation.protocols.upper_bound import UpperBound
 from flows.evaluation.results import read_results
 from flows.execution.plan import find_job
 from flows.inputs.datasets import open_dataset
 from flows.inputs.image_index import open_index
+from flows.inputs.region_maps import RegionMaps
 from flows.inputs.summaries import TrainSummary
 from flows.settings import Settings
 from flows.settings.loading import load_settings
@@ -36,8 +36,7 @@ def test_regions_find_the_objects(sample: Settings) -> None:
     index, dataset = open_index(job), open_dataset(sample.dataset)
     found = {}
     for image in index.images():
-        assignment = job.checkpoint("segment").array("assignment").rows(image.row, image.row + 1)[0]
-        labels = label_map(assignment, image.height, image.width)
+        labels = RegionMaps.read(job, image.row, image.row + 1).of(image)  # [H, W]
         mask = dataset.read_mask(image.item, image.height, image.width)
         assert mask is not None
         counted, inside = mask != dataset.ignore_label, (mask > 0) & (mask != dataset.ignore_label)

@@ -13,7 +13,6 @@ from sklearn.manifold import TSNE
 
 from dcn.figures.grid import RGB, cell_aspect, keep_box, picture_grid, show
 from dcn.images.palette import overlay, region_palette
-from dcn.regions import label_map
 
 _CELL_INCHES, _TITLE_INCHES = 3.0, 0.25
 _PERPLEXITY = 30.0
@@ -28,6 +27,7 @@ class ClusteredImage:
         tokens: ``[n, d]`` floating point.
         centers: ``[k, d]`` cluster centers, floating point.
         assignment: ``[n, k]`` cosines of tokens and centers (equation 5).
+        regions: ``[H, W]`` region of every pixel.
 
     """
 
@@ -35,6 +35,7 @@ class ClusteredImage:
     tokens: npt.NDArray[np.floating]
     centers: npt.NDArray[np.floating]
     assignment: npt.NDArray[np.float16]
+    regions: npt.NDArray[np.uint8]
 
 
 def tokens_tsne_figure(images: Sequence[ClusteredImage]) -> Figure:
@@ -45,10 +46,9 @@ def tokens_tsne_figure(images: Sequence[ClusteredImage]) -> Figure:
     aspects = [cell_aspect([image.photograph]) for image in images]
     figure, rows = picture_grid(aspects, 3, _CELL_INCHES, _TITLE_INCHES * (len(images) - 1))
     for image, (photograph, regions, tokens) in zip(images, rows, strict=True):
-        labels = label_map(image.assignment, *image.photograph.shape[:2])
-        found = np.unique(labels)
+        found = np.unique(image.regions)
         show(photograph, image.photograph)
-        show(regions, overlay(_gray(image.photograph), labels, region_palette()))
+        show(regions, overlay(_gray(image.photograph), image.regions, region_palette()))
         regions.set_title(f"{len(found)} region{'s' if len(found) > 1 else ''}")
         _draw_map(tokens, image, found)
     rows[0][0].set_title("photograph")

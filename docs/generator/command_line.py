@@ -64,7 +64,8 @@ def _parameters(function: Callable[..., Any]) -> Iterator[tuple[str, bool, str]]
     for name, parameter in inspect.signature(function).parameters.items():
         kind, info = get_args(hints[name])
         required = parameter.default is inspect.Parameter.empty
-        default = "required" if required else f"`{parameter.default}`" * bool(parameter.default)
+        empty = parameter.default is None or parameter.default is False
+        default = "required" if required else "" if empty else f"`{parameter.default}`"
         if isinstance(info, ArgumentInfo):
             several = any(get_origin(choice) is list for choice in (kind, *get_args(kind)))
             shown = (info.metavar or name.upper()) + "..." * several
@@ -72,6 +73,8 @@ def _parameters(function: Callable[..., Any]) -> Iterator[tuple[str, bool, str]]
             # typer takes the first name in Option("--name") as a default.
             words = [word for word in (info.default, *(info.param_decls or ())) if isinstance(word, str)]
             option = words[0] if words else f"--{name.replace('_', '-')}"
+            if parameter.default is True:
+                option += f"/--no-{name.replace('_', '-')}"
             shown = option if kind is bool else f"{option} {info.metavar or _value(kind, name)}"
         yield shown, required, f"| `{_cell(shown)}` | {default} | {_cell(info.help or '')} |"
 

@@ -151,13 +151,22 @@ def predict(
     output: Annotated[Path, typer.Option(help="Folder for label maps and overlays.")],
     weights: Annotated[Path | None, typer.Option(help="Local file with the weights of the backbone.")] = None,
     device: Annotated[str, typer.Option(help="Device of PyTorch: auto, cpu, cuda, ...")] = "auto",
+    refine: Annotated[
+        bool, typer.Option(help="Let the borders follow the edges of the photograph (segment.refine).")
+    ] = True,
+    smallest_part: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of the photograph; smaller parts go (segment.smallest_part)."),
+    ] = 0.0,
 ) -> None:
     """Segment photographs outside a data set with a trained model."""
     with readable_errors():
         from flows.cli.predict import predict as predict_photographs
+        from flows.settings import SegmentSettings
 
+        borders = SegmentSettings(refine=refine, smallest_part=smallest_part)
         refused = 0
-        for prediction in predict_photographs(images, model, output, weights, device):
+        for prediction in predict_photographs(images, model, output, weights, device, borders):
             if prediction.reason:
                 refused += 1
                 err.print(

@@ -21,10 +21,12 @@ from dcn.images.photograph import decode_photograph, squash
 from dcn.model_file import ModelDescription, load_model, read_model
 from dcn.modularity import cosine_assignment
 from dcn.network import DynamicClusteringNetwork, image_centers
-from dcn.regions import label_map
+from dcn.refinement import fine_label_map
+from dcn.regions import label_map, resize_label_map
 from flows.cli.output_files import output_path
 from flows.errors import FlowError, name_parameters
 from flows.inputs.models import choose_device
+from flows.settings import SegmentSettings
 from storage import Workspace
 from storage.stores.files import write_atomically
 
@@ -50,7 +52,12 @@ class Prediction:
 
 
 def predict(
-    images: list[Path], model: Path, output: Path, weights: Path | None = None, device: str = "auto"
+    images: list[Path],
+    model: Path,
+    output: Path,
+    weights: Path | None = None,
+    device: str = "auto",
+    borders: SegmentSettings | None = None,
 ) -> Iterator[Prediction]:
     """Segment photographs one by one with a trained model.
 
@@ -60,6 +67,7 @@ def predict(
         output: folder of the results, created if it is missing.
         weights: local file of the backbone's weights; None takes those that the model was trained with.
         device: device of PyTorch, or ``auto``; see the setting ``backbone.device``.
+        borders: settings whose ``refine`` and ``smallest_part`` apply; None takes their defaults.
 
     Yields:
         The result for each photograph, in order.
@@ -80,6 +88,7 @@ def predict(
                     f"the result of {image} would replace the photograph {path}; choose another --output"
                 )
     network, description = _load(model)
+    borders = borders or SegmentSettings()
     device = choose_device(device)
     trained = description.backbone
     precision = trained.get("precision", "float32")
@@ -100,7 +109,7 @@ def predict(
         features = backbone.features(inputs, trained["token_layer"], trained["attention_block"])
         tokens = network.project(features.tokens.float()).float()
         assignment = cosine_assignment(tokens, image_centers(network, tokens))[0]  # [n, k]
-        labels = label_map(assignment.half().cpu().numpy(), *photograph.shape[:2])
+        labels = _label_map(assignment.half().cpu().numpy(), photograph, borders)
         labels_path, overlay_path = outputs[image]
         drawn = overlay(photograph, labels, region_palette())
         try:
@@ -110,6 +119,17 @@ def predict(
             yield Prediction(image, reason=f"its result cannot be written: {error.strerror}")
             continue
         yield Prediction(image, labels_path, len(np.unique(labels)))
+
+
+def _label_map(
+    assignment: npt.NDArray[np.float16], photograph: npt.NDArray[np.uint8], borders: SegmentSettings
+) -> npt.NDArray[np.uint8]:
+    """Compute the region of every pixel ``[H, W]`` as the stage ``segment`` does."""
+    height, width = photograph.shape[:2]
+    if not borders.stores_labels:
+        return label_map(assignment, height, width)
+    labels = fine_label_map(assignment, photograph if borders.refine else None, borders.smallest_part)
+    return resize_label_map(labels, height, width)
 
 
 def _load(model: Path) -> tuple[DynamicClusteringNetwork, ModelDescription]:

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from dcn.datasets import Dataset
 from dcn.errors import InvalidMaskError
-from dcn.regions import label_map
 from flows.inputs.datasets import open_dataset, read_mask, read_segmentations
 from flows.inputs.image_index import ImageIndex, IndexedImage, open_index
+from flows.inputs.region_maps import RegionMaps
 from flows.settings import Settings
 from flows.stage import Job
 from storage import Checkpoint
@@ -80,7 +80,7 @@ class Shard:
     Attributes:
         start: row of the first photograph.
         segmented: the photographs that have regions.
-        assignment: ``[s, n, k]`` soft assignment of patches to regions.
+        maps: soft assignment of patches to regions, and the region of every pixel.
         foreground: ``[s, k]`` whether a region is foreground.
         attention: ``[s, h, n]`` attention of the CLS token. This array, ``tokens`` and ``logits`` have no
             rows if no photograph of the shard is in the evaluated split.
@@ -92,7 +92,7 @@ class Shard:
 
     start: int
     segmented: tuple[IndexedImage, ...]
-    assignment: npt.NDArray[np.float16]
+    maps: RegionMaps
     foreground: npt.NDArray[np.bool_]
     attention: npt.NDArray[np.float16]
     tokens: npt.NDArray[np.float16]
@@ -121,7 +121,7 @@ def read_shard(run: EvaluatedRun, start: int, stop: int) -> Shard:
     return Shard(
         start=start,
         segmented=segmented,
-        assignment=segment.array("assignment").rows(start, stop),
+        maps=RegionMaps.read(run.job, start, stop),
         foreground=segment.array("foreground").rows(start, stop),
         attention=extract.array("attention").rows(start, last),
         tokens=extract.array("tokens").rows(start, last),
@@ -163,7 +163,7 @@ class Photograph:
     @cached_property
     def labels(self) -> npt.NDArray[np.uint8]:
         """``[H, W]`` region of every pixel, at the size of the photograph."""
-        return label_map(self.shard.assignment[self.row], self.image.height, self.image.width)
+        return self.shard.maps.of(self.image)
 
     @property
     def foreground(self) -> npt.NDArray[np.bool_]:

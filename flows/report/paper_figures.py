@@ -109,7 +109,7 @@ def _clustered(job: Job, one: ShownImage) -> ClusteredImage:
     else:  # other segmenters have no centers, so the mean directions of the regions stand for them
         members = np.eye(assignment.shape[1], dtype=np.float32)[assignment.argmax(axis=1)]  # [n, k]
         centers = normalize(members.T @ normalize(tokens))
-    return ClusteredImage(one.maps.photograph, tokens, centers, assignment)
+    return ClusteredImage(one.maps.photograph, tokens, centers, assignment, one.maps.regions)
 
 
 def _similarity(job: Job, shown: list[ShownImage]) -> Figure:

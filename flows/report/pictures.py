@@ -13,11 +13,11 @@ from PIL import Image
 from dcn.datasets import Dataset
 from dcn.errors import InvalidMaskError, InvalidPhotographError
 from dcn.images.palette import class_palette, colorize, overlay, region_palette
-from dcn.regions import label_map
 from flows.evaluation.protocols.kmeans import SEMANTIC
 from flows.inputs.datasets import open_dataset, read_mask, read_photograph
 from flows.inputs.image_index import IndexedImage, evenly_spread, open_index
 from flows.inputs.region_counts import region_counts
+from flows.inputs.region_maps import RegionMaps
 from flows.stage import Job
 
 RGB = npt.NDArray[np.uint8]
@@ -57,9 +57,7 @@ class ResultReader:
     def __init__(self, job: Job, semantic: bool) -> None:
         self.index = open_index(job)
         self._dataset: Dataset = open_dataset(job.settings.dataset)
-        segment = job.checkpoint("segment")
-        self._assignment = segment.array("assignment")
-        self._foreground = segment.array("foreground")
+        self._foreground = job.checkpoint("segment").array("foreground")
         self._job = job
         self._semantic = job.checkpoint("evaluate").read_values(SEMANTIC) if semantic else None
 
@@ -75,7 +73,7 @@ class ResultReader:
 
     def regions(self, image: IndexedImage) -> npt.NDArray[np.uint8]:
         """Compute the region of every pixel, ``[H, W]``."""
-        return label_map(self._assignment.rows(image.row, image.row + 1)[0], image.height, image.width)
+        return RegionMaps.read(self._job, image.row, image.row + 1).of(image)
 
     def classes(self, image: IndexedImage) -> npt.NDArray[np.uint8] | None:
         """Read the class of every region ``[k]``; None if the photograph was not evaluated."""

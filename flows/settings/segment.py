@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from dcn.options import Options
@@ -24,3 +26,17 @@ class SegmentSettings(Options):
         None,
         description="Reduction of the attention of a region's pixels to one score; empty: the preset's.",
     )
+    refine: bool = Field(
+        True,
+        description="Let the borders of regions follow the edges of the photograph, finer than patches.",
+    )
+    smallest_part: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0,
+        description="Share of the photograph. A connected part of a region that is smaller becomes part of "
+        "the region beside it.",
+    )
+
+    @property
+    def stores_labels(self) -> bool:
+        """Whether the stage stores label maps, because the assignment alone does not determine them."""
+        return self.refine or self.smallest_part > 0

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from dcn.crops import Crop, crop_regions
-from dcn.regions import label_map
 from flows.inputs.datasets import open_dataset, read_photograph
 from flows.inputs.image_index import IndexedImage, open_index
 from flows.inputs.region_counts import region_counts
+from flows.inputs.region_maps import RegionMaps
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from flows.stages.crop_embeddings import crop_size, embed_crops, embedding_width
@@ -35,14 +35,13 @@ class EmbedStage(Stage):
     def compute_shard(self, job: Job, manifest: Manifest, shard: int) -> ShardResult:
         start, stop = manifest.shard_range(shard)
         segment, dataset = job.checkpoint("segment"), open_dataset(job.settings.dataset)
-        assignments = segment.array("assignment").rows(start, stop)
         boxes = segment.array("box").rows(start, stop)
         areas = segment.array("area").rows(start, stop)
+        maps = RegionMaps.read(job, start, stop)
 
         def cut(image: IndexedImage) -> dict[int, Crop]:
             photograph, row = read_photograph(dataset, image), image.row - start
-            labels = label_map(assignments[row], image.height, image.width)
-            return crop_regions(photograph, labels, boxes[row], crop_size(job.settings))
+            return crop_regions(photograph, maps.of(image), boxes[row], crop_size(job.settings))
 
         images = [image for image in open_index(job).images(start, stop) if areas[image.row - start].any()]
         embedding, refused = embed_crops(job, manifest, shard, images, cut)

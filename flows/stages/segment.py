@@ -11,13 +11,15 @@ import numpy.typing as npt
 import torch
 
 from dcn.foreground import foreground_regions, reduce_heads, region_scores
-from dcn.regions import label_map, region_areas, region_boxes
+from dcn.refinement import fine_label_map, guide_side, label_side
+from dcn.regions import region_areas, region_boxes
 from flows import progress
 from flows.errors import EmptyDatasetError
 from flows.inputs.datasets import open_dataset, read_squashed
 from flows.inputs.image_index import IndexedImage, open_index
 from flows.inputs.parallel import batched, in_threads
 from flows.inputs.region_counts import region_counts
+from flows.inputs.region_maps import RegionMaps
 from flows.inputs.summaries import ExtractSummary, SegmentSummary
 from flows.settings import SegmentSettings, Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
@@ -33,11 +35,12 @@ SEGMENT_BATCH = 32
 class SegmentStage(Stage):
     """Writes ``assignment [N, n, k]`` and ``area``, ``box``, ``foreground_score``, ``foreground`` ``[N, k]``.
 
-    Areas and boxes are in pixels of the original photograph. A region that does not occur has area 0.
+    Also ``labels [N, S, S]`` if the borders are refined or small parts are removed. Areas and boxes are in
+    pixels of the original photograph. A region that does not occur has area 0.
     """
 
     name = "segment"
-    version = 5
+    version = 6
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         trained = ("train",) if settings.segment.segmenter.trained else ()
@@ -52,8 +55,11 @@ class SegmentStage(Stage):
     def layout(self, job: Job) -> Layout:
         extract = job.checkpoint("extract").require()
         n, k = ExtractSummary.read(job).tokens_per_image, job.settings.num_regions
+        sides = (label_side(n), label_side(n))
+        fine = (ArraySpec("labels", sides, "uint8", ("row", "column")),)
         arrays = (
             ArraySpec("assignment", (n, k), "float16", ("patch", "region")),
+            *(fine if job.settings.segment.stores_labels else ()),
             ArraySpec("area", (k,), "int64", ("region",)),
             ArraySpec("box", (k, 4), "int32", ("region", "top_left_bottom_right")),
             ArraySpec("foreground_score", (k,), "float32", ("region",)),
@@ -74,10 +80,16 @@ class SegmentStage(Stage):
             spec.name: np.zeros((stop - start, *spec.row_shape), dtype=spec.dtype) for spec in manifest.arrays
         }
         images = [image for image in open_index(job).images(start, stop) if present[image.row - start]]
+        settings, patches = job.settings.segment, tokens.shape[1]
         colors: npt.NDArray[np.float32] | None = None
+        guides: npt.NDArray[np.uint8] | None = None
         refused: list[dict[str, str]] = []
-        if job.settings.segment.segmenter.needs_colors:
-            images, colors, refused = _read_colors(job, images, tokens.shape[1])
+        if settings.segmenter.needs_colors:
+            images, squashed, refused = _read_photographs(job, images, round(patches**0.5))
+            colors = (squashed / 255).astype(np.float32).reshape(-1, patches, 3)
+        if settings.refine:
+            images, guides, changed = _read_photographs(job, images, guide_side(patches))
+            refused += changed
         seconds = 0.0
         for few in batched(range(len(images)), SEGMENT_BATCH):
             rows = [images[i].row - start for i in few]
@@ -85,8 +97,12 @@ class SegmentStage(Stage):
             assigned = segmenter(tokens[rows], None if colors is None else colors[list(few)])
             seconds += time.perf_counter() - began
             arrays["assignment"][rows] = assigned
-        attention = extract.array("attention").rows(start, stop)
-        describe = partial(_describe, job.settings.segment, arrays["assignment"], attention, start)
+        if settings.stores_labels:
+            fine = partial(_fine_labels, settings, arrays["assignment"], guides, start)
+            for row, labels in in_threads(fine, enumerate(images)):
+                arrays["labels"][row] = labels
+        maps = RegionMaps(start, arrays["assignment"], arrays.get("labels"))
+        describe = partial(_describe, settings, maps, extract.array("attention").rows(start, stop))
         for row, described in in_threads(describe, images):
             for name, values in described.items():
                 arrays[name][row] = values
@@ -111,39 +127,52 @@ class SegmentStage(Stage):
         ).to_json()
 
 
-def _read_colors(
-    job: Job, images: list[IndexedImage], patches: int
-) -> tuple[list[IndexedImage], npt.NDArray[np.float32], list[dict[str, str]]]:
-    """Read the mean colors of the patches.
+def _read_photographs(
+    job: Job, images: list[IndexedImage], side: int
+) -> tuple[list[IndexedImage], npt.NDArray[np.uint8], list[dict[str, str]]]:
+    """Read photographs, squashed to a square with ``side`` pixels a side.
 
     Returns:
-        The photographs that can be read, their colors ``[B, n, 3]`` in [0, 1], and the refused files.
+        The photographs that can be read, their pixels ``[B, side, side, 3]``, and the refused files.
 
     """
-    read = partial(read_squashed, open_dataset(job.settings.dataset), round(patches**0.5))
-    readable, colors, refused = [], [], []
+    read = partial(read_squashed, open_dataset(job.settings.dataset), side)
+    readable, pixels, refused = [], [], []
     for image, squashed, reason in in_threads(read, images):
         if squashed is None:
             refused.append({"file": image.item.image, "reason": reason})
         else:
             readable.append(image)
-            colors.append(squashed.reshape(patches, 3) / 255)
-    return readable, np.array(colors, dtype=np.float32).reshape(-1, patches, 3), refused
+            pixels.append(squashed)
+    return readable, np.array(pixels, dtype=np.uint8).reshape(-1, side, side, 3), refused
+
+
+def _fine_labels(
+    settings: SegmentSettings,
+    assignment: npt.NDArray[np.float16],
+    guides: npt.NDArray[np.uint8] | None,
+    start: int,
+    numbered: tuple[int, IndexedImage],
+) -> tuple[int, npt.NDArray[np.uint8]]:
+    """Compute the label map of one photograph. Returns its row in the shard too."""
+    number, image = numbered
+    row = image.row - start
+    guide = None if guides is None else guides[number]
+    return row, fine_label_map(assignment[row], guide, settings.smallest_part)
 
 
 def _describe(
     settings: SegmentSettings,
-    assignment: npt.NDArray[np.float16],
+    maps: RegionMaps,
     attention: npt.NDArray[np.float16],
-    start: int,
     image: IndexedImage,
 ) -> tuple[int, dict[str, npt.NDArray[Any]]]:
     """Compute area, box and foreground of the regions of one photograph. Returns its row in the shard too."""
     assert settings.attention_reduction is not None
     assert settings.region_score is not None
-    row = image.row - start
-    k = assignment.shape[2]
-    labels = label_map(assignment[row], image.height, image.width)
+    row = image.row - maps.start
+    k = maps.assignment.shape[2]
+    labels = maps.of(image)  # [H, W]
     area = region_areas(labels, k)
     pixels = reduce_heads(torch.from_numpy(attention[row]).float(), settings.attention_reduction)
     scores = region_scores(pixels, labels, k, settings.region_score)

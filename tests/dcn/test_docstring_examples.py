@@ -17,6 +17,7 @@ MODULES = (
     "dcn.network",
     "dcn.regions",
     "dcn.segmenters.assignment",
+    "dcn.speckles",
     "dcn.training",
     "dcn.weights.presets",
     pytest.param("dcn.backbone", marks=pytest.mark.real),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from skimage.measure import regionprops
 
 from dcn import regions as module
-from dcn.regions import label_map, region_areas, region_boxes, upsampled_bands
+from dcn.regions import label_map, region_areas, region_boxes, resize_label_map, upsampled_bands
 
 
 @given(
@@ -68,3 +68,24 @@ def test_areas_and_boxes_equal_scikit_image(seed: int) -> None:
         else:
             assert areas[region] == 0
             assert tuple(boxes[region]) == (0, 0, 0, 0)
+
+
+@given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 40), st.integers(0, 999))
+@settings(max_examples=50, deadline=None)
+def test_a_resized_label_map_has_the_region_of_the_largest_share(
+    side: int, height: int, width: int, seed: int
+) -> None:
+    labels = np.random.default_rng(seed).choice([3, 7, 200], (side, side)).astype(np.uint8)
+    members = torch.stack([torch.from_numpy(labels) == region for region in (3, 7, 200)]).float()
+    shares = F.interpolate(members[None], size=(height, width), mode="bilinear", align_corners=False)[0]
+    resized = resize_label_map(labels, height, width)
+    assert resized.dtype == np.uint8
+    won = np.take_along_axis(shares.numpy(), np.searchsorted([3, 7, 200], resized)[None], axis=0)[0]
+    np.testing.assert_allclose(won, shares.numpy().max(axis=0), atol=1e-6)
+
+
+@given(st.integers(1, 9), st.integers(1, 4), st.integers(0, 999))
+@settings(max_examples=20, deadline=None)
+def test_a_label_map_of_its_own_size_stays(side: int, k: int, seed: int) -> None:
+    labels = np.random.default_rng(seed).integers(0, k, (side, side)).astype(np.uint8)
+    np.testing.assert_array_equal(resize_label_map(labels, side, side), labels)

@@ -82,7 +82,7 @@ class Modularity(Protocol[ModularityMetrics]):
         for images in batched(shard.evaluated, _SEARCH_BATCH):
             rows = np.array([image.row - shard.start for image in images])
             tokens = torch.from_numpy(shard.tokens[rows]).to(device).float()  # [B, n, d]
-            assignment = torch.from_numpy(shard.assignment[rows]).to(device).float()  # [B, n, k]
+            assignment = torch.from_numpy(shard.maps.assignment[rows]).to(device).float()  # [B, n, k]
             hard = torch.nn.functional.one_hot(assignment.argmax(dim=-1), assignment.shape[-1])
             arrays["hard_modularity"][rows] = modularity(tokens, hard, train.resolution).cpu().numpy()
             if network is None:

@@ -14,6 +14,7 @@ from matplotlib.image import AxesImage
 from dcn.figures.qualitative import SegmentedPhotograph
 from dcn.figures.retrieval import RegionView, Retrieval
 from dcn.figures.tokens_tsne import ClusteredImage
+from dcn.regions import label_map
 from tests.conftest import draw_scene
 
 SIZES = [(48, 64), (64, 48), (20, 90)]
@@ -33,7 +34,9 @@ def clustered(seed: int, side: int = 6, k: int = 3, absent: tuple[int, ...] = ()
     cosines = F.normalize(torch.tensor(tokens), dim=1) @ F.normalize(torch.tensor(centers).double(), dim=1).T
     assignment = cosines.numpy().astype(np.float16)
     assignment[:, list(absent)] = -1
-    return ClusteredImage(photograph(seed), tokens.astype(np.float16), centers, assignment)
+    shown = photograph(seed)
+    regions = label_map(assignment, *shown.shape[:2])
+    return ClusteredImage(shown, tokens.astype(np.float16), centers, assignment, regions)
 
 
 def png(figure: Figure) -> bytes:

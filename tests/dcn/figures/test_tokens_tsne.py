@@ -5,6 +5,7 @@ import pytest
 
 from dcn.figures.tokens_tsne import ClusteredImage, token_map, tokens_tsne_figure
 from dcn.images.palette import overlay, region_palette
+from dcn.regions import label_map
 from tests.dcn.figures.examples import clustered, colors_of, photograph, places_of, png, rows_of
 
 
@@ -38,7 +39,9 @@ def test_tokens_and_centers_have_the_color_of_their_region() -> None:
 def test_a_region_without_tokens_has_a_star_too() -> None:
     """Upsampling can give pixels to a cluster that is no token's best."""
     assignment = np.array([[1, 0, 0.9], [0, 1, 0.9]] * 2, dtype=np.float16)  # 2 x 2 patches
-    image = ClusteredImage(photograph(0), np.eye(4, dtype=np.float16), np.eye(3, 4), assignment)
+    shown = photograph(0)
+    regions = label_map(assignment, *shown.shape[:2])
+    image = ClusteredImage(shown, np.eye(4, dtype=np.float16), np.eye(3, 4), assignment, regions)
     figure = tokens_tsne_figure([image])
     assert figure.axes[1].get_title() == "3 regions"
     points, stars = figure.axes[2].collections
@@ -67,9 +70,9 @@ def test_the_token_map_of_few_or_equal_tokens_is_finite(tokens: np.ndarray) -> N
 
 
 def test_the_token_figure_of_an_image_with_one_token() -> None:
-    image = ClusteredImage(
-        photograph(0), np.ones((1, 4), np.float16), np.eye(4)[:2], np.array([[0.5, 0.5]], np.float16)
-    )
+    shown = photograph(0)
+    assignment, regions = np.array([[0.5, 0.5]], np.float16), np.zeros(shown.shape[:2], np.uint8)
+    image = ClusteredImage(shown, np.ones((1, 4), np.float16), np.eye(4)[:2], assignment, regions)
     figure = tokens_tsne_figure([image])
     assert png(figure)
     assert figure.axes[1].get_title() == "1 region"

@@ -46,7 +46,7 @@ def runs(tiny_config: dict[str, object], tmp_path_factory: pytest.TempPathFactor
         settings = Settings.model_validate(
             {
                 **tiny_config,
-                "segment": {"segmenter": segmenter},
+                "segment": {"segmenter": segmenter, "refine": False},
                 "workspace": str(tmp_path_factory.getbasetemp() / "segmenters"),
             }
         )
@@ -213,14 +213,19 @@ class TestMissingPhotographs:
         (tmp_path / "photos").mkdir()
         return [Path(shutil.copy(path, tmp_path / "photos")) for path in sources]
 
-    def make(self, make: MakeSettings, photographs: list[Path], **segmenter: object) -> Settings:
+    def make(
+        self, make: MakeSettings, photographs: list[Path], refine: bool = False, **segmenter: object
+    ) -> Settings:
         dataset = {"root": str(photographs[0].parent), "masks": None, "classes": None}
-        return make(dataset=dataset, segment={"segmenter": segmenter})
+        return make(dataset=dataset, segment={"segmenter": segmenter, "refine": refine})
 
+    @pytest.mark.parametrize(("color_weight", "refine"), [(1.0, False), (0.0, True), (1.0, True)])
     def test_one_is_left_out_where_its_colors_are_needed(
-        self, tiny_settings: MakeSettings, photographs: list[Path]
+        self, tiny_settings: MakeSettings, photographs: list[Path], color_weight: float, refine: bool
     ) -> None:
-        settings = self.make(tiny_settings, photographs, name="spectral", num_regions=2, color_weight=1.0)
+        settings = self.make(
+            tiny_settings, photographs, refine, name="spectral", num_regions=2, color_weight=color_weight
+        )
         results = self.run(settings, photographs[:1], "extract")
         assert SegmentSummary.of(results["segment"].manifest).images == 3
         assert Results.from_manifest(results["evaluate"].manifest).images == 3
@@ -233,7 +238,7 @@ class TestMissingPhotographs:
     def test_without_any_photograph_segmentation_is_an_error(
         self, tiny_settings: MakeSettings, photographs: list[Path], segmenter: str, after: str
     ) -> None:
-        color = {"color_weight": 1.0} if segmenter == "spectral" else {}
+        color: dict[str, Any] = {"color_weight": 1.0} if segmenter == "spectral" else {}
         settings = self.make(tiny_settings, photographs, name=segmenter, num_regions=2, **color)
         with pytest.raises(EmptyDatasetError, match="no photograph could be segmented"):
             self.run(settings, photographs, after)
