@@ -63,7 +63,7 @@ def training_caption(job: Job) -> str:
     planned = job.settings.train.iterations
     end = TrainSummary.read(job).describe_end(planned)
     explained = (
-        "Loss over the iterations: of training batches (left), and of held-out photographs, which give no "
-        "gradient (right). The two scales differ. The weights of the best check were kept."
+        "Loss over the iterations: of training batches (left), and of the held-out photographs, which select "
+        "the weights (right). The two scales differ."
     )
     return f"{explained} Training {end}." if end else explained
