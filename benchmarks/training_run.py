@@ -72,7 +72,7 @@ def make_cache(folder: Path, images: int, iterations: int) -> Settings:
                 "iterations": iterations,
                 "held_out": min(0.5, HELD_OUT / images),
                 "check_every": WHOLE.check_every if whole else iterations // 2,
-                "save_seconds": WHOLE.save_seconds if whole else 0,
+                "save_seconds": WHOLE.save_seconds if whole else 0.1,
             },
             "shard_images": SHARD,
             "workspace": folder / "workspace",

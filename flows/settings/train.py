@@ -65,6 +65,6 @@ class TrainSettings(Options):
     save_seconds: Annotated[float, Field(ge=0)] = Field(
         20,
         description="Number of seconds after which the training state is saved again, if saving takes less "
-        "than a fiftieth of the time; changes no result.",
+        "than a fiftieth of the time; 0: after each iteration. Changes no result.",
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of all random numbers.")

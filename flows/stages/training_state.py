@@ -64,7 +64,7 @@ class SaveClock:
     """Says when the state is saved again. Saving takes at most a fiftieth of the time, and changes no result.
 
     Args:
-        seconds: shortest time between two saves.
+        seconds: shortest time between two saves; 0: the state is saved after each iteration, at any cost.
 
     """
 
@@ -81,4 +81,5 @@ class SaveClock:
         began = time.monotonic()
         yield
         ended = time.monotonic()
-        self._next = ended + max(self._seconds, (ended - began) / _SAVING_SHARE)
+        pause = max(self._seconds, (ended - began) / _SAVING_SHARE)
+        self._next = ended + (pause if self._seconds else 0)

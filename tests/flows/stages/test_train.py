@@ -14,7 +14,6 @@ from flows import progress
 from flows.execution.plan import STAGES, find_job
 from flows.inputs.summaries import TrainSummary
 from flows.settings import Settings
-from flows.stages import training_state
 from storage import Manifest
 from tests.dcn.test_early_stopping import plain_end
 from tests.flows.helpers import changed, run_stages
@@ -28,7 +27,7 @@ class InterruptionError(Exception):
 
 @pytest.fixture
 def whole(copy: Settings) -> Settings:
-    """A check after each iteration, and the state saved as often as possible; ``train`` ran to its end."""
+    """A check after each iteration, and the state saved after it; ``train`` ran to its end."""
     train = {"iterations": ITERATIONS, "check_every": 1, "save_seconds": 0, "num_stages": 1}
     settings = changed(copy, train=train)
     run_stages(settings, "train")
@@ -93,7 +92,6 @@ def test_a_training_resumes_at_every_iteration_and_ends_at_the_same(
     expected, step = files_of(patient), Trainer.step
     folder = Path(find_job(patient).checkpoint("train").location)
     end = TrainSummary.read(find_job(patient)).iterations
-    monkeypatch.setattr(training_state, "_SAVING_SHARE", float("inf"))
     for iteration in range(1, end + 1):
         shutil.rmtree(folder)
 
