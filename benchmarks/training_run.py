@@ -30,6 +30,7 @@ from flows import progress
 from flows.cli.terminal import TerminalProgress
 from flows.execution.plan import find_job
 from flows.execution.run import _new_manifest, compute_shards, run_stage
+from flows.inputs.summaries import ExtractSummary
 from flows.settings import Settings
 from flows.stage import Layout
 from flows.stages import train
@@ -71,7 +72,7 @@ def make_cache(folder: Path, images: int, iterations: int) -> Settings:
                 "iterations": iterations,
                 "held_out": min(0.5, HELD_OUT / images),
                 "check_every": WHOLE.check_every if whole else iterations // 2,
-                "save_every": WHOLE.save_every if whole else iterations // 3,
+                "save_seconds": WHOLE.save_seconds if whole else 0.1,
             },
             "shard_images": SHARD,
             "workspace": folder / "workspace",
@@ -93,7 +94,8 @@ def make_cache(folder: Path, images: int, iterations: int) -> Settings:
         tokens = np.take_along_axis(groups, owner, axis=1) + 0.7 * noise
         arrays = {"tokens": tokens.astype(np.float16), "present": np.ones(stop - start, bool)}
         checkpoint.write_shard(manifest, shard, arrays, {"refused": []}, 0.0)
-    checkpoint.finish({"tokens_per_image": TOKENS, "token_width": WIDTH}, 0.0, [])
+    summary = ExtractSummary(images=images, refused=0, tokens_per_image=TOKENS, token_width=WIDTH)
+    checkpoint.finish(summary.to_json(), 0.0, [])
     return settings
 
 
@@ -132,9 +134,10 @@ def rows(seconds: dict[str, list[float]], iterations: int) -> list[Row]:
     rest = measured - parts
     first = seconds["step"][0] - step
     looks = WHOLE.iterations // WHOLE.check_every
-    saves = (WHOLE.iterations - 1) // WHOLE.save_every  # the end needs none
+    trained = first + rest + WHOLE.iterations * (step + log) + looks * check
+    saves = trained // max(WHOLE.save_seconds, 50 * save)
     kept = WHOLE.iterations * log + saves * save
-    total = first + rest + WHOLE.iterations * step + looks * check + kept
+    total = trained + saves * save
     how = "a whole training run, 2,500 iterations of 32"
     if iterations >= WHOLE.iterations:
         total, kept = measured, sum(seconds["save"]) + sum(seconds["log"])

@@ -20,6 +20,9 @@ class Watcher(Protocol):
     def advance(self, stage: str, units: int, note: str) -> None:
         """``units`` more are finished."""
 
+    def end_early(self, stage: str, note: str) -> None:
+        """The stage needs no more units than those that are finished; ``note`` says why."""
+
     def say(self, message: str) -> None:
         """Show what happens next."""
 
@@ -50,6 +53,12 @@ def advance(stage: str, units: int, note: str = "") -> None:
     """Report that units of a stage are finished; ``note`` is shown beside the bar."""
     for watcher in _watchers:
         watcher.advance(stage, units, note)
+
+
+def end_early(stage: str, note: str) -> None:
+    """Report that a stage needs no more units; ``note`` says why, and is shown beside the bar."""
+    for watcher in _watchers:
+        watcher.end_early(stage, note)
 
 
 def say(message: str) -> None:

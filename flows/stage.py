@@ -82,6 +82,7 @@ class Layout:
         shard_rows: number of images in a shard.
         arrays: arrays that are written shard by shard.
         extra_bytes: estimated size of its files beside the arrays.
+        temporary_bytes: largest size of files that the stage deletes again, on top of all others.
 
     """
 
@@ -89,6 +90,7 @@ class Layout:
     shard_rows: int = 1
     arrays: tuple[ArraySpec, ...] = ()
     extra_bytes: int = 0
+    temporary_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,10 @@ class Stage(ABC):
     @abstractmethod
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
         """Finish the stage after its last shard; returns the summary of the manifest."""
+
+    def remark(self, manifest: Manifest) -> str:
+        """Say what ``dcn status`` adds about a complete checkpoint, in a few words; empty for most stages."""
+        return ""
 
     def identity(self, manifest: Manifest) -> str:
         """Identify the content of a complete checkpoint in the keys of the stages that read it."""

@@ -108,11 +108,12 @@ def sweep(
 def status(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
     """Show the state of every stage in the workspace."""
     with readable_errors():
-        from flows.execution.plan import states
+        from flows.execution.plan import STAGES, states
         from storage import Workspace
 
         settings = load(config, workspace, overrides)
         table = Table("stage", "key", "state", "images", "bytes", "seconds", box=None)
+        remarks = []
         for state in states(settings):
             manifest = state.manifest
             row = [state.stage, state.key or "needs the index", state.state, "", "", ""]
@@ -120,8 +121,12 @@ def status(config: Config, workspace: WorkspaceOption = None, overrides: SetOpti
                 size = Workspace(settings.workspace).checkpoint(state.stage, state.key).stored_bytes()
                 images = f"{manifest.rows - state.missing_images}/{manifest.rows}" if manifest.rows else ""
                 row[3:] = [images, shown_bytes(size), f"{manifest.seconds:.1f}"]
+                if manifest.complete and (remark := STAGES[state.stage].remark(manifest)):
+                    remarks.append(f"{state.stage} {remark}")
             table.add_row(*row)
         out.print(table)
+        for remark in remarks:
+            out.print(safe(remark), soft_wrap=True)
 
 
 @app.command()

@@ -61,6 +61,14 @@ class TerminalProgress:
                 self._bars.update(self._tasks[stage], advance=units, note=note)
         self._line(stage, note, force=done + units == total)
 
+    def end_early(self, stage: str, note: str) -> None:
+        with self._lock:
+            done, _ = self._done.get(stage, (0, 0))
+            self._done[stage] = done, done
+            if stage in self._tasks:
+                self._bars.update(self._tasks[stage], total=done, note=note)
+        self._line(stage, note, force=True)
+
     def say(self, message: str) -> None:
         self._console.print(printable(message), style="dim", markup=False, soft_wrap=True)
 

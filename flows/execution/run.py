@@ -87,10 +87,12 @@ def run_stage(
 
     def begin() -> dict[str, Any]:
         layout = definition.layout(job)
-        begun = checkpoint.begin(_new_manifest(job, stage, layout), layout.extra_bytes)
-        size = checkpoint.missing_bytes(begun) + layout.extra_bytes
+        extra, temporary = layout.extra_bytes, layout.temporary_bytes
+        begun = checkpoint.begin(_new_manifest(job, stage, layout), extra + temporary)
+        size = checkpoint.missing_bytes(begun) + extra
         if size:
-            say(f"{stage} is going to write {size / 1e6:,.1f} MB to {checkpoint.location}")
+            meanwhile = f", and meanwhile up to {temporary / 1e6:,.1f} MB more" if temporary else ""
+            say(f"{stage} is going to write {size / 1e6:,.1f} MB to {checkpoint.location}{meanwhile}")
         definition.prepare(job)
         return {}
 

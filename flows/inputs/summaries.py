@@ -5,7 +5,7 @@ A stage writes ``IndexSummary(...).to_json()``; a later stage reads ``IndexSumma
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ValidationError
 
@@ -108,7 +108,8 @@ class TrainSummary(Summary):
     Attributes:
         images: photographs that the network was trained on.
         held_out_images: photographs that selected the weights.
-        iterations: length of the training.
+        iterations: length of the training; less than the setting if it ended early.
+        ended: why training ended.
         held_out_modularity: best mean modularity of the held-out photographs.
         best_iteration: iteration of the weights that were kept.
         regions_per_image: mean number of regions in the last batch.
@@ -128,6 +129,14 @@ class TrainSummary(Summary):
     prototypes_in_use: int
     collapsed_iterations: int
     largest_gradient_norm: float
+    # Older checkpoints do not have this value. They ran all iterations.
+    ended: Literal["all iterations are done", "held-out modularity stood still"] = "all iterations are done"
+
+    def describe_end(self, iterations: int) -> str:
+        """Say why training ended before ``iterations``, the setting; empty if it did not."""
+        if self.iterations == iterations:
+            return ""
+        return f"ended after {self.iterations:,} of {iterations:,} iterations: {self.ended}"
 
 
 class SegmentSummary(Summary):

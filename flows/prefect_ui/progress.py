@@ -66,6 +66,13 @@ class PageProgress:
             # Another attempt of a task may say some of it again.
             self._state = min(total, done + units), total, note
 
+    def end_early(self, stage: str, note: str) -> None:
+        if stage != self._name:
+            return
+        with self._lock:
+            done, _, _ = self._state
+            self._state = done, done, note
+
     def say(self, message: str) -> None:
         """The logs of the flow run have it."""
 

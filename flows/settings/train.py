@@ -69,7 +69,14 @@ class TrainSettings(Options):
     check_every: PositiveInt = Field(
         50, description="Number of iterations between two checks on the held-out images."
     )
-    save_every: PositiveInt = Field(
-        500, description="Number of iterations after which the training state is saved again."
+    patience: PositiveInt | None = Field(
+        None,
+        description="Number of checks without progress on the held-out images after which training ends; "
+        "empty: all iterations.",
+    )
+    save_seconds: Annotated[float, Field(ge=0)] = Field(
+        20,
+        description="Number of seconds after which the training state is saved again, if saving takes less "
+        "than a fiftieth of the time; 0: after each iteration. Changes no result.",
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of all random numbers.")

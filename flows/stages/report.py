@@ -23,6 +23,7 @@ from flows.report.headline import headline_metrics
 from flows.report.page import jpeg_uri, photograph_uri, plot_uri, render, template_digest
 from flows.report.paper_figures import ShownImage, paper_figures
 from flows.report.pictures import ResultReader, drawn, jpeg
+from flows.report.training_curve import training_caption, training_figure
 from flows.settings import Settings
 from flows.stage import Job, Layout, Stage, Warn
 from storage import Manifest
@@ -147,17 +148,8 @@ def _training_plots(job: Job) -> list[dict[str, str]]:
     """Plot the loss, if the segmenter was trained."""
     if not job.settings.segment.segmenter.trained:
         return []
-    curve = json.loads(job.checkpoint("train").read_file("curve.json"))
-    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
-    axes = figure.subplots()
-    steps = curve["steps"]
-    axes.plot([s["iteration"] + 1 for s in steps], [-s["modularity"] for s in steps], lw=0.8, label="batch")
-    held_out = np.array(curve["held_out"])  # [checks, 2]
-    axes.plot(held_out[:, 0], -held_out[:, 1], marker="o", ms=3, label="held-out images")
-    axes.set(xlabel="iteration", ylabel="loss (negative modularity)")
-    axes.legend(frameon=False)
-    caption = "Loss over the iterations. The weights are those that were best on held-out images."
-    return [{"picture": plot_uri(_without_frame(figure)), "alt": "loss over iterations", "caption": caption}]
+    picture = plot_uri(_without_frame(training_figure(job)))
+    return [{"picture": picture, "alt": "loss over iterations", "caption": training_caption(job)}]
 
 
 def _regions_histogram(job: Job) -> dict[str, str]:

@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
+from dcn.early_stopping import stands_still
 from dcn.errors import DCNError, NonFiniteTrainingError
 from dcn.model_file import ModelDescription, model_bytes
 from dcn.network import DynamicClusteringNetwork
 from dcn.prototypes import start_from_kmeans
 from dcn.training import StepRecord, Trainer, batch_rows, held_out_modularity
-from dcn.weights.tensor_file import read_tensors
 from flows import progress
 from flows.errors import name_parameters
 from flows.inputs.image_index import open_index
@@ -28,6 +27,7 @@ from flows.inputs.summaries import ExtractSummary, TrainSummary
 from flows.printable import printable_line
 from flows.settings import Settings, TrainSettings
 from flows.stage import Job, Layout, Stage, Warn
+from flows.stages.training_state import SaveClock, TrainingState
 from storage import Checkpoint, Manifest
 
 _MAX_HELD_OUT = 256
@@ -37,6 +37,8 @@ _COLLAPSE_LENGTH = 10
 _SAMPLED_IMAGES, _SAMPLED_TOKENS = 64, 64
 # Settings that are arguments of the network.
 _NETWORK = {"num_prototypes", "num_stages", "heads", "self_update", "norm", "start", "whitened_dims"}
+# Size of an iteration in curve.json.
+_CURVE_BYTES = 220
 # The training state, a file of the checkpoint until the stage is complete.
 _STATE = "state.safetensors"
 
@@ -51,25 +53,31 @@ class TrainStage(Stage):
         return ("index", "extract")
 
     def settings(self, settings: Settings) -> dict[str, Any]:
-        return settings.train.model_dump(mode="json", exclude={"save_every"})
+        return settings.train.model_dump(mode="json", exclude={"save_seconds"})
 
     def layout(self, job: Job) -> Layout:
-        d, stages = self._token_width(job), job.settings.train.num_stages
-        d = min(d, job.settings.train.whitened_dims or d)
-        parameters = stages * 2 * (12 * d * d + 9 * d)
-        # Two states, the old one and the next: weights, two moments of AdamW, and the best weights in each.
-        return Layout(extra_bytes=2 * 4 * 4 * parameters)
+        train = job.settings.train
+        with torch.device("meta"):
+            network = DynamicClusteringNetwork(**_network_arguments(train, self._token_width(job)))
+        weights = sum(4 * tensor.numel() for tensor in network.state_dict().values())
+        # A state has the weights, two moments of AdamW, and the best weights. While the next one is written,
+        # the old one is still there. Both are gone before the stage is complete.
+        kept = weights + _CURVE_BYTES * train.iterations
+        return Layout(extra_bytes=kept, temporary_bytes=2 * 4 * weights - kept)
 
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
         run = _TrainingRun(job, self._token_width(job), warn)
         return run.to_the_end().to_json()
+
+    def remark(self, manifest: Manifest) -> str:
+        return TrainSummary.of(manifest).describe_end(manifest.settings["iterations"])
 
     def _token_width(self, job: Job) -> int:
         return ExtractSummary.read(job).token_width
 
 
 class _TrainingRun:
-    """The state of one training run: trainer, best weights, and the curve so far."""
+    """One training run: its trainer, and its results so far."""
 
     def __init__(self, job: Job, token_width: int, warn: Warn) -> None:
         self._settings: TrainSettings = job.settings.train
@@ -89,10 +97,7 @@ class _TrainingRun:
         )
 
         settings = self._settings
-        self._network_arguments = {
-            "dim": token_width,
-            **settings.model_dump(include=_NETWORK),
-        }
+        self._network_arguments = _network_arguments(settings, token_width)
         torch.manual_seed(settings.seed)
         network = DynamicClusteringNetwork(**self._network_arguments)
         if not self._checkpoint.has_file(_STATE):
@@ -108,10 +113,10 @@ class _TrainingRun:
             temperature=settings.temperature,
             expected_affinity=settings.expected_affinity,
         )
-        self._curve: list[StepRecord] = []
-        self._checks: list[tuple[int, float]] = []
-        self._best: dict[str, Tensor] = {}
-        self._restore()
+        self._state = TrainingState()
+        if self._checkpoint.has_file(_STATE):
+            self._state = TrainingState.from_bytes(self._checkpoint.read_file(_STATE), self._trainer)
+        self._clock = SaveClock(settings.save_seconds)
 
     def _start(self, network: DynamicClusteringNetwork) -> None:
         """Compute what a new network takes from the training images: the whitening, and its prototypes."""
@@ -127,33 +132,44 @@ class _TrainingRun:
         for batch, tokens in self._batches():
             with name_parameters("setting train.{}"):
                 record = trainer.step(tokens, map(self._image_name, batch))
-            self._curve.append(record)
+            self._state.curve.append(record)
             self._report(record)
             last = trainer.iteration == settings.iterations
             if trainer.iteration % settings.check_every == 0 or last:
                 self._check_held_out()
-            if trainer.iteration % settings.save_every == 0 and not last:
+            if self._stands_still():
+                break
+            if self._clock.is_due() and not last:
                 self._save()
+        summary = self._summary()
+        if end := summary.describe_end(settings.iterations):
+            progress.end_early("train", end)
         description = ModelDescription(self._network_arguments, self._backbone)
-        self._checkpoint.write_file("dcn.safetensors", model_bytes(self._best, description))
-        curve = {"steps": [asdict(record) for record in self._curve], "held_out": self._checks}
+        self._checkpoint.write_file("dcn.safetensors", model_bytes(self._state.best, description))
+        curve = {"steps": [asdict(record) for record in self._state.curve], "held_out": self._state.checks}
         self._checkpoint.write_file("curve.json", json.dumps(curve).encode())
         self._checkpoint.delete_file(_STATE)
-        return self._summary()
+        return summary
+
+    def _stands_still(self) -> bool:
+        """Say whether training ends here. Only checks decide, so a resumed run ends at the same one."""
+        patience = self._settings.patience
+        return patience is not None and stands_still([value for _, value in self._state.checks], patience)
 
     def _summary(self) -> TrainSummary:
-        best_iteration, best = max(self._checks, key=lambda check: check[1])
-        last = self._curve[-1]
+        curve = self._state.curve
+        best_iteration, best = max(self._state.checks, key=lambda check: check[1])
         return TrainSummary(
             images=len(self._rows),
             held_out_images=len(self._held_out),
-            iterations=len(self._curve),
+            iterations=len(curve),
             held_out_modularity=best,
             best_iteration=best_iteration,
-            regions_per_image=last.regions,
-            prototypes_in_use=last.prototypes_in_use,
-            collapsed_iterations=sum(record.collapsed for record in self._curve),
-            largest_gradient_norm=max(record.gradient_norm for record in self._curve),
+            regions_per_image=curve[-1].regions,
+            prototypes_in_use=curve[-1].prototypes_in_use,
+            collapsed_iterations=sum(record.collapsed for record in curve),
+            largest_gradient_norm=max(record.gradient_norm for record in curve),
+            ended="held-out modularity stood still" if self._stands_still() else "all iterations are done",
         )
 
     def _batches(self) -> Iterator[tuple[list[int], Tensor]]:
@@ -205,10 +221,10 @@ class _TrainingRun:
                 )
             )
         value = torch.cat(values).mean().item()
-        if not self._checks or value > max(check[1] for check in self._checks):
+        if not self._state.checks or value > max(check[1] for check in self._state.checks):
             weights = self._trainer.network.state_dict()
-            self._best = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
-        self._checks.append((self._trainer.iteration, value))
+            self._state.best = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+        self._state.checks.append((self._trainer.iteration, value))
 
     def _report(self, record: StepRecord) -> None:
         note = (
@@ -216,8 +232,8 @@ class _TrainingRun:
             f"{record.prototypes_in_use} prototypes in use"
         )
         progress.advance("train", 1, note)
-        recent = self._curve[-_COLLAPSE_LENGTH:]
-        before = self._curve[-_COLLAPSE_LENGTH - 1 : -_COLLAPSE_LENGTH]
+        recent = self._state.curve[-_COLLAPSE_LENGTH:]
+        before = self._state.curve[-_COLLAPSE_LENGTH - 1 : -_COLLAPSE_LENGTH]
         begins = len(recent) == _COLLAPSE_LENGTH and all(r.collapsed for r in recent)
         if begins and not (before and before[0].collapsed):
             self._warn(
@@ -226,31 +242,13 @@ class _TrainingRun:
                 f"docs/how-it-works/training.md says what prevents it"
             )
 
-    # -- the training state ------------------------------------------------------------------------------
-
     def _save(self) -> None:
-        tensors = {name: value.cpu() for name, value in self._trainer.state().items()}
-        tensors |= {f"best.{name}": value for name, value in self._best.items()}
-        curve = [[float(value) for value in asdict(record).values()] for record in self._curve]
-        tensors["curve"] = torch.tensor(curve, dtype=torch.float64)  # [iterations, fields]
-        tensors["checks"] = torch.tensor(self._checks, dtype=torch.float64).reshape(-1, 2)
-        self._checkpoint.write_file(_STATE, save(tensors, {"iteration": str(self._trainer.iteration)}))
+        with self._clock.saving():
+            self._checkpoint.write_file(_STATE, self._state.to_bytes(self._trainer))
 
-    def _restore(self) -> None:
-        if not self._checkpoint.has_file(_STATE):
-            return
-        tensors, metadata = read_tensors(self._checkpoint.read_file(_STATE))
-        self._curve = [
-            StepRecord(int(row[0]), row[1], row[2], row[3], int(row[4]), row[5])
-            for row in tensors.pop("curve").tolist()
-        ]
-        self._checks = [(int(number), value) for number, value in tensors.pop("checks").tolist()]
-        self._best = {
-            name.removeprefix("best."): tensors.pop(name)
-            for name in list(tensors)
-            if name.startswith("best.")
-        }
-        self._trainer.restore(tensors, int(metadata["iteration"]))
+
+def _network_arguments(settings: TrainSettings, token_width: int) -> dict[str, Any]:
+    return {"dim": token_width, **settings.model_dump(include=_NETWORK)}
 
 
 def _hold_out(

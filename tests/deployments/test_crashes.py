@@ -22,7 +22,7 @@ IMAGES = 14
 @pytest.fixture(scope="session")
 def undisturbed(tiny_config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """One image per shard, and enough iterations to be killed in between; run to its end."""
-    train = {**tiny_config["train"], "iterations": 400, "save_every": 20, "check_every": 100}
+    train = {**tiny_config["train"], "iterations": 400, "save_seconds": 0, "check_every": 100}
     workspace = tmp_path_factory.mktemp("undisturbed") / "workspace"
     settings = Settings.model_validate(
         {**tiny_config, "shard_images": 1, "train": train, "workspace": str(workspace)}

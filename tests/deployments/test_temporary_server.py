@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def training(tiny_config: dict[str, Any], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A command in the middle of a long training, with a temporary server."""
-    train = {**tiny_config["train"], "iterations": 100_000, "save_every": 20}
+    train = {**tiny_config["train"], "iterations": 100_000, "save_seconds": 0}
     config_file, workspace = tmp_path / "config.yaml", tmp_path / "workspace"
     config_file.write_text(yaml.safe_dump({**tiny_config, "train": train}))
     running = subprocess.Popen(

@@ -130,7 +130,7 @@ def soak(config: dict[str, object], folder: Path, environment: dict[str, str], k
 
 def configuration(photographs: Path, weights: Path) -> dict[str, object]:
     """Settings with many small shards and a small model, so that a kill can hit many moments."""
-    train = {"iterations": 60, "batch_size": 8, "check_every": 10, "save_every": 5, "num_prototypes": 3}
+    train = {"iterations": 60, "batch_size": 8, "check_every": 10, "save_seconds": 0, "num_prototypes": 3}
     return {**configure_tiny(photographs, weights), "train": train}
 
 

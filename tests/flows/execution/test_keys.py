@@ -39,7 +39,7 @@ def test_every_stage_is_complete_and_a_second_run_computes_nothing(finished: Set
         ("report", {"num_photographs": 2}, 6),
         # What changes no result changes no key.
         ("backbone", {"batch_size": 3}, 7),
-        ("train", {"save_every": 5}, 7),
+        ("train", {"save_seconds": 5}, 7),
         ("runner", {"kind": "dask", "workers": 2}, 7),
     ],
 )

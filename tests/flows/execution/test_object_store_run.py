@@ -21,7 +21,7 @@ QUICK = [
     "backbone.input_size=196",
     "train.iterations=20",
     "train.batch_size=4",
-    "train.save_every=5",
+    "train.save_seconds=0",
     "train.check_every=5",
     "shard_images=2",
 ]

@@ -214,6 +214,24 @@ def test_progress_is_visible_while_a_stage_runs(server: Deployed, monkeypatch: p
 
 
 @pytest.mark.slow
+def test_a_stage_that_ends_early_is_shown_as_done(server: Deployed) -> None:
+    note = "ended after 3 of 10 iterations: held-out modularity stood still"
+
+    @flow(persist_result=False)
+    def steps() -> None:
+        with PageProgress("train") as page:
+            page.start("train", 10, 0)
+            page.advance("train", 3, "loss")
+            page.end_early("segment", "of another stage")
+            page.end_early("train", note)
+
+    state = steps(return_state=True)
+    progress = server.artifacts(state.state_details.flow_run_id)["train-progress"]
+    assert percent_of(progress) == 100.0
+    assert progress.description == f"train 3/3 {note}"
+
+
+@pytest.mark.slow
 def test_progress_counts_the_work_of_dask_workers(server: Deployed, tiny_settings: MakeSettings) -> None:
     settings = tiny_settings(runner={"kind": "dask", "workers": 2}, shard_images=2)
     state = final_state(FLOWS["extract"], settings)
