@@ -35,10 +35,11 @@ from tests.flows.helpers import MakeSettings, changed, run_stages
 
 @pytest.fixture(scope="module")
 def embedded(tiny_config: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """The tiny pipeline up to the embeddings."""
+    """The tiny pipeline up to the embeddings of found and of true regions."""
     workspace = tmp_path_factory.mktemp("many") / "workspace"
     settings = Settings.model_validate({**tiny_config, "workspace": str(workspace)})
-    run_stages(settings, "embed")
+    for last in ("embed", "embed_truth"):
+        run_stages(settings, last)
     return settings
 
 

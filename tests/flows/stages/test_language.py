@@ -259,7 +259,8 @@ def test_a_missing_photograph_counts_as_background(
     here = changed(
         settings, dataset={"root": str(tmp_path / "photos")}, workspace=str(tmp_path / "workspace")
     )
-    run_stages(here, "embed")
+    for last in ("embed", "embed_truth"):
+        run_stages(here, last)
     job = find_job(here)
     (tmp_path / "photos" / "3.png").unlink()
     results = {
