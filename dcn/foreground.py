@@ -7,7 +7,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from dcn.regions import region_areas, upsampled_bands
-from dcn.weights.presets import AttentionReduction, RegionScore
+from dcn.weights.presets import AttentionReduction, ForegroundSplit, RegionScore
 
 
 def reduce_heads(attention: Tensor, reduction: AttentionReduction) -> Tensor:
@@ -58,17 +58,23 @@ def region_scores(
 
 
 def foreground_regions(
-    scores: npt.NDArray[np.float32], areas: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float32],
+    areas: npt.NDArray[np.int64],
+    split: ForegroundSplit = "two-means",
 ) -> npt.NDArray[np.bool_]:
     """Choose the foreground regions of an image: of two groups, the one with larger scores (section 4.1.2).
 
-    2-means on the scores finds the groups. In one dimension its exact solution is the best split of the
-    sorted scores. A single region is foreground. Regions with equal scores belong to one group; if all
-    scores are equal, all regions are foreground.
+    A single region is foreground. Regions with equal scores belong to one group; if all scores are equal, all
+    regions are foreground.
 
     Args:
         scores: ``[k]`` from :func:`region_scores`.
         areas: ``[k]`` in pixels. A region of area 0 does not occur and is never foreground.
+        split: ``"two-means"`` finds the groups by 2-means on the scores, as the paper does. In one dimension
+            its exact solution is the best split of the sorted scores. ``"average"`` puts the scores above
+            their average, weighted by area, into the upper group. If scores are means over pixels, that
+            average is the mean attention of the photograph. An object in several regions then stays
+            foreground as a whole, where 2-means often keeps only its most salient region.
 
     Returns:
         ``[k]`` bool.
@@ -79,7 +85,23 @@ def foreground_regions(
 
     """
     present = np.flatnonzero(areas > 0)
-    ordered = np.sort(scores[present].astype(np.float64))
+    foreground = np.zeros(len(scores), dtype=np.bool_)
+    if not len(present):
+        return foreground
+    exact = scores[present].astype(np.float64)
+    threshold = _average(exact, areas[present]) if split == "average" else _two_means(exact)
+    foreground[present] = exact >= threshold
+    return foreground
+
+
+def _average(scores: npt.NDArray[np.float64], areas: npt.NDArray[np.int64]) -> float:
+    # A rounding error must not put the average above the largest score.
+    return float(min(np.average(scores, weights=areas), scores.max()))
+
+
+def _two_means(scores: npt.NDArray[np.float64]) -> float:
+    """Find the least score of the upper group."""
+    ordered = np.sort(scores)
     threshold, least = -np.inf, np.inf
     for split in range(1, len(ordered)):
         if ordered[split] == ordered[split - 1]:
@@ -87,7 +109,5 @@ def foreground_regions(
         low, high = ordered[:split], ordered[split:]
         spread = ((low - low.mean()) ** 2).sum() + ((high - high.mean()) ** 2).sum()
         if spread < least:
-            threshold, least = ordered[split], spread
-    foreground = np.zeros(len(scores), dtype=np.bool_)
-    foreground[present] = scores[present] >= threshold
-    return foreground
+            threshold, least = float(ordered[split]), float(spread)
+    return threshold

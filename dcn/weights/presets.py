@@ -12,6 +12,7 @@ from dcn.errors import UnknownModelError
 
 AttentionReduction = Literal["max", "mean", "min"]
 RegionScore = Literal["sum", "mean"]
+ForegroundSplit = Literal["two-means", "average"]
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -40,6 +41,7 @@ class Preset:
     attention_block: int = -1
     attention_reduction: AttentionReduction = "max"
     region_score: RegionScore = "sum"
+    foreground_split: ForegroundSplit = "two-means"
     embedding_layer: int = -1
     embedding_size: int = 224
     weights_file: str | None = None
@@ -63,9 +65,9 @@ PRESETS: dict[str, Preset] = {
     "focus-s14": Preset(
         "vit_small_patch14_dinov2",
         input_size=392,
-        attention_block=-2,
-        attention_reduction="min",
+        attention_reduction="mean",
         region_score="mean",
+        foreground_split="average",
         embedding_layer=-3,
         packaged=True,
     ),

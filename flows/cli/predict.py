@@ -107,7 +107,8 @@ def predict(
             continue
         inputs = backbone.preprocess(squash(photograph, trained["input_size"])[None])
         features = backbone.features(inputs, trained["token_layer"], trained["attention_block"])
-        tokens = network.project(features.tokens.float()).float()
+        stored = features.tokens.half().float()  # as `extract` stores them
+        tokens = network.project(stored).float()
         assignment = cosine_assignment(tokens, image_centers(network, tokens))[0]  # [n, k]
         labels = _label_map(assignment.half().cpu().numpy(), photograph, borders)
         labels_path, overlay_path = outputs[image]

@@ -65,10 +65,10 @@ def cost_table(results: Results) -> list[CostRow]:
         miou = shown_mean(reached.miou, reached.miou_deviation, found.seeds)
         accuracy = shown_mean(reached.accuracy, reached.accuracy_deviation, found.seeds)
         rows.append(CostRow(regions, foreground, "k-means", miou, accuracy))
-    found_knn = results.of(KNN).root
-    if of_truth.knn and found_knn:
+    found_knn = results.find(KNN)
+    if of_truth.knn and found_knn is not None and found_knn.root:
         k = headline_neighbors(of_truth.knn)
-        for regions, nearest in ((_TRUE, of_truth.knn[k]), (_FOUND, found_knn[k])):
+        for regions, nearest in ((_TRUE, of_truth.knn[k]), (_FOUND, found_knn.root[k])):
             rows.append(_row(regions, _NONE, f"k-NN, k = {k}", nearest.miou, nearest.accuracy))
     return rows
 

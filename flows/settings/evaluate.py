@@ -32,7 +32,7 @@ class EvaluateSettings(Options):
     )
     num_seeds: PositiveInt = Field(10, description="Number of runs of k-means, each with another seed.")
     neighbors: tuple[PositiveInt, ...] = Field(
-        (1, 3, 5, 10), min_length=1, description="Numbers of neighbors k of the k-NN retrieval."
+        (1, 3, 5, 10), description="Numbers of neighbors k of the k-NN retrieval; ``[]`` leaves it out."
     )
     attainable_images: Annotated[int, Field(ge=0)] = Field(
         128,

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from dcn.options import Options
 from dcn.segmenters import DCNSegmenter
-from dcn.weights.presets import AttentionReduction, RegionScore
+from dcn.weights.presets import AttentionReduction, ForegroundSplit, RegionScore
 from flows.settings.choices import AnySegmenter
 
 
@@ -25,6 +25,11 @@ class SegmentSettings(Options):
     region_score: RegionScore | None = Field(
         None,
         description="Reduction of the attention of a region's pixels to one score; empty: the preset's.",
+    )
+    foreground_split: ForegroundSplit | None = Field(
+        None,
+        description="Division of the scores into foreground and background: 2-means, as in the paper, or "
+        "their average weighted by area; empty: the preset's.",
     )
     refine: bool = Field(
         True,

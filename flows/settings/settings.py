@@ -110,6 +110,7 @@ class Settings(Options):
             "segment": {
                 "attention_reduction": preset.attention_reduction,
                 "region_score": preset.region_score,
+                "foreground_split": preset.foreground_split,
             },
             "embed": {"layer": preset.embedding_layer, "size": preset.embedding_size},
         }

@@ -170,6 +170,7 @@ def _describe(
     """Compute area, box and foreground of the regions of one photograph. Returns its row in the shard too."""
     assert settings.attention_reduction is not None
     assert settings.region_score is not None
+    assert settings.foreground_split is not None
     row = image.row - maps.start
     k = maps.assignment.shape[2]
     labels = maps.of(image)  # [H, W]
@@ -178,7 +179,7 @@ def _describe(
     scores = region_scores(pixels, labels, k, settings.region_score)
     background = settings.segmenter.background_region(labels)
     if background is None:
-        foreground = foreground_regions(scores, area)
+        foreground = foreground_regions(scores, area, settings.foreground_split)
     else:
         foreground = (area > 0) & (np.arange(k) != background)
     return row, {

@@ -53,6 +53,30 @@ def test_foreground_in_edge_cases(scores: list[float], areas: list[int], expecte
     assert found.tolist() == expected
 
 
+@given(
+    st.lists(st.tuples(st.floats(0, 1000, width=32), st.integers(0, 9)), min_size=1, max_size=7),
+)
+@settings(max_examples=150, deadline=None)
+def test_foreground_above_the_average_is_above_the_mean_of_all_pixels(
+    regions: list[tuple[float, int]],
+) -> None:
+    scores = np.array([score for score, _ in regions], dtype=np.float32)
+    areas = np.array([area for _, area in regions])
+    pixels = np.repeat(scores.astype(np.float64), areas)
+    found = foreground_regions(scores, areas, "average")
+    assert not found[areas == 0].any()
+    if len(pixels):
+        assert found[areas > 0].any()
+        clear = (areas > 0) & (np.abs(scores - pixels.mean()) > 1e-6 * (1 + pixels.mean()))
+        assert (found == (scores > pixels.mean()))[clear].all()
+
+
+def test_an_object_in_two_regions_is_foreground_as_a_whole_above_the_average() -> None:
+    scores, areas = np.array([9, 4, 1], dtype=np.float32), np.array([10, 10, 80])
+    assert foreground_regions(scores, areas).tolist() == [True, False, False]
+    assert foreground_regions(scores, areas, "average").tolist() == [True, True, False]
+
+
 def test_region_scores_are_sums_or_means_of_the_upsampled_attention() -> None:
     attention = torch.rand(9, generator=torch.Generator().manual_seed(0))
     labels = np.random.default_rng(0).integers(0, 3, (10, 14)).astype(np.uint8)

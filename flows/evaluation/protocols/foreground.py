@@ -13,7 +13,7 @@ from pydantic import ConfigDict, RootModel
 from dcn.evaluation.protocols import ForegroundMetrics, Regions, foreground_confusion, foreground_metrics
 from dcn.foreground import foreground_regions, reduce_heads, region_scores
 from dcn.regions import region_areas
-from dcn.weights.presets import AttentionReduction, RegionScore
+from dcn.weights.presets import AttentionReduction, ForegroundSplit, RegionScore
 from flows.evaluation.confusions import ConfusionTally, Matrix
 from flows.evaluation.inputs import EvaluatedRun, Photograph
 from flows.evaluation.protocol import (
@@ -30,15 +30,14 @@ from flows.stage import Warn
 from storage import ArraySpec
 
 # The paper does not say how the attention of the heads and of the pixels is reduced to one score of a region,
-# so the evaluation measures every combination.
-_VARIANTS: tuple[tuple[AttentionReduction, RegionScore], ...] = (
-    ("max", "sum"),
-    ("max", "mean"),
-    ("mean", "sum"),
-    ("mean", "mean"),
-    ("min", "sum"),
-    ("min", "mean"),
+# so the evaluation measures every combination. An average of sums over pixels would have no meaning.
+_REDUCTIONS: tuple[AttentionReduction, ...] = ("max", "mean", "min")
+_CHOICES: tuple[tuple[RegionScore, ForegroundSplit], ...] = (
+    ("sum", "two-means"),
+    ("mean", "two-means"),
+    ("mean", "average"),
 )
+_VARIANTS = tuple((reduction, *choice) for reduction in _REDUCTIONS for choice in _CHOICES)
 _ARRAY = "foreground_variants"
 
 
@@ -71,9 +70,10 @@ class VariantMetrics(RootModel[dict[str, ForegroundMetrics]]):
 
 
 class ForegroundVariants(Protocol[VariantMetrics]):
-    """Array ``foreground_variants [N, 6, k]``: the foreground regions by each variant."""
+    """Array ``foreground_variants [N, 9, k]``: the foreground regions by each variant."""
 
     name = "foreground_variants"
+    version = 2
     group = Group.GROUND_TRUTH
     needs_labels = True
     metrics_type = VariantMetrics
@@ -89,9 +89,9 @@ class ForegroundVariants(Protocol[VariantMetrics]):
         areas = region_areas(labels, num_regions)
         heads = torch.from_numpy(photograph.attention).float()  # [h, n]
         found = []
-        for reduction, score in _VARIANTS:
+        for reduction, score, split in _VARIANTS:
             scores = region_scores(reduce_heads(heads, reduction), labels, num_regions, score)
-            found.append(foreground_regions(scores, areas))
+            found.append(foreground_regions(scores, areas, split))
         return {_ARRAY: np.stack(found)}
 
     def tally(self, run: EvaluatedRun, rows: npt.NDArray[np.int64], warn: Warn) -> Tally[VariantMetrics]:
@@ -110,7 +110,7 @@ def _variant_confusions(run: EvaluatedRun, block: Regions) -> dict[int, Matrix]:
 def _variant_metrics(totals: Mapping[int, Matrix]) -> VariantMetrics:
     return VariantMetrics(
         {
-            f"{reduction} over heads, {score} over pixels": foreground_metrics(totals[variant])
-            for variant, (reduction, score) in enumerate(_VARIANTS)
+            f"{reduction} over heads, {score} over pixels, {split}": foreground_metrics(totals[variant])
+            for variant, (reduction, score, split) in enumerate(_VARIANTS)
         }
     )

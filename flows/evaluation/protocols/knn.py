@@ -38,7 +38,8 @@ class KNN(Protocol[KNNMetrics]):
     metrics_type = KNNMetrics
 
     def applies(self, run: EvaluatedRun) -> bool:
-        return super().applies(run) and not run.settings.regions_are_classes
+        wanted = bool(run.settings.evaluate.neighbors) and not run.settings.regions_are_classes
+        return super().applies(run) and wanted
 
     def tally(self, run: EvaluatedRun, rows: npt.NDArray[np.int64], warn: Warn) -> Tally[KNNMetrics]:
         bank, unembedded = read_bank(run, region_blocks)

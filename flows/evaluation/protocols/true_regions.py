@@ -42,7 +42,7 @@ class TrueRegionsMetrics(Options):
     Attributes:
         kmeans: classes of the true regions by k-means. All classes but the background are foreground.
         knn: classes of the true regions by each number of neighbors; the bank has true regions as well. Empty
-            if the training split is not labelled.
+            without numbers of neighbors, or if the training split is not labelled.
         kmeans_of_true_foreground: classes of the found regions by k-means, where a region is foreground if
             most of its labelled pixels are no background.
         upper_bound_of_foreground: each found region of the found foreground has its majority class, and the
@@ -73,11 +73,11 @@ class TrueRegions(Protocol[TrueRegionsMetrics]):
     def tally(self, run: EvaluatedRun, rows: npt.NDArray[np.int64], warn: Warn) -> Tally[TrueRegionsMetrics]:
         of_true = fit_clusters(run, rows, true_region_blocks)
         of_foreground = fit_clusters(run, rows, _blocks_with_true_foreground)
-        bank, _ = read_bank(run, true_region_blocks)
+        neighbors = run.settings.evaluate.neighbors
+        bank = read_bank(run, true_region_blocks)[0] if neighbors else None
 
         def confusions(block: Regions) -> dict[tuple[str, int], Matrix]:
             true = read_true_regions(run.job, np.unique(block.image))
-            neighbors = run.settings.evaluate.neighbors
             return {
                 **_keyed("kmeans", _clustered(true, of_true)),
                 **_keyed("knn", {} if bank is None else knn_confusions(bank, true, neighbors)),

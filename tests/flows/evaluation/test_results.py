@@ -250,11 +250,9 @@ def test_foreground(finished: Finished) -> None:
             split = KMeans(2, n_init=20, random_state=0).fit(scores) if len(regions) > 1 else None
             high = split.labels_ == split.cluster_centers_.argmax() if split else [True]
             foreground[row, regions] = high
-        check(
-            finished.results.of(ForegroundVariants).root[f"{reduction} over heads, {score} over pixels"],
-            foreground,
-        )
-    default = finished.results.of(ForegroundVariants).root["max over heads, sum over pixels"]
+        variant = f"{reduction} over heads, {score} over pixels, two-means"
+        check(finished.results.of(ForegroundVariants).root[variant], foreground)
+    default = finished.results.of(ForegroundVariants).root["max over heads, sum over pixels, two-means"]
     assert default == finished.results.of(Foreground)
 
 

@@ -108,7 +108,7 @@ def test_damaged_tokens_stop_training_and_are_named(copy: Settings) -> None:
 
 
 def test_nan_in_tokens_names_iteration_and_photograph(copy: Settings) -> None:
-    settings = changed(copy, train={"seed": 6, "prototypes": "normal"})
+    settings = changed(copy, train={"seed": 6, "prototypes": "normal", "whitened_dims": None})
     checkpoint = find_job(settings).checkpoint("extract")
     manifest = checkpoint.require()
     record = checkpoint.read_record(0)

@@ -90,7 +90,7 @@ def write(tmp_path: Path, text: str) -> Path:
         ("backbone: {token_layer: 3}", "backbone.token_layer: Input should be less than 0, not 3"),
         ("segment: {attention_reduction: median}", "segment.attention_reduction: .*'max', 'mean' or 'min', not 'median'"),
         ("segment: {segmenter: {name: kmeans, num_regions: 0}}", r"segment.segmenter.num_regions: Input should be"),
-        ("evaluate: {neighbors: []}", "evaluate.neighbors: .* at least 1 item"),
+        ("compare: {segmenters: []}", "compare.segmenters: .* at least 1 item"),
         ("runner: {address: 'tcp://host:8786'}", "runner: .*set runner.kind to dask"),
         ("runner: {kind: dask, address: 'host:8786'}", "runner.address: .*write tcp://HOST:PORT or tls://HOST:PORT, not 'host:8786'"),
         ("runner: {kind: dask, address: 'tls://host:8786'}", "runner: .*need each other"),
