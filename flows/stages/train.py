@@ -248,7 +248,7 @@ class _TrainingRun:
 
 
 def _network_arguments(settings: TrainSettings, token_width: int) -> dict[str, Any]:
-    return {"dim": token_width, **settings.model_dump(include=_NETWORK)}
+    return {"dim": token_width, **settings.model_dump(include=_NETWORK, exclude_none=True)}
 
 
 def _hold_out(
