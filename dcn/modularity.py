@@ -82,8 +82,8 @@ def modularity(
         temperature: divides the cosines before a softmax over the clusters. None uses the cosines
             themselves, as the paper does; ``docs/how-it-works/training.md`` compares the two.
         expected_affinity: affinity that the null model expects between any two tokens, see
-            :mod:`dcn.potts`; the resolution then has no effect. None is the null model of the paper: the
-            product of the degrees.
+            :mod:`dcn.potts`; the resolution then has no effect. It needs probabilities: a temperature, or an
+            assignment that sums to 1. None is the null model of the paper: the product of the degrees.
 
     Returns:
         ``[B]``, differentiable with respect to ``assignment``. 0 for an image whose tokens are all zero.

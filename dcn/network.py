@@ -57,7 +57,9 @@ class PrototypeAttention(nn.Module):
         super().__init__()
         if dim % heads:
             raise InvalidOptionError(
-                f"token width {dim} is not a multiple of {heads} heads; set heads to a divisor of the width"
+                f"the network works on tokens of width {dim}, which is not a multiple of {heads} heads; "
+                f"set heads to a divisor of the width",
+                parameter="heads",
             )
         self.heads = heads
         self.query = Linear(dim, dim, bias=False)

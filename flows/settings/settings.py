@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from dcn.datasets import SampleOptions
 from dcn.options import Options, PositiveInt
 from dcn.weights.presets import Preset, find_preset
-from flows.errors import name_parameters
+from flows.errors import InvalidSettingsError, name_parameters
 from flows.settings.backbone import BackboneSettings, EmbedSettings, LanguageSettings
 from flows.settings.choices import AnyDataset
 from flows.settings.evaluate import CompareSettings, EvaluateSettings, ReportSettings, SweepSettings
@@ -84,11 +84,18 @@ class Settings(Options):
 
         Raises:
             UnknownModelError: there is no such backbone.
+            InvalidSettingsError: settings of ``segment`` contradict each other.
 
         """
         with name_parameters("setting backbone.{}"):
             preset = find_preset(self.backbone.name)
-        return _absolute(self._fill_in(preset).model_copy(update={"workspace": self._absolute_workspace()}))
+        filled = self._fill_in(preset)
+        if (filled.segment.region_score, filled.segment.foreground_split) == ("sum", "average"):
+            raise InvalidSettingsError(
+                "segment.foreground_split average has no meaning for segment.region_score sum, because a "
+                "larger region has a larger sum; set foreground_split to two-means, or region_score to mean"
+            )
+        return _absolute(filled.model_copy(update={"workspace": self._absolute_workspace()}))
 
     def at_defaults(self) -> Settings:
         """Set every setting to its default, but keep the chosen data set and segmenter.

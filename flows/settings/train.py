@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dcn.options import Options, PositiveInt
 
@@ -80,3 +80,12 @@ class TrainSettings(Options):
         "than a fiftieth of the time; 0: after each iteration. Changes no result.",
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of all random numbers.")
+
+    @model_validator(mode="after")
+    def _check_loss(self) -> Self:
+        if self.expected_affinity is not None and self.temperature is None:
+            raise ValueError(
+                f"expected_affinity {self.expected_affinity} needs probabilities, and without temperature "
+                f"there are none; set train.temperature to 0.1, or leave train.expected_affinity empty as well"
+            )
+        return self

@@ -57,7 +57,7 @@ class TrainStage(Stage):
 
     def layout(self, job: Job) -> Layout:
         train = job.settings.train
-        with torch.device("meta"):
+        with torch.device("meta"), name_parameters("setting train.{}"):
             network = DynamicClusteringNetwork(**_network_arguments(train, self._token_width(job)))
         weights = sum(4 * tensor.numel() for tensor in network.state_dict().values())
         # A state has the weights, two moments of AdamW, and the best weights. While the next one is written,

@@ -117,5 +117,7 @@ def test_order_of_tokens_does_not_matter() -> None:
 
 
 def test_heads_must_divide_the_width() -> None:
-    with pytest.raises(ValueError, match="token width 10 is not a multiple of 4 heads"):
+    with pytest.raises(ValueError, match="tokens of width 10, which is not a multiple of 4 heads"):
         DynamicClusteringNetwork(10, heads=4)
+    with pytest.raises(ValueError, match="tokens of width 6, which is not a multiple of 4 heads"):
+        DynamicClusteringNetwork(8, heads=4, whitened_dims=6)

@@ -79,7 +79,7 @@ def test_a_default_of_the_preset_counts_by_its_value() -> None:
     """focus-s14 has other defaults than most backbones; a value is in the key whoever gave it."""
     focus = Settings.model_validate({"backbone": {"name": "focus-s14"}})
     written = changed(
-        focus, backbone={"input_size": 392, "attention_block": -2}, embed={"layer": -3, "size": 224}
+        focus, backbone={"input_size": 392, "attention_block": -1}, embed={"layer": -3, "size": 224}
     )
     papers = changed(focus, backbone={"input_size": 224}, embed={"layer": -1})
     for stage in ("extract", "embed"):

@@ -38,6 +38,25 @@ def test_the_literal_configuration_follows_the_paper_to_the_letter() -> None:
     assert train.max_gradient_norm is None
 
 
+def test_a_constant_null_model_needs_probabilities() -> None:
+    with pytest.raises(
+        InvalidSettingsError, match=r"set train\.temperature to 0\.1, or leave train\.expected_"
+    ):
+        load_settings("sample", ["train.temperature=null"])
+    plain = load_settings("sample", ["train.temperature=null", "train.expected_affinity=null"])
+    assert plain.train.temperature is None
+
+
+@pytest.mark.parametrize("config", ["sample", "voc2012"])  # with an average, and with sums, by the preset
+def test_sums_of_attention_have_no_average(config: str) -> None:
+    overrides = ["segment.region_score=sum", "segment.foreground_split=average"]
+    with pytest.raises(
+        InvalidSettingsError, match="set foreground_split to two-means, or region_score to mean"
+    ):
+        load_settings(config, overrides).resolve()
+    assert load_settings(config, [*overrides, "segment.region_score=mean"]).resolve()
+
+
 @pytest.mark.parametrize("name", config_names())
 def test_every_configuration_is_valid(name: str) -> None:
     assert load_settings(name).resolve().backbone.input_size

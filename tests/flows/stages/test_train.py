@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
+from dcn.errors import InvalidOptionError
 from dcn.training import StepRecord, Trainer
 from flows import progress
+from flows.errors import describe_error
 from flows.execution.plan import STAGES, find_job
 from flows.inputs.summaries import TrainSummary
 from flows.settings import Settings
@@ -199,3 +201,10 @@ def test_the_announced_size_follows_the_network(whole: Settings, self_update: bo
     run_stages(settings, "train")
     announced = STAGES["train"].layout(find_job(settings)).extra_bytes
     assert sum(map(len, files_of(settings).values())) == pytest.approx(announced, rel=0.03)
+
+
+def test_heads_that_do_not_divide_the_whitened_tokens_are_named(copy: Settings) -> None:
+    settings = changed(copy, train={"whitened_dims": 6, "heads": 4})
+    with pytest.raises(InvalidOptionError, match="tokens of width 6") as caught:
+        run_stages(settings, "train")
+    assert describe_error(caught.value).endswith("(setting train.heads)")
