@@ -3,18 +3,20 @@
     python -m benchmarks.backbone_defaults --root FOLDER [--workspace DIR] [--backbone focus-s14]
 
 FOLDER holds VOCdevkit/VOC2012, as for the configuration voc2012-mini. For each choice a DCN is trained for
-200 iterations of 8 on the train split, and its regions are given their majority class, on the same split: the
-ground truth of the evaluated split is not looked at.
+200 iterations of 8 on the train split, with the tokens and the loss of the paper, and its regions are given
+their majority class, on the same split: the ground truth of the evaluated split is not looked at.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.paper import PAPERS_LOSS
 from benchmarks.stages import run_up_to
 from dcn.evaluation.metrics import classification_metrics
 from dcn.evaluation.overlap import region_overlap
@@ -54,6 +56,9 @@ def main() -> None:
         "dataset.evaluate_split=train",
         f"backbone.name={arguments.backbone}",
         "train.iterations=200",
+        "train.learning_rate=0.0001",
+        "segment.refine=false",
+        *(f"train.{name}={json.dumps(value)}" for name, value in PAPERS_LOSS.items()),
     ]
     print("input  layer  upper bound mIoU  accuracy  regions per image  seconds of extract", flush=True)
     for size, layer in CHOICES:
