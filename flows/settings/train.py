@@ -86,6 +86,6 @@ class TrainSettings(Options):
         if self.expected_affinity is not None and self.temperature is None:
             raise ValueError(
                 f"expected_affinity {self.expected_affinity} needs probabilities, and without temperature "
-                f"there are none; set train.temperature to 0.1, or leave train.expected_affinity empty as well"
+                f"there are none; set train.temperature to 0.1, or leave train.expected_affinity empty too"
             )
         return self
