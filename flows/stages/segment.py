@@ -85,21 +85,21 @@ class SegmentStage(Stage):
         guides: npt.NDArray[np.uint8] | None = None
         refused: list[dict[str, str]] = []
         if settings.segmenter.needs_colors:
-            images, squashed, refused = _read_photographs(job, images, round(patches**0.5))
+            images, squashed, refused = _read_photographs(job, images, round(patches**0.5), start, stop)
             colors = (squashed / 255).astype(np.float32).reshape(-1, patches, 3)
-        if settings.refine:
-            images, guides, changed = _read_photographs(job, images, guide_side(patches))
+        if settings.refine:  # a photograph may be gone since the colors were read
+            images, guides, changed = _read_photographs(job, images, guide_side(patches), start, stop)
             refused += changed
         seconds = 0.0
-        for few in batched(range(len(images)), SEGMENT_BATCH):
-            rows = [images[i].row - start for i in few]
+        for few in batched(images, SEGMENT_BATCH):
+            rows = [image.row - start for image in few]
             began = time.perf_counter()
-            assigned = segmenter(tokens[rows], None if colors is None else colors[list(few)])
+            assigned = segmenter(tokens[rows], None if colors is None else colors[rows])
             seconds += time.perf_counter() - began
             arrays["assignment"][rows] = assigned
         if settings.stores_labels:
-            fine = partial(_fine_labels, settings, arrays["assignment"], guides, start)
-            for row, labels in in_threads(fine, enumerate(images)):
+            fine = partial(_fine_labels, settings, arrays["assignment"], guides)
+            for row, labels in in_threads(fine, [image.row - start for image in images]):
                 arrays["labels"][row] = labels
         maps = RegionMaps(start, arrays["assignment"], arrays.get("labels"))
         describe = partial(_describe, settings, maps, extract.array("attention").rows(start, stop))
@@ -128,36 +128,35 @@ class SegmentStage(Stage):
 
 
 def _read_photographs(
-    job: Job, images: list[IndexedImage], side: int
+    job: Job, images: list[IndexedImage], side: int, start: int, stop: int
 ) -> tuple[list[IndexedImage], npt.NDArray[np.uint8], list[dict[str, str]]]:
-    """Read photographs, squashed to a square with ``side`` pixels a side.
+    """Read photographs of the shard from ``start`` to before ``stop``, squashed to a square.
 
     Returns:
-        The photographs that can be read, their pixels ``[B, side, side, 3]``, and the refused files.
+        The photographs that can be read, the pixels ``[s, side, side, 3]`` of the whole shard, zero for all
+        others, and the refused files.
 
     """
     read = partial(read_squashed, open_dataset(job.settings.dataset), side)
-    readable, pixels, refused = [], [], []
+    pixels = np.zeros((stop - start, side, side, 3), dtype=np.uint8)
+    readable, refused = [], []
     for image, squashed, reason in in_threads(read, images):
         if squashed is None:
             refused.append({"file": image.item.image, "reason": reason})
         else:
             readable.append(image)
-            pixels.append(squashed)
-    return readable, np.array(pixels, dtype=np.uint8).reshape(-1, side, side, 3), refused
+            pixels[image.row - start] = squashed
+    return readable, pixels, refused
 
 
 def _fine_labels(
     settings: SegmentSettings,
     assignment: npt.NDArray[np.float16],
     guides: npt.NDArray[np.uint8] | None,
-    start: int,
-    numbered: tuple[int, IndexedImage],
+    row: int,
 ) -> tuple[int, npt.NDArray[np.uint8]]:
     """Compute the label map of one photograph. Returns its row in the shard too."""
-    number, image = numbered
-    row = image.row - start
-    guide = None if guides is None else guides[number]
+    guide = None if guides is None else guides[row]
     return row, fine_label_map(assignment[row], guide, settings.smallest_part)
 
 

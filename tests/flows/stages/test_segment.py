@@ -14,6 +14,8 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, jaccard_score, pairwise_distances
 from sklearn.preprocessing import normalize
 
+from dcn.datasets import Dataset
+from dcn.refinement import guide_side
 from dcn.segmenters.spectral import spectral_assignment
 from flows.cli.export import export_labels
 from flows.errors import EmptyDatasetError
@@ -21,6 +23,8 @@ from flows.evaluation.protocols.kmeans import KMeans as KMeansProtocol
 from flows.evaluation.results import Results
 from flows.execution.plan import find_job
 from flows.execution.run import StageResult, compute_shards, run_stage
+from flows.inputs.datasets import read_squashed
+from flows.inputs.image_index import IndexedImage
 from flows.inputs.summaries import SegmentSummary
 from flows.settings import Settings
 from tests.flows.helpers import MakeSettings, changed, mask_folder_of, photograph_folder_of, run_stages
@@ -233,6 +237,29 @@ class TestMissingPhotographs:
         assert warning.startswith(
             f"{photographs[0].name} was left out: it cannot be read any more: No such file"
         )
+
+    def test_one_that_disappears_after_its_colors_were_read_shifts_no_colors(
+        self, tiny_settings: MakeSettings, photographs: list[Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings = self.make(
+            tiny_settings, photographs, True, name="spectral", num_regions=3, color_weight=10.0
+        )
+        run_stages(settings, "segment")
+        before = find_job(settings).checkpoint("segment")
+        whole = before.array("assignment").rows(0, 4)
+        before.delete()
+
+        def read_then_lose(dataset: Dataset, size: int, image: IndexedImage) -> Any:
+            if size == guide_side(16):
+                photographs[0].unlink(missing_ok=True)
+            return read_squashed(dataset, size, image)
+
+        monkeypatch.setattr("flows.stages.segment.read_squashed", read_then_lose)
+        job = find_job(settings, "segment")  # with the key of the data set before the loss
+        run_stage(job, "segment", compute_shards, lambda _: None)
+        found = job.checkpoint("segment").array("assignment").rows(0, 4)
+        assert not found[0].any()
+        np.testing.assert_array_equal(found[1:], whole[1:])
 
     @pytest.mark.parametrize(("segmenter", "after"), [("kmeans", "index"), ("spectral", "extract")])
     def test_without_any_photograph_segmentation_is_an_error(
