@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dcn.errors import InvalidOptionError
+
 # A direction with a smaller share of the largest variance is noise, which must not be enlarged further.
 _LEAST_VARIANCE = 1e-4
 
@@ -49,7 +51,14 @@ class TokenWhitening(nn.Module):
 
     @torch.no_grad()
     def fit(self, tokens: Tensor) -> None:
-        """Compute mean, directions and their scales from tokens ``[m, d]`` of many images."""
+        """Compute mean, directions and their scales from tokens ``[m, d]`` of many images.
+
+        Raises:
+            InvalidOptionError: there is no token.
+
+        """
+        if not len(tokens):
+            raise InvalidOptionError("whitening needs at least one token, not 0; give tokens of some images")
         unit = F.normalize(tokens.double(), dim=-1)
         mean = unit.mean(dim=0)
         spread = (unit - mean).mT @ (unit - mean) / len(unit)  # [d, d]

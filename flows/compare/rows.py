@@ -10,7 +10,6 @@ from dcn.evaluation.bootstrap import Interval
 from flows.compare.variants import Variant
 from flows.evaluation import protocols
 from flows.evaluation.protocol import Column, Protocol, shown_estimate
-from flows.evaluation.protocols.modularity import Modularity
 from flows.evaluation.results import Results, read_results
 from flows.execution.plan import find_job
 from flows.inputs.summaries import SegmentSummary
@@ -73,15 +72,20 @@ class ComparisonRow:
     Attributes:
         name: name of the variant.
         group: variants of one group are the points of one curve.
-        regions_per_image: mean number of regions.
         cells: value by the name of its column, in the order of the columns.
 
     """
 
     name: str
     group: str
-    regions_per_image: float
     cells: dict[str, Cell]
+
+    @property
+    def regions_per_image(self) -> float:
+        """Mean number of regions, against which the page draws the curves."""
+        regions = self.cells["regions_per_image"].value
+        assert isinstance(regions, float)
+        return regions
 
     def to_json(self) -> dict[str, Any]:
         """Convert to an entry of ``comparison.json``: one flat dictionary of values."""
@@ -111,9 +115,8 @@ def comparison_row(variant: Variant) -> ComparisonRow:
     """Read the values of a variant whose ``evaluate`` is complete."""
     job = find_job(variant.settings, listing=variant.listing)
     measured = MeasuredVariant(variant.settings, read_results(job), SegmentSummary.read(job))
-    regions = measured.results.of(Modularity).regions_per_image
     cells = {column.name: column.cell(measured) for column in table_columns()}
-    return ComparisonRow(variant.name, variant.group, regions, cells)
+    return ComparisonRow(variant.name, variant.group, cells)
 
 
 def comparison_table(rows: Sequence[ComparisonRow]) -> tuple[list[str], list[list[str]]]:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 
-import numpy as np
-
 from dcn.evaluation.protocols import mean_and_deviation
 from flows.compare.rows import Cell, ComparisonRow, MeasuredVariant, comparison_row, table_columns
 from flows.compare.variants import Variant
@@ -49,5 +47,4 @@ def _row_over_seeds(variants: Sequence[Variant]) -> ComparisonRow:
             cells[column.name] = Cell(mean, deviation, interval)
         else:  # a published text is the same for all seeds; a metric that a seed lacks has no mean
             cells[column.name] = Cell(values[0] if isinstance(values[0], str) else None)
-    regions = float(np.mean([row.regions_per_image for row in rows]))
-    return ComparisonRow(variants[0].row, variants[0].group, regions, cells)
+    return ComparisonRow(variants[0].row, variants[0].group, cells)

@@ -8,6 +8,7 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
+from dcn.errors import InvalidOptionError
 from dcn.network import DynamicClusteringNetwork
 from dcn.whitening import TokenWhitening
 
@@ -72,3 +73,13 @@ def test_without_whitening_a_network_takes_the_tokens_as_they_are() -> None:
     network = DynamicClusteringNetwork(12, num_prototypes=3, num_stages=1)
     assert network.project(tokens) is tokens
     assert not any("whitening" in name for name in network.state_dict())
+
+
+def test_without_a_token_there_is_no_whitening() -> None:
+    with pytest.raises(InvalidOptionError, match="at least one token, not 0"):
+        fitted(torch.zeros(0, 12), 5)
+
+
+def test_a_single_token_is_whitened_to_finite_values() -> None:
+    whitening = fitted(make_tokens(count=1), 5)
+    assert whitening(make_tokens()).isfinite().all()
