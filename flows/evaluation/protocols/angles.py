@@ -10,7 +10,6 @@ from dcn.evaluation.metrics import defined
 from dcn.options import Options
 from flows.evaluation.dataset_angles import dataset_angles
 from flows.evaluation.inputs import EvaluatedRun, Photograph
-from flows.evaluation.means import column_means
 from flows.evaluation.protocol import Group, Headline, Protocol, ProtocolArray, Rows, Tally, shown_metric
 from flows.inputs.summaries import ExtractSummary
 from flows.stage import Warn
@@ -85,7 +84,7 @@ class _AngleTally(Tally[AngleMetrics]):
 
     def metrics(self) -> AngleMetrics:
         run, checkpoint = self._run, self._run.checkpoint
-        intra, inter = column_means(run.read_all("angles")[self._rows])
+        intra, inter = map(_mean_of_measured, run.read_all("angles")[self._rows].astype(np.float64).T)
         manifest = checkpoint.require_begun()
         shards = np.unique(self._rows // manifest.shard_rows).tolist()
         whole = dataset_angles(run.job.checkpoint("extract"), checkpoint, manifest, shards, run.num_classes)
@@ -95,3 +94,9 @@ class _AngleTally(Tally[AngleMetrics]):
                 intra_class=defined(whole["intra_class"]), inter_class=defined(whole["inter_class"])
             ),
         )
+
+
+def _mean_of_measured(values: npt.NDArray[np.float64]) -> float | None:
+    """Average ``[N]`` where it is not NaN; None if it is NaN everywhere."""
+    measured = values[~np.isnan(values)]
+    return float(measured.mean()) if len(measured) else None
