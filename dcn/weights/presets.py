@@ -28,6 +28,7 @@ class Preset:
         attention_block: block whose CLS attention decides what is foreground.
         attention_reduction: how the attention heads become one value per pixel.
         region_score: how the attention values of the pixels in a region become its foreground score.
+        foreground_split: how the scores divide the regions of an image into foreground and background.
         embedding_layer: block whose normalized CLS token is the embedding of a masked crop.
         embedding_size: side in pixels of a masked crop (section 4.1.2: 224).
         weights_file: name of the weights file that the authors publish, for error messages.
