@@ -46,12 +46,13 @@ def write_comparison(variants: list[Variant]) -> tuple[Checkpoint, list[Comparis
         }
         checkpoint.begin(Manifest("compare", key, settings, inputs, rows=0, shard_rows=1, made_of=made_of))
         titles, cells = comparison_table(rows)
+        classes = {variant.name for variant in variants if variant.settings.regions_are_classes}
         page = render(
             _TEMPLATE,
             dataset=variants[0].settings.dataset.name,
             titles=titles,
             cells=cells,
-            curves=_curves(table_rows([v for v in variants if not v.settings.regions_are_classes])),
+            curves=_curves([row for row in rows if row.name not in classes]),
             **_photographs(variants),
             inputs=inputs,
         )

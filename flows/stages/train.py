@@ -120,10 +120,14 @@ class _TrainingRun:
 
     def _start(self, network: DynamicClusteringNetwork) -> None:
         """Compute what a new network takes from the training images: the whitening, and its prototypes."""
+        from_kmeans = self._settings.prototypes == "kmeans"
+        if network.whitening is None and not from_kmeans:
+            return
+        sample = self._sample_tokens()
         if network.whitening is not None:
-            network.whitening.fit(self._sample_tokens())
-        if self._settings.prototypes == "kmeans":
-            start_from_kmeans(network, network.project(self._sample_tokens()), self._settings.seed)
+            network.whitening.fit(sample)
+        if from_kmeans:
+            start_from_kmeans(network, network.project(sample), self._settings.seed)
 
     def to_the_end(self) -> TrainSummary:
         """Run the missing iterations, write the model, and return the summary."""

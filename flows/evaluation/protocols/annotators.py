@@ -10,8 +10,6 @@ import numpy.typing as npt
 from dcn.evaluation.annotators import compare_with_annotators
 from dcn.evaluation.bootstrap import Interval, bootstrap_interval, mean_interval
 from dcn.evaluation.metrics import defined
-from dcn.evaluation.rank_correlation import rank_correlation
-from dcn.figures.region_counts import region_counts_figure
 from dcn.options import Options
 from flows.evaluation.inputs import EvaluatedRun, Photograph
 from flows.evaluation.protocol import (
@@ -25,6 +23,13 @@ from flows.evaluation.protocol import (
     Tally,
     shown_estimate,
     shown_metric,
+)
+from flows.evaluation.stored_measures import (
+    StoredTally,
+    correlation_over_runs,
+    measured_by_all,
+    read_runs,
+    region_counts_plot,
 )
 from flows.stage import Warn
 from storage import ArraySpec
@@ -89,7 +94,7 @@ class Annotators(Protocol[AnnotatorMetrics]):
         return {_ARRAY: np.array(measures)}
 
     def tally(self, run: EvaluatedRun, rows: npt.NDArray[np.int64], warn: Warn) -> Tally[AnnotatorMetrics]:
-        return _AnnotatorTally(run, rows)
+        return StoredTally(lambda: _metrics([run], rows))
 
     def over_seeds(self, runs: Sequence[EvaluatedRun]) -> AnnotatorMetrics:
         return _metrics(runs, runs[0].evaluated_rows())
@@ -142,33 +147,24 @@ class Annotators(Protocol[AnnotatorMetrics]):
         if metrics.covering is None:
             return []
         measures = run.read_all(_ARRAY)
-        figure = region_counts_figure(measures[:, _REGIONS], measures[:, _ANNOTATED_REGIONS])
-        rho = shown_estimate(metrics.region_correlation, metrics.region_correlation_interval, 2)
-        caption = f"Regions of a photograph against the mean number of its annotators. Spearman's rho: {rho}."
-        return [Plot(figure, "regions against annotated regions", caption)]
-
-
-class _AnnotatorTally(Tally[AnnotatorMetrics]):
-    def __init__(self, run: EvaluatedRun, rows: npt.NDArray[np.int64]) -> None:
-        self._run = run
-        self._rows = rows
-
-    def metrics(self) -> AnnotatorMetrics:
-        return _metrics([self._run], self._rows)
+        plot = region_counts_plot(
+            measures[:, _REGIONS],
+            measures[:, _ANNOTATED_REGIONS],
+            (metrics.region_correlation, metrics.region_correlation_interval),
+            "regions against annotated regions",
+            "Regions of a photograph against the mean number of its annotators.",
+        )
+        return [plot]
 
 
 def _metrics(runs: Sequence[EvaluatedRun], rows: npt.NDArray[np.int64]) -> AnnotatorMetrics:
     """Average over runs, and over the photographs that all of them measured."""
-    measures = np.stack([run.read_all(_ARRAY)[rows] for run in runs]).astype(np.float64)
-    measures = measures[:, ~np.isnan(measures).any(axis=(0, 2))]  # [s, n, 6]
+    measures = read_runs(runs, _ARRAY, rows)
+    measures = measures[:, measured_by_all(measures)]  # [s, n, 6]
     photographs = measures.shape[1]
     covering, rand_index, variation, boundary_f, _, annotated = measures.mean(axis=0).T  # [n] each
 
-    def rho(rows: npt.NDArray[np.int64]) -> float:
-        chosen = measures[:, rows]
-        return float(
-            np.mean([rank_correlation(run[:, _REGIONS], run[:, _ANNOTATED_REGIONS]) for run in chosen])
-        )
+    rho = correlation_over_runs(measures[..., _REGIONS], measures[..., _ANNOTATED_REGIONS])
 
     return AnnotatorMetrics(
         covering=_mean(covering),

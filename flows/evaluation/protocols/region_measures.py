@@ -10,9 +10,7 @@ import numpy.typing as npt
 from dcn.evaluation.best_overlap import average_best_overlap, class_best_overlaps
 from dcn.evaluation.bootstrap import Interval, bootstrap_interval, mean_interval
 from dcn.evaluation.metrics import defined
-from dcn.evaluation.rank_correlation import rank_correlation
 from dcn.evaluation.region_measures import measure_regions
-from dcn.figures.region_counts import region_counts_figure
 from dcn.options import Options
 from flows.evaluation.inputs import EvaluatedRun, Photograph
 from flows.evaluation.protocol import (
@@ -26,10 +24,16 @@ from flows.evaluation.protocol import (
     Tally,
     shown_estimate,
 )
+from flows.evaluation.stored_measures import (
+    Floats,
+    StoredTally,
+    correlation_over_runs,
+    measured_by_all,
+    read_runs,
+    region_counts_plot,
+)
 from flows.stage import Warn
 from storage import ArraySpec
-
-Floats = npt.NDArray[np.float64]
 
 _OVERLAPS, _MEASURES = "best_overlap", "region_measures"
 # The fields of dcn.evaluation.region_measures.RegionMeasures in the order of the array.
@@ -114,7 +118,7 @@ class RegionMeasures(Protocol[RegionMeasureMetrics]):
     def tally(
         self, run: EvaluatedRun, rows: npt.NDArray[np.int64], warn: Warn
     ) -> Tally[RegionMeasureMetrics]:
-        return _RegionMeasureTally(run, rows)
+        return StoredTally(lambda: _metrics(*_read([run], rows)))
 
     def over_seeds(self, runs: Sequence[EvaluatedRun]) -> RegionMeasureMetrics:
         return _metrics(*_read(runs, runs[0].evaluated_rows()))
@@ -168,26 +172,20 @@ class RegionMeasures(Protocol[RegionMeasureMetrics]):
 
     def plots(self, run: EvaluatedRun, metrics: RegionMeasureMetrics) -> list[Plot]:
         measures = dict(zip(_NAMES, run.read_all(_MEASURES).T, strict=True))
-        figure = region_counts_figure(measures["regions"], measures["true_regions"])
-        rho = shown_estimate(metrics.region_correlation, metrics.region_correlation_interval, 2)
-        caption = f"Regions of a photograph against its classes, background included. Spearman's rho: {rho}."
-        return [Plot(figure, "regions against classes", caption)]
-
-
-class _RegionMeasureTally(Tally[RegionMeasureMetrics]):
-    def __init__(self, run: EvaluatedRun, rows: npt.NDArray[np.int64]) -> None:
-        self._run = run
-        self._rows = rows
-
-    def metrics(self) -> RegionMeasureMetrics:
-        return _metrics(*_read([self._run], self._rows))
+        plot = region_counts_plot(
+            measures["regions"],
+            measures["true_regions"],
+            (metrics.region_correlation, metrics.region_correlation_interval),
+            "regions against classes",
+            "Regions of a photograph against its classes, background included.",
+        )
+        return [plot]
 
 
 def _read(runs: Sequence[EvaluatedRun], rows: npt.NDArray[np.int64]) -> tuple[Floats, dict[str, Floats]]:
     """Read the best overlaps ``[s, n, C]`` and each measure ``[s, n]`` of what all runs measured."""
-    overlaps = np.stack([run.read_all(_OVERLAPS)[rows] for run in runs]).astype(np.float64)
-    measures = np.stack([run.read_all(_MEASURES)[rows] for run in runs]).astype(np.float64)
-    measured = ~np.isnan(measures).any(axis=(0, 2))  # [N]
+    overlaps, measures = (read_runs(runs, array, rows) for array in (_OVERLAPS, _MEASURES))
+    measured = measured_by_all(measures)
     return overlaps[:, measured], dict(zip(_NAMES, np.moveaxis(measures[:, measured], 2, 0), strict=True))
 
 
@@ -197,10 +195,7 @@ def _metrics(overlaps: Floats, measures: Mapping[str, Floats]) -> RegionMeasureM
     def abo(rows: npt.NDArray[np.int64]) -> float:
         return float(np.mean([average_best_overlap(run[rows]) for run in overlaps]))
 
-    def rho(rows: npt.NDArray[np.int64]) -> float:
-        pairs = zip(measures["regions"], measures["true_regions"], strict=True)
-        return float(np.mean([rank_correlation(found[rows], true[rows]) for found, true in pairs]))
-
+    rho = correlation_over_runs(measures["regions"], measures["true_regions"])
     photographs = overlaps.shape[1]
     every = np.arange(photographs)
     means = {name: float(values.mean()) for name, values in measures.items()}
