@@ -122,11 +122,8 @@ def _find_file(architecture: str, training: dict[str, Any], weights: Path | None
 def _load(model: nn.Module, name: str, path: Path, training: dict[str, Any]) -> None:
     try:
         state = read_state_dict(path)
-    except WeightsUnavailableError as error:
-        # OpenAI's own files are TorchScript, which is a program. PyTorch's advice to allow it is unsafe, so
-        # the message leaves it out.
-        reason = str(error).partition(". ")[0]
-        raise WeightsUnavailableError(f"{reason}\n{_where(training)}", parameter="weights") from error
+    except WeightsUnavailableError as error:  # OpenAI's own files are TorchScript, which is a program
+        raise WeightsUnavailableError(f"{error}\n{_where(training)}", parameter="weights") from error
     # The temperature scales all cosines alike, so it is not read; files hold it in two shapes.
     state["logit_scale"] = model.state_dict()["logit_scale"]
     try:

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
+import re
+import struct
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dcn.errors import UnknownModelError, WeightsUnavailableError
+from dcn.weights.file_format import weights_format
+from dcn.weights.fit import load_fitting
 from dcn.weights.focus import focus_state_dict
 from dcn.weights.presets import Preset
 
-# Errors that PyTorch and safetensors raise when a file is broken.
-_UNREADABLE = (
-    pickle.UnpicklingError,
-    SafetensorError,
-    EOFError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    OSError,
-)
+# Where the checkpoint of a training keeps the model. DINO trains a teacher beside the student, and publishes
+# the teacher.
+_MODELS = ("teacher", "student", "state_dict", "model")
+# Distributed training, torch.compile and the wrapper of the DINO authors prepend these to the names.
+_WRAPPERS = re.compile(r"\A(?:module\.|_orig_mod\.|backbone\.)+")
+_FOREIGN_OBJECT = re.compile(r"(?:GLOBAL|class|global:?) ([\w.]+\.[\w.]+)")
 
 
 def create_pretrained(name: str, preset: Preset, weights: Path | None, **kwargs: Any) -> nn.Module:
@@ -39,7 +40,7 @@ def create_pretrained(name: str, preset: Preset, weights: Path | None, **kwargs:
         kwargs: for ``timm.create_model``.
 
     Raises:
-        WeightsUnavailableError: there are no such weights, or they do not fit the model.
+        WeightsUnavailableError: there are no such weights, or they are those of another model.
 
     """
     if weights is None and not preset.packaged:
@@ -47,48 +48,60 @@ def create_pretrained(name: str, preset: Preset, weights: Path | None, **kwargs:
     model = _create(name, preset, kwargs, pretrained=False)
     state = focus_state_dict() if weights is None else read_state_dict(weights)
     convert = sys.modules[type(model).__module__].checkpoint_filter_fn
-    try:
-        result = model.load_state_dict(convert(state, model), strict=False)
-    except (RuntimeError, KeyError, ValueError) as error:
-        raise WeightsUnavailableError(
-            f"{weights or name} does not fit {preset.timm_name}: {error}", parameter="weights"
-        ) from error
-    if result.missing_keys:
-        raise WeightsUnavailableError(
-            f"{weights or name} is not a checkpoint of {preset.timm_name}: it lacks "
-            f"{', '.join(result.missing_keys[:3])} and {max(0, len(result.missing_keys) - 3)} more",
-            parameter="weights",
-        )
+    load_fitting(model, state, convert, f"{weights or name} does not fit {name} ({preset.timm_name})")
     return model
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a ``.safetensors`` or PyTorch file. Unpickles nothing but tensors.
+    """Read the tensors of a safetensors or PyTorch file, whatever its suffix says.
 
-    From a training checkpoint of the DINO authors (``teacher`` beside ``student``) this takes the teacher.
+    Unpickles nothing but tensors, and the options (``argparse.Namespace``) that the DINO authors save with
+    them. From a checkpoint of a training this takes the teacher, or else the student, without its head.
 
     Raises:
         WeightsUnavailableError: there is no such file, or it is not one of the two formats.
 
     """
     check_weights_file(path)
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        raise WeightsUnavailableError(
-            f"{path} cannot be read as weights: {_reason(error)}", parameter="weights"
-        ) from error
-    for key in ("teacher", "state_dict", "model"):
+    state = _read(path)
+    for key in _MODELS:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsUnavailableError(f"{path} holds no state dict (names and tensors)", parameter="weights")
-    for prefix in ("module.", "backbone."):  # distributed training and the authors' wrapper prepend these
-        if any(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return {key: value for key, value in state.items() if not key.startswith("head.")}
+    tensors = {_WRAPPERS.sub("", str(name)): value for name, value in state.items()}
+    return {name: value for name, value in tensors.items() if not name.startswith("head.")}
+
+
+def _read(path: Path) -> Any:
+    """Read the content of a file of weights: tensors by name, or what else a checkpoint holds."""
+    try:
+        if weights_format(path) == "safetensors":
+            return load_file(path)
+        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
+            warnings.simplefilter("ignore")  # PyTorch asks users to report pickles of other programs
+            with path.open("rb") as file:  # of a path PyTorch would believe the suffix
+                return torch.load(file, map_location="cpu", weights_only=True)
+    except WeightsUnavailableError:
+        raise
+    except Exception as error:  # both libraries have many errors for a broken file; they mean the same
+        raise WeightsUnavailableError(
+            f"{path} cannot be read as weights: {_what_is_wrong(error)}", parameter="weights"
+        ) from error
+
+
+def _what_is_wrong(error: Exception) -> str:
+    """Say why PyTorch or safetensors cannot read a file, without PyTorch's advice to run the code in it."""
+    text = str(error)
+    if isinstance(error, EOFError | struct.error) or "unexpected EOF" in text:
+        return "it is incomplete; download it again"
+    if isinstance(error, pickle.UnpicklingError):
+        found = _FOREIGN_OBJECT.search(text)
+        held = f"objects of {found[1]}" if found else "more than tensors"
+        return f"it holds {held}, or is damaged; save the state dict of the model alone, or download it again"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"it is damaged ({_reason(error)}); download it again"
 
 
 def check_weights_file(path: Path) -> None:
@@ -98,6 +111,8 @@ def check_weights_file(path: Path) -> None:
         WeightsUnavailableError: there is no such file.
 
     """
+    if path.is_dir():
+        raise WeightsUnavailableError(f"{path} is a folder; name the file of weights", parameter="weights")
     if not path.is_file():
         raise WeightsUnavailableError(f"there is no weights file {path}", parameter="weights")
 
