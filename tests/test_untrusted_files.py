@@ -396,7 +396,17 @@ def voc(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-@pytest.mark.parametrize("name", ["../../../../private", "/etc/passwd", "/JPEGImages/a.jpg", "..", "a\0b"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../../../private",
+        "../../private.jpg",
+        "/etc/passwd",
+        "/JPEGImages/../../private.jpg",
+        "..",
+        "a\0b",
+    ],
+)
 def test_a_voc_list_cannot_name_files_outside_of_the_data_set(voc: Path, name: str) -> None:
     path = voc / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation" / "val.txt"
     path.write_text(f"a\n{name}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from pydantic import Field
 
 from dcn.datasets.dataset import Dataset, DatasetOptions, Item
 from dcn.errors import InvalidDatasetError, InvalidMaskError
+from dcn.images.files import is_lasting, read_file
 
 _FOLDER = Path("BSR") / "BSDS500" / "data"
 
@@ -79,12 +81,18 @@ class BSDS500Dataset(Dataset):
 
     def read_segmentations(self, item: Item, height: int, width: int) -> list[npt.NDArray[np.uint16]]:
         path = self.root / self.truth_file(item)
-        if not path.is_file():
-            raise InvalidMaskError(f"there is no {path}; copy it from BSR_bsds500.tgz")
+        try:
+            content = read_file(path)
+        except FileNotFoundError as error:
+            raise InvalidMaskError(f"there is no {path}; copy it from BSR_bsds500.tgz") from error
+        except OSError as error:
+            if not is_lasting(error):
+                raise
+            raise InvalidMaskError(f"{path} cannot be read: {error.strerror}") from error
         try:
             from scipy.io import loadmat
 
-            cells = loadmat(path, variable_names=["groundTruth"]).get("groundTruth")
+            cells = loadmat(io.BytesIO(content), variable_names=["groundTruth"]).get("groundTruth")
         except Exception as error:  # scipy has some ten errors for a broken file; they mean the same
             reason = str(error).partition("\n")[0]
             raise InvalidMaskError(f"{path} cannot be read as a MAT file: {reason}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from dcn.errors import InvalidDatasetError, InvalidMaskError
 from dcn.images.files import is_lasting, read_file
+from dcn.images.mask_values import MaskValues
 from dcn.images.photograph import check_mask, decode_mask
 from dcn.options import Options
 
@@ -80,6 +81,7 @@ class Dataset(ABC):
         root: folder of the files. The paths of items are relative to it.
         class_names: name of each class; the first is the background. Empty without classes.
         ignore_label: label of pixels that no metric counts.
+        mask_values: class of each value of a mask; None where the values are class indices.
         has_segmentations: the ground truth is regions without classes, see :meth:`read_segmentations`.
         train_split: split to train on.
         evaluate_split: split to evaluate on.
@@ -89,6 +91,7 @@ class Dataset(ABC):
     root: Path
     class_names: tuple[str, ...]
     ignore_label: int = 255
+    mask_values: MaskValues | None = None
     has_segmentations: bool = False
     train_split: str
     evaluate_split: str
@@ -130,9 +133,20 @@ class Dataset(ABC):
             if not is_lasting(error):
                 raise
             raise InvalidMaskError(error.strerror or str(error)) from error
-        mask = decode_mask(content)
+        mask = decode_mask(content, self.mask_values)
         check_mask(mask, height, width, len(self.class_names), self.ignore_label)
         return mask
+
+    def check_labels(self, labels: Set[int]) -> None:  # noqa: B027 - most data sets have nothing to check
+        """Check the labels of all masks together, where each mask alone may be right.
+
+        Args:
+            labels: the labels that occur in any mask of the data set.
+
+        Raises:
+            InvalidDatasetError: the masks mean something else; the message says what to set.
+
+        """
 
     def read_segmentations(self, item: Item, height: int, width: int) -> list[npt.NDArray[np.uint16]]:
         """Read the true regions of a photograph, without classes. Most data sets have none.
@@ -147,6 +161,7 @@ class Dataset(ABC):
 
         Raises:
             InvalidMaskError: the regions cannot be used; the message names the file and the reason.
+            OSError: the file cannot be read now, but a retry may succeed.
 
         """
         return []

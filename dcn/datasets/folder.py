@@ -5,22 +5,32 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from PIL import Image
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from dcn.datasets.dataset import Dataset, DatasetOptions, Item
+from dcn.datasets.mask_classes import check_mask_values, map_values, mask_class_names, sampled_values
 from dcn.errors import InvalidDatasetError
-from dcn.images.files import is_lasting
+from dcn.images.files import is_lasting, read_file
+from dcn.text_files import decode_text
 
 _SPLIT = "all"
 _MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif")
 # Photographs that Pillow does not decode. They are listed, so that the index reports them.
 _UNKNOWN_SUFFIXES = {".heic", ".heif", ".jxl"}
+
+
+def _with_text_keys(value: Any) -> Any:
+    """Write numbers as text: JSON and YAML disagree about the type of the key 255."""
+    return {str(key): name for key, name in value.items()} if isinstance(value, dict) else value
+
+
+MaskNames = Annotated[dict[str, str], BeforeValidator(_with_text_keys), AfterValidator(check_mask_values)]
 
 
 class FolderOptions(DatasetOptions):
@@ -32,13 +42,19 @@ class FolderOptions(DatasetOptions):
     classes: Path | None = Field(
         None, description="Text file with one class name per line; the first is the background."
     )
+    mask_values: MaskNames | None = Field(
+        None,
+        description="Class name of each value in the masks, or ``ignore``: ``{0: background, 255: cat}``; of "
+        "colors ``{0 0 0: background, 255 0 0: cat}``. Without ``classes`` these names are the classes. "
+        "Empty: the values count the classes from 0, and 255 is ignored.",
+    )
 
     @property
     def has_classes(self) -> bool:
         return self.masks is not None
 
     def open(self) -> FolderDataset:
-        return FolderDataset(self.root, self.masks, self.classes)
+        return FolderDataset(self.root, self.masks, self.classes, self.mask_values)
 
 
 class FolderDataset(Dataset):
@@ -52,7 +68,9 @@ class FolderDataset(Dataset):
     Args:
         root: folder of the photographs. Links to files are followed, wherever they lead.
         masks: folder in which the mask of ``a/b.jpg`` is ``a/b.png``; may be inside ``root``.
-        classes: text file with one class name per line; the first is the background. Masks need it.
+        classes: text file with one class name per line; the first is the background. Masks need it, or
+            ``mask_values``.
+        mask_values: class name of each value in the masks, or ``ignore``; None: the values are class indices.
 
     Raises:
         InvalidDatasetError: a folder is not there, or the class names are missing or cannot be read.
@@ -62,17 +80,36 @@ class FolderDataset(Dataset):
     train_split = _SPLIT
     evaluate_split = _SPLIT
 
-    def __init__(self, root: Path, masks: Path | None = None, classes: Path | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        masks: Path | None = None,
+        classes: Path | None = None,
+        mask_values: Mapping[str, str] | None = None,
+    ) -> None:
         for name, folder in (("root", root), ("masks", masks)):
             if folder is not None and not folder.is_dir():
                 raise InvalidDatasetError(f"there is no folder {folder}", parameter=name)
-        if masks is not None and classes is None:
+        if masks is not None and classes is None and mask_values is None:
             raise InvalidDatasetError(
-                "masks need class names; give a text file with one name per line", parameter="classes"
+                f"masks need class names; give a text file with one name per line{sampled_values(masks)}",
+                parameter="classes",
             )
         self.root = root.absolute()
         self._masks = None if masks is None else masks.absolute()
-        self.class_names = _read_classes(classes) if classes else ()
+        self.class_names = _read_classes(classes) if classes else mask_class_names(mask_values or {})
+        if mask_values is not None:
+            self.mask_values = map_values(mask_values, self.class_names, self.ignore_label)
+
+    def check_labels(self, labels: Set[int]) -> None:
+        if self.mask_values is None and len(self.class_names) == 2 and labels == {0, self.ignore_label}:
+            background, other = self.class_names
+            raise InvalidDatasetError(
+                f"the masks have only the values 0 and 255, and 255 is ignored, so no pixel is {other!r}; "
+                f"set mask_values to {{0: {background}, 255: {other}}}, or, if 255 is no class, to "
+                f"{{0: {background}, 255: ignore}}",
+                parameter="mask_values",
+            )
 
     def items(self) -> Iterator[Item]:
         items = self._items("")
@@ -166,9 +203,12 @@ def _stem(file: str) -> str:
 
 def _read_classes(path: Path) -> tuple[str, ...]:
     try:
-        names = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
+        lines = decode_text(read_file(path)).splitlines()
+    except OSError as error:
+        raise InvalidDatasetError(f"the class names {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise InvalidDatasetError(f"the class names {path} cannot be read: {error}") from error
+    names = tuple(line.strip() for line in lines if line.strip())
     if not 2 <= len(names) <= 255:
         raise InvalidDatasetError(
             f"{path} has {len(names)} class names; it needs the background and 1 to 254 other classes"
@@ -176,4 +216,7 @@ def _read_classes(path: Path) -> tuple[str, ...]:
     for name in names:
         if any(unicodedata.category(character) == "Cc" for character in name):
             raise InvalidDatasetError(f"{path} has the class name {name!r}; remove its control character")
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise InvalidDatasetError(f"{path} has the class name {repeated[0]!r} twice; name each class once")
     return names

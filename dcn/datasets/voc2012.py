@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,8 @@ from pydantic import Field
 
 from dcn.datasets.dataset import Dataset, DatasetOptions, Item
 from dcn.errors import InvalidDatasetError
+from dcn.images.files import read_file
+from dcn.text_files import decode_text
 
 CLASS_NAMES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -21,6 +24,11 @@ _FOLDER = Path("VOCdevkit") / "VOC2012"
 # train_aug is VOC's train with the masks of SBD. Two names of its list are in use.
 _LISTS = {"train_aug": ("train_aug.txt", "trainaug.txt")}
 _MASK_FOLDERS = {"train_aug": "SegmentationClassAug"}
+# In the lists of other tools a line has the photograph and its mask, below the folder of the data set. In
+# those of single classes it has an id and a label.
+_IMAGE = re.compile(r"(?:(?:.*/)?JPEGImages/)?(?P<id>.+)\.jpg")
+_MASK = re.compile(r"(?:.*/)?(?P<file>SegmentationClass[^/]*/[^/]+\.png)")
+_LABELS = {"-1", "0", "1"}
 
 
 class VOC2012Options(DatasetOptions):
@@ -88,11 +96,13 @@ class VOC2012Dataset(Dataset):
 
     def items(self) -> Iterator[Item]:
         members: dict[str, list[str]] = {}
+        masks: dict[str, str | None] = {}
         for split in dict.fromkeys((self.train_split, self.evaluate_split)):
-            for name in self._read_list(split):
+            for name, mask in self._read_list(split).items():
                 members.setdefault(name, []).append(split)
+                masks.setdefault(name, mask or self._mask_file(name, split))
         for name, splits in sorted(members.items()):
-            yield Item(name, f"JPEGImages/{name}.jpg", self._mask_file(name, splits[0]), tuple(splits))
+            yield Item(name, f"JPEGImages/{name}.jpg", masks[name], tuple(splits))
 
     def _mask_file(self, name: str, split: str) -> str | None:
         folders = [_MASK_FOLDERS[split]] if split in _MASK_FOLDERS else []
@@ -101,16 +111,18 @@ class VOC2012Dataset(Dataset):
                 return f"{folder}/{name}.png"
         return None
 
-    def _read_list(self, split: str) -> list[str]:
+    def _read_list(self, split: str) -> dict[str, str | None]:
+        """Read the ids of a split, each with its mask if the list names one."""
         names = _LISTS.get(split, (f"{split}.txt",))
         for name in names:
             if (self._lists / name).is_file():
                 try:
-                    return (self._lists / name).read_text().split()
-                except UnicodeDecodeError as error:
+                    lines = decode_text(read_file(self._lists / name)).splitlines()
+                except ValueError as error:
                     raise InvalidDatasetError(
                         f"{self._lists / name} is not a text file with one id per line: {error}"
                     ) from error
+                return dict(entry for line in lines for entry in self._entries(line.split(), name))
         raise InvalidDatasetError(
             f"there is no list {self._lists / names[0]}; the split {split!r} needs it"
             + (
@@ -120,6 +132,21 @@ class VOC2012Dataset(Dataset):
             ),
             parameter="train_split" if split == self.train_split else "evaluate_split",
         )
+
+    def _entries(self, columns: list[str], source: str) -> Iterator[tuple[str, str | None]]:
+        """Read the columns of a line of a list: ids, or one id and the mask that the list names for it."""
+        image = _IMAGE.fullmatch(columns[0]) if columns else None
+        if image is None:
+            ids = columns[:1] if columns[1:] and set(columns[1:]) <= _LABELS else columns
+            yield from ((name, None) for name in ids)
+            return
+        mask = _MASK.fullmatch(columns[1]) if columns[1:] else None
+        if columns[1:] and mask is None:
+            raise InvalidDatasetError(
+                f"{self._lists / source} names {columns[1]!r} as the mask of {image['id']!r}; write "
+                f"SegmentationClass/NAME.png, or the id alone"
+            )
+        yield image["id"], mask["file"] if mask else None
 
 
 def _download(root: Path) -> None:

@@ -16,9 +16,9 @@ class ClassificationMetrics(Options):
     """Metrics of predicted classes against the ground truth. JSON.
 
     Attributes:
-        miou: mean IoU over the classes that occur in the ground truth; None if no pixel is labelled.
-        accuracy: share of the labelled pixels whose class is right; None if no pixel is labelled.
-        class_iou: ``[C]`` IoU of each class; None for a class that does not occur in the ground truth.
+        miou: mean IoU over the classes that occur in the ground truth; None if fewer than two occur.
+        accuracy: share of the labelled pixels whose class is right; None likewise.
+        class_iou: ``[C]`` IoU of each class; None for a class that does not occur, and likewise.
         confusion: ``[C, C]`` pixels of predicted class (row) and true class (column).
 
     """
@@ -56,27 +56,29 @@ def class_iou(matrix: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         matrix: ``[C, C]`` pixels of predicted (row) and true (column) class.
 
     Returns:
-        ``[C]``; NaN for a class that does not occur in the ground truth.
+        ``[C]``; NaN for a class that does not occur in the ground truth, and for all classes if fewer than
+        two occur: there is nothing to confuse a single class with.
 
     """
     hits = np.diagonal(matrix)
     union = matrix.sum(axis=0) + matrix.sum(axis=1) - hits
     occurs = matrix.sum(axis=0) > 0
+    occurs &= occurs.sum() > 1
     iou: npt.NDArray[np.float64] = np.divide(hits, union, out=np.full(len(matrix), np.nan), where=occurs)
     return iou
 
 
 def mean_iou(matrix: npt.NDArray[np.int64]) -> float:
-    """Average the IoU over the classes that occur in the ground truth; NaN if none occurs."""
+    """Average the IoU over the classes that occur in the ground truth; NaN if fewer than two occur."""
     values = class_iou(matrix)
     values = values[~np.isnan(values)]
     return float(values.mean()) if len(values) else float("nan")
 
 
 def pixel_accuracy(matrix: npt.NDArray[np.int64]) -> float:
-    """Compute the share of labelled pixels whose class is right; NaN if no pixel is labelled."""
-    total = matrix.sum()
-    return float(np.diagonal(matrix).sum() / total) if total else float("nan")
+    """Compute the share of labelled pixels whose class is right; NaN if fewer than two classes occur."""
+    pixels = matrix.sum(axis=0)  # [C]
+    return float(np.diagonal(matrix).sum() / pixels.sum()) if (pixels > 0).sum() > 1 else float("nan")
 
 
 def match_clusters(matrix: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import warnings
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dcn.errors import InvalidMaskError, InvalidPhotographError
+from dcn.images.mask_values import MaskValues, gray_values
 
 # Formats that are decoded, whatever the suffix of a file says. Of Pillow's other formats some run another
 # program (Pillow gives EPS to Ghostscript), and none holds photographs.
 _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+# Pixels that are converted at once.
+_BAND_PIXELS = 1 << 20
 
 
 def decode_photograph(content: bytes) -> npt.NDArray[np.uint8]:
@@ -34,7 +38,7 @@ def decode_photograph(content: bytes) -> npt.NDArray[np.uint8]:
     """
     try:
         with _open(content) as image:
-            return np.asarray(_as_rgb(_upright(image)))
+            return _pixels(_upright(image))
     except InvalidPhotographError:
         raise
     except Exception as error:  # every format of Pillow has its own errors for a broken file
@@ -51,15 +55,24 @@ def _open(content: bytes) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # the EXIF data are broken; viewers show such a photograph as it is
-        return image
+    with suppress(Exception):  # the EXIF data are broken; viewers show such a photograph as it is
+        ImageOps.exif_transpose(image, in_place=True)  # a copy would hold a large photograph twice
+    return image
+
+
+def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Convert an image to RGB ``[H, W, 3]``, band by band: copies of a large one would take gigabytes."""
+    pixels = np.empty((image.height, image.width, 3), dtype=np.uint8)
+    rows = max(1, _BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        bottom = min(image.height, top + rows)
+        pixels[top:bottom] = np.asarray(_as_rgb(image.crop((0, top, image.width, bottom))))
+    return pixels
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit gray; Pillow's own conversion would clip at 255
-        values = np.asarray(image).astype(np.int64)
+        values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise InvalidPhotographError(
                 f"its gray values go from {values.min()} to {values.max()}; save it with 8 or 16 bits"
@@ -74,34 +87,34 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def decode_mask(content: bytes) -> npt.NDArray[np.uint8]:
-    """Decode a ground-truth mask to class indices.
+def decode_mask(content: bytes, values: MaskValues | None = None) -> npt.NDArray[np.uint8]:
+    """Decode a ground-truth mask to class indices. Its own EXIF orientation is applied.
 
     Args:
         content: bytes of the file.
+        values: class of each value of the mask; None: the values are class indices.
 
     Returns:
         ``[H, W]`` uint8.
 
     Raises:
-        InvalidMaskError: the file is not an image, or it holds colors instead of class indices.
+        InvalidMaskError: the file is not an image, or its values mean no class.
 
     """
     try:
         with _open(content) as image:
-            mode, values = image.mode, np.asarray(image)
+            mask = _upright(image)
     except Exception as error:  # as in decode_photograph
         raise InvalidMaskError(_describe(error, content)) from error
-    if mode not in ("P", "L", "1", "I;16", "I"):
+    if values is not None:
+        return values.classes(mask)
+    indices = gray_values(mask)
+    if indices.min() < 0 or indices.max() > 255:
         raise InvalidMaskError(
-            f"its mode is {mode}; a mask holds class indices in one channel (gray or palette)"
+            f"its values go from {indices.min()} to {indices.max()}; save class indices from 0 to 255, or "
+            f"name the class of each value in mask_values"
         )
-    values = values.astype(np.int64)
-    if values.min() < 0 or values.max() > 255:
-        raise InvalidMaskError(
-            f"its values go from {values.min()} to {values.max()}; save class indices from 0 to 255"
-        )
-    return values.astype(np.uint8)
+    return indices.astype(np.uint8)
 
 
 def check_mask(
@@ -121,17 +134,26 @@ def check_mask(
 
     """
     if mask.shape != (height, width):
+        turned = mask.shape == (width, height)
         raise InvalidMaskError(
             f"it has {mask.shape[1]} x {mask.shape[0]} pixels, its photograph {width} x {height}; "
-            f"save it at the photograph's size"
+            + ("turn it like the photograph (EXIF)" if turned else "save it at the photograph's size")
         )
-    labels = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
-    wrong = [int(label) for label in labels if label >= num_classes and label != ignore_label]
+    wrong = sorted(label for label in labels_of(mask) if label >= num_classes and label != ignore_label)
     if wrong:
         raise InvalidMaskError(
             f"it has label {', '.join(map(str, wrong))}; classes are 0-{num_classes - 1}, "
-            f"and {ignore_label} is ignored"
+            f"and {ignore_label} is ignored; mask_values can name the class of each value"
         )
+
+
+def labels_of(mask: npt.NDArray[np.uint8]) -> set[int]:
+    """Collect the labels that occur in a mask ``[H, W]``."""
+    found: set[int] = set()
+    rows = max(1, _BAND_PIXELS // mask.shape[1])
+    for top in range(0, len(mask), rows):  # counting widens the labels to eight bytes
+        found.update(np.flatnonzero(np.bincount(mask[top : top + rows].ravel())).tolist())
+    return found
 
 
 def _describe(error: Exception, content: bytes) -> str:

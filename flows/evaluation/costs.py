@@ -52,8 +52,9 @@ def cost_table(results: Results) -> list[CostRow]:
     if of_truth is None or found is None:
         return []
     bound, foreground_bound = results.of(UpperBound), of_truth.upper_bound_of_foreground
+    perfect = None if bound.miou is None else 1.0  # by definition, where classes can be confused at all
     rows = [
-        _row(_TRUE, _TRUE, _TRUE, 1.0, 1.0),  # by definition
+        _row(_TRUE, _TRUE, _TRUE, perfect, perfect),
         _row(_FOUND, _TRUE, _TRUE, bound.miou, bound.accuracy),
         _row(_FOUND, _FOUND, _TRUE, foreground_bound.miou, foreground_bound.accuracy),
     ]

@@ -30,17 +30,17 @@ class SeedMetrics(Options):
     """Metrics of k-means: mean and standard deviation over the seeds. JSON.
 
     Attributes:
-        miou: mean IoU.
+        miou: mean IoU; None, like the others, unless two classes are labelled.
         miou_deviation: standard deviation of the mean IoU.
         accuracy: pixel accuracy.
         accuracy_deviation: standard deviation of the pixel accuracy.
 
     """
 
-    miou: float
-    miou_deviation: float
-    accuracy: float
-    accuracy_deviation: float
+    miou: float | None
+    miou_deviation: float | None
+    accuracy: float | None
+    accuracy_deviation: float | None
 
 
 def wanted_clusters(run: EvaluatedRun) -> int:
@@ -85,8 +85,9 @@ def predict_clusters(regions: Regions, fitted: Sequence[Clusters]) -> list[npt.N
 
 def metrics_over_seeds(reached: Sequence[ClassificationMetrics]) -> SeedMetrics:
     """Average metrics over the seeds. Some pixel must be labelled."""
-    found: dict[str, float] = {}
+    found: dict[str, float | None] = {}
     for name in ("miou", "accuracy"):
         values = [getattr(metrics, name) for metrics in reached]
-        found[name], found[f"{name}_deviation"] = mean_and_deviation(values)
+        undefined = None in values  # for every seed, because the ground truth is the same
+        found[name], found[f"{name}_deviation"] = (None, None) if undefined else mean_and_deviation(values)
     return SeedMetrics(**found)

@@ -234,6 +234,15 @@ def shown_metric(value: float | None, digits: int = 3) -> str:
     return "not defined" if value is None else f"{value:.{digits}f}"
 
 
+# Why a metric of classes is not defined although pixels are labelled.
+SINGLE_CLASS = "all labelled pixels have the same class, so there is nothing to tell apart"
+
+
+def meaning_of(value: float | None, meaning: str) -> str:
+    """Explain a metric of classes, or say why it is not defined."""
+    return SINGLE_CLASS if value is None else meaning
+
+
 def shown_estimate(value: float | None, interval: Interval | None, digits: int = 3) -> str:
     """Format a metric and its confidence interval as text.
 

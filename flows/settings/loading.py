@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
+from dcn.images.files import read_file
+from dcn.options import Options
+from dcn.text_files import decode_text
 from flows.errors import InvalidSettingsError
 from flows.settings import Settings
+from flows.settings.problems import problem_in_words
+from flows.settings.yaml_text import Place, read_yaml
 
 _PACKAGE = "dynamic-clustering-network"
 _CONFIGS = Path(__file__).parent.parent / "configs"
@@ -27,37 +32,56 @@ def load_settings(
         workspace: location of the workspace; None takes that of the configuration.
 
     Raises:
-        InvalidSettingsError: a setting is wrong. The message has its name, its value and the allowed values.
+        InvalidSettingsError: a setting is wrong. The message has its line, its name, its value and what to
+            write.
 
     Example:
         >>> load_settings("sample", ["train.iterations=50"]).train.iterations
         50
 
     """
-    values = _read_yaml(_find_config(config))
+    values, sources = _read_config(_find_config(config), str(config))
     for override in overrides or []:
-        _apply(values, override)
+        place = tuple(_apply(values, override).split("."))
+        sources = {other: line for other, line in sources.items() if other[: len(place)] != place}
+        sources[place] = "--set"
     if workspace is not None:
         values["workspace"] = workspace
-    return validate(values, str(config))
+        sources["workspace",] = "--workspace"
+    return validate(values, str(config), sources)
 
 
-def validate(values: dict[str, Any], source: str) -> Settings:
-    """Validate the sections of a configuration.
+def validate(values: dict[str, Any], source: str, sources: Mapping[Place, str] | None = None) -> Settings:
+    """Validate the sections of a configuration. A section without any setting has its defaults.
 
     Args:
         values: values by section and name.
         source: name of the configuration, for the error message.
+        sources: where single settings stand, such as a line of the configuration, for the error message.
 
     Raises:
         InvalidSettingsError: a setting is wrong. The message has the source, the name of the setting, its
-            value and the allowed values.
+            value and what to write.
 
     """
     try:
-        return Settings.model_validate(values)
+        return Settings.model_validate(_without_empty_sections(values, Settings))
     except ValidationError as error:
-        raise InvalidSettingsError(f"{source}: {_describe(error)}") from error
+        raise InvalidSettingsError(_describe(error, source, sources or {})) from error
+
+
+def _without_empty_sections(values: dict[str, Any], section: type[Options]) -> dict[str, Any]:
+    """Leave out sections that have no settings, such as ``train:`` alone; they have their defaults."""
+    kept: dict[str, Any] = {}
+    for name, value in values.items():
+        known = section.model_fields.get(name)
+        inner = known.default if known is not None else None
+        if not isinstance(inner, Options):
+            kept[name] = value
+        elif value is not None:
+            nested = isinstance(value, dict)
+            kept[name] = _without_empty_sections(value, type(inner)) if nested else value
+    return kept
 
 
 def config_names() -> list[str]:
@@ -65,8 +89,8 @@ def config_names() -> list[str]:
     return sorted(path.stem for path in _CONFIGS.glob("*.yaml"))
 
 
-def _describe(error: ValidationError) -> str:
-    """Describe the errors, one line per wrong setting: its name, the problem, its value."""
+def _describe(error: ValidationError, source: str, sources: Mapping[Place, str]) -> str:
+    """Describe the errors, one line per wrong setting: where it stands, its name, the problem, its value."""
     lines = []
     for problem in error.errors():
         # The location contains the tag of a union (dataset.voc2012.root). The user wrote dataset.root.
@@ -74,11 +98,17 @@ def _describe(error: ValidationError) -> str:
         for union in (["dataset"], ["segment", "segmenter"]):
             if place[: len(union)] == union and len(place) > len(union):
                 place.pop(len(union))
-        shown = "" if problem["type"] == "missing" else f", not {problem['input']!r}"
         # An unknown setting is a typing error or belongs to a newer version. The user can tell which.
-        unknown = f" (dcn {version(_PACKAGE)} has no such setting)" * (problem["type"] == "extra_forbidden")
-        lines.append(f"{'.'.join(place)}: {problem['msg']}{shown}{unknown}")
+        unknown = f" in dcn {version(_PACKAGE)}" * (problem["type"] == "extra_forbidden")
+        shown = problem_in_words(problem)
+        lines.append(f"{_source(place, source, sources)}: {'.'.join(place)}: {shown}{unknown}")
     return "\n".join(lines)
+
+
+def _source(place: list[str], source: str, sources: Mapping[Place, str]) -> str:
+    """Say where a setting stands, or else the section that it is missing from."""
+    parents = (tuple(place[:length]) for length in range(len(place), 0, -1))
+    return next((sources[parent] for parent in parents if parent in sources), source)
 
 
 def _find_config(config: str | Path) -> Path:
@@ -93,23 +123,31 @@ def _find_config(config: str | Path) -> Path:
     )
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_config(path: Path, source: str) -> tuple[dict[str, Any], dict[Place, str]]:
+    """Read a configuration. Returns its values, and for each name the source and its line."""
     try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidSettingsError(f"{path} is not readable YAML: {error}") from error
+        document = read_yaml(decode_text(read_file(path)))
+    except OSError as error:
+        raise InvalidSettingsError(f"{source} cannot be read: {error.strerror}") from error
+    except (ValueError, InvalidSettingsError) as error:
+        raise InvalidSettingsError(f"{source} is not readable YAML: {error}") from error
+    values = document.values
     if values is not None and not isinstance(values, dict):
+        kind = "a list" if isinstance(values, list) else f"the single value {values!r}"
         raise InvalidSettingsError(
-            f"{path} holds a {type(values).__name__}; write sections of settings, as in 'train: {{seed: 1}}'"
+            f"{source} holds {kind}; write sections of settings, as in 'train: {{seed: 1}}'"
         )
-    return values or {}
+    return values or {}, {place: f"{source}, line {line}" for place, line in document.lines.items()}
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
+def _apply(values: dict[str, Any], override: str) -> str:
+    """Change the setting of an override; returns its name."""
     name, separator, text = override.partition("=")
-    if not separator or not name:
+    name = name.strip()
+    if not separator or not all(name.split(".")):
         raise InvalidSettingsError(f"--set {override}: write section.name=value")
     change(values, name, read_value(f"--set {override}", text))
+    return name
 
 
 def change(values: dict[str, Any], name: str, value: Any) -> None:
@@ -127,7 +165,9 @@ def change(values: dict[str, Any], name: str, value: Any) -> None:
     *sections, last = name.split(".")
     target = values
     for section in sections:
-        target = target.setdefault(section, {})
+        if target.get(section) is None:  # missing, or a section without settings
+            target[section] = {}
+        target = target[section]
         if not isinstance(target, dict):
             raise InvalidSettingsError(f"{name}: {section} is not a section; write section.name")
     target[last] = value
@@ -141,10 +181,13 @@ def read_value(source: str, text: str) -> Any:
         text: the value.
 
     Raises:
-        InvalidSettingsError: the text is not YAML.
+        InvalidSettingsError: the text is not YAML, or a part of it is a comment.
 
     """
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        document = read_yaml(text)
+    except InvalidSettingsError as error:
         raise InvalidSettingsError(f"{source}: the value is not YAML: {error}") from error
+    if text[document.end :].strip():
+        raise InvalidSettingsError(f"{source}: in YAML a comment begins with #; put the value in quotes")
+    return document.values

@@ -31,7 +31,7 @@ class EvaluateStage(Stage):
     """The arrays of the protocols, and ``results.json`` (:class:`flows.evaluation.results.Results`)."""
 
     name = "evaluate"
-    version = 4
+    version = 5
     always_in_key = frozenset({"protocols"})
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
@@ -135,9 +135,11 @@ def _evaluate(run: EvaluatedRun, rows: npt.NDArray[np.int64], warn: Warn) -> Res
     """
     tallies = [(protocol, protocol.tally(run, rows, warn)) for protocol in _applying(run)]
     labelled = unembedded = 0
+    classes = np.zeros(max(1, run.num_classes), dtype=np.bool_)
     for block in region_blocks(run.job, rows):
         labelled_here = len(np.unique(block.image[block.overlap.any(axis=1)]))
         labelled += labelled_here
+        classes |= block.overlap.any(axis=0)
         unembedded += int((~block.embedded).sum())
         for protocol, tally in tallies:
             if labelled_here or not protocol.needs_labels:
@@ -147,6 +149,12 @@ def _evaluate(run: EvaluatedRun, rows: npt.NDArray[np.int64], warn: Warn) -> Res
         warn(
             f"{unembedded} regions have no embedding (the photograph could not be read, or the embedding is "
             f"not finite); they count as background"
+        )
+    if classes.sum() == 1:
+        name = run.index.class_names[int(classes.argmax())]
+        warn(
+            f"all labelled pixels of the split {run.index.summary.evaluate_split} are {name!r}, so metrics "
+            f"of classes are not defined; look at the masks and their values"
         )
     sections: dict[str, BaseModel] = {
         protocol.name: tally.metrics() for protocol, tally in tallies if labelled or not protocol.needs_labels

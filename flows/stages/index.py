@@ -12,7 +12,7 @@ from typing import Any
 from dcn.datasets import Dataset, Item
 from dcn.errors import InvalidMaskError, InvalidPhotographError
 from dcn.images.files import is_lasting, read_file
-from dcn.images.photograph import decode_photograph
+from dcn.images.photograph import decode_photograph, labels_of
 from flows import progress
 from flows.errors import EmptyDatasetError, name_parameters
 from flows.inputs.datasets import open_dataset
@@ -38,7 +38,7 @@ class IndexStage(Stage):
     """
 
     name = "index"
-    version = 4
+    version = 5
     always_in_key = frozenset({"dataset"})
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
@@ -62,17 +62,20 @@ class IndexStage(Stage):
         items = [Item(item["id"], item["image"], item["mask"], tuple(item["splits"])) for item in listing]
         images: list[dict[str, Any]] = []
         refused: list[dict[str, str]] = []
-        for entry, problems in in_threads(partial(_examine, dataset), items):
+        labels: set[int] = set()
+        for entry, problems, found in in_threads(partial(_examine, dataset), items):
             images.extend([entry] if entry else [])
             refused.extend(problems)
+            labels |= found
             progress.advance(self.name, 1)
-        return ShardResult({}, {"images": images, "refused": refused})
+        return ShardResult({}, {"images": images, "refused": refused, "labels": sorted(labels)})
 
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
         dataset = open_dataset(job.settings.dataset)
         checkpoint = job.checkpoint(self.name)
         usable, refused, labelled, content = 0, 0, 0, []
         left_out: dict[int, int] = {}
+        labels: set[int] = set()
         for record in checkpoint.records(manifest):
             images = record.info["images"]
             usable += len(images)
@@ -80,6 +83,7 @@ class IndexStage(Stage):
             if len(images) < stop - start:
                 left_out[record.shard] = stop - start - len(images)
             refused += len(record.info["refused"])
+            labels.update(record.info["labels"])
             labelled += sum(image["mask_digest"] is not None for image in images)
             content.append(content_key({"images": [[image[name] for name in _CONTENT] for image in images]}))
             for problem in record.info["refused"]:
@@ -89,6 +93,8 @@ class IndexStage(Stage):
                 f"none of the {manifest.rows} photographs in {dataset.root} can be used; the warnings above "
                 f"have the reasons"
             )
+        with name_parameters("setting dataset.{}"):
+            dataset.check_labels(labels)
         for part in range(manifest.num_shards):  # the records contain everything that is read later
             checkpoint.delete_file(_listing_name(part))
         unlabelled = usable - labelled
@@ -119,12 +125,12 @@ class IndexStage(Stage):
         return IndexSummary.of(manifest).content
 
 
-def _examine(dataset: Dataset, item: Item) -> tuple[dict[str, Any] | None, list[dict[str, str]]]:
+def _examine(dataset: Dataset, item: Item) -> tuple[dict[str, Any] | None, list[dict[str, str]], set[int]]:
     """Read one photograph and its ground truth.
 
     Returns:
-        Its entry of the index, or None if it cannot be used; and what is wrong with the photograph or the
-        ground truth.
+        Its entry of the index, or None if it cannot be used; what is wrong with the photograph or the ground
+        truth; and the labels of its mask.
 
     """
     try:
@@ -133,15 +139,17 @@ def _examine(dataset: Dataset, item: Item) -> tuple[dict[str, Any] | None, list[
     except OSError as error:
         if not is_lasting(error):  # the runner retries the task of this shard
             raise
-        return None, [{"file": item.image, "reason": error.strerror or str(error)}]
+        return None, [{"file": item.image, "reason": error.strerror or str(error)}], set()
     except InvalidPhotographError as error:
-        return None, [{"file": item.image, "reason": str(error)}]
+        return None, [{"file": item.image, "reason": str(error)}], set()
     problems = []
     mask_digest = None
+    labels: set[int] = set()
     try:
         mask = dataset.read_mask(item, height, width)
         drawn = [mask] if mask is not None else dataset.read_segmentations(item, height, width)
         mask_digest = digest_truth(drawn) if drawn else None
+        labels = labels_of(mask) if mask is not None else set()
     except InvalidMaskError as error:
         reason = f"mask: {error}; its photograph counts as one without ground truth"
         problems.append({"file": item.mask or item.id, "reason": reason})
@@ -153,7 +161,7 @@ def _examine(dataset: Dataset, item: Item) -> tuple[dict[str, Any] | None, list[
         "digest": digest(content),
         "mask_digest": mask_digest,
     }
-    return entry, problems
+    return entry, problems, labels
 
 
 def listing_digest(settings: AnyDataset) -> str:
@@ -163,6 +171,8 @@ def listing_digest(settings: AnyDataset) -> str:
 
 def _listing_lines(dataset: Dataset) -> Iterator[str]:
     yield "\0".join([*dataset.class_names, str(dataset.ignore_label), dataset.train_split])
+    if dataset.mask_values is not None:
+        yield f"\n{sorted(dataset.mask_values.meaning.items())}"
     for item in _items(dataset):
         stats = [_stat(dataset.root / file) for file in (item.image, dataset.truth_file(item)) if file]
         yield "\n" + json.dumps([asdict(item), stats])

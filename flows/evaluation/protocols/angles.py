@@ -26,6 +26,8 @@ class AnglePair(Options):
         intra_class: mean angle between a token and the center of its class.
         inter_class: mean angle between a center and the nearest other center.
 
+    Both are None over photographs in which fewer than two classes are labelled.
+
     """
 
     intra_class: float | None
@@ -74,7 +76,8 @@ class Angles(Protocol[AngleMetrics]):
 
 
 def _shown(pair: AnglePair) -> str:
-    return f"{shown_metric(pair.intra_class, 1)}° / {shown_metric(pair.inter_class, 1)}°"
+    angles = (pair.intra_class, pair.inter_class)
+    return " / ".join(shown_metric(angle, 1) + "°" * (angle is not None) for angle in angles)
 
 
 class _AngleTally(Tally[AngleMetrics]):
@@ -88,6 +91,9 @@ class _AngleTally(Tally[AngleMetrics]):
         manifest = checkpoint.require_begun()
         shards = np.unique(self._rows // manifest.shard_rows).tolist()
         whole = dataset_angles(run.job.checkpoint("extract"), checkpoint, manifest, shards, run.num_classes)
+        if np.isnan(whole["inter_class"]):  # a single class, or none
+            undefined = AnglePair(intra_class=None, inter_class=None)
+            return AngleMetrics(single_images=undefined, data_set=undefined)
         return AngleMetrics(
             single_images=AnglePair(intra_class=intra, inter_class=inter),
             data_set=AnglePair(

@@ -24,6 +24,7 @@ from flows.evaluation.protocol import (
     ProtocolArray,
     Rows,
     Tally,
+    meaning_of,
     shown_metric,
 )
 from flows.stage import Warn
@@ -56,7 +57,7 @@ class Foreground(Protocol[ForegroundMetrics]):
         )
 
     def headline(self, metrics: ForegroundMetrics) -> list[Headline]:
-        meaning = "foreground regions against all classes but background"
+        meaning = meaning_of(metrics.iou, "foreground regions against all classes but background")
         return [Headline("foreground IoU", shown_metric(metrics.iou), meaning)]
 
     def columns(self) -> tuple[Column[ForegroundMetrics], ...]:

@@ -17,7 +17,16 @@ from flows.evaluation.kmeans_runs import (
     predict_clusters,
     wanted_clusters,
 )
-from flows.evaluation.protocol import Classification, Column, Group, Headline, Protocol, Tally, shown_mean
+from flows.evaluation.protocol import (
+    Classification,
+    Column,
+    Group,
+    Headline,
+    Protocol,
+    Tally,
+    meaning_of,
+    shown_mean,
+)
 from flows.evaluation.region_table import region_blocks
 from flows.stage import Warn
 
@@ -33,8 +42,8 @@ class KMeansMetrics(Options):
         clusters: number of clusters, without the background.
         seeds: number of runs of k-means.
         shown_seed: the run with the least inertia, which pictures show.
-        miou: mean IoU, averaged over the seeds. This field and the following ones are absent without
-            labelled photographs.
+        miou: mean IoU, averaged over the seeds; None unless two classes are labelled. This field and the
+            following ones are absent without labelled photographs.
         miou_deviation: standard deviation of the mean IoU over the seeds.
         accuracy: pixel accuracy, averaged over the seeds.
         accuracy_deviation: standard deviation of the pixel accuracy over the seeds.
@@ -70,9 +79,9 @@ class KMeans(Protocol[KMeansMetrics]):
         return _KMeansTally(run, rows, warn)
 
     def headline(self, metrics: KMeansMetrics) -> list[Headline]:
-        if metrics.miou is None:
+        if metrics.confusion is None:
             return [Headline("k-means clusters", f"{metrics.clusters}", "no ground truth to compare with")]
-        runs = f"{metrics.clusters} clusters, {metrics.seeds} seeds"
+        runs = meaning_of(metrics.miou, f"{metrics.clusters} clusters, {metrics.seeds} seeds")
         miou = shown_mean(metrics.miou, metrics.miou_deviation, metrics.seeds)
         accuracy = shown_mean(metrics.accuracy, metrics.accuracy_deviation, metrics.seeds)
         return [

@@ -14,7 +14,16 @@ from dcn.evaluation.protocols import knn_confusions
 from flows.evaluation.confusions import ConfusionTally, Matrix
 from flows.evaluation.inputs import EvaluatedRun
 from flows.evaluation.knn_bank import HEADLINE_NEIGHBORS, headline_neighbors, read_bank
-from flows.evaluation.protocol import Classification, Column, Group, Headline, Protocol, Tally, shown_metric
+from flows.evaluation.protocol import (
+    Classification,
+    Column,
+    Group,
+    Headline,
+    Protocol,
+    Tally,
+    meaning_of,
+    shown_metric,
+)
 from flows.evaluation.region_table import region_blocks
 from flows.stage import Warn
 
@@ -53,7 +62,8 @@ class KNN(Protocol[KNNMetrics]):
         if not metrics.root:
             return []
         k = headline_neighbors(metrics.root)
-        return [Headline("k-NN mIoU", shown_metric(metrics.miou(k)), f"at k = {k}")]
+        miou = metrics.miou(k)
+        return [Headline("k-NN mIoU", shown_metric(miou), meaning_of(miou, f"at k = {k}"))]
 
     def columns(self) -> tuple[Column[KNNMetrics], ...]:
         title = f"k-NN mIoU, k = {HEADLINE_NEIGHBORS}"

@@ -28,10 +28,10 @@ from flows.stage import Job, Warn
 
 
 class PixelMetrics(Options):
-    """Mean IoU and pixel accuracy. JSON."""
+    """Mean IoU and pixel accuracy; None unless two classes are labelled. JSON."""
 
-    miou: float
-    accuracy: float
+    miou: float | None
+    accuracy: float | None
 
 
 class TrueRegionsMetrics(Options):

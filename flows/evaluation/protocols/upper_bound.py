@@ -19,6 +19,7 @@ from flows.evaluation.protocol import (
     ProtocolArray,
     Rows,
     Tally,
+    meaning_of,
     shown_metric,
 )
 from flows.stage import Warn
@@ -59,7 +60,11 @@ class UpperBound(Protocol[ClassificationMetrics]):
 
     def headline(self, metrics: ClassificationMetrics) -> list[Headline]:
         return [
-            Headline("upper bound mIoU", shown_metric(metrics.miou), "every region given its majority class"),
+            Headline(
+                "upper bound mIoU",
+                shown_metric(metrics.miou),
+                meaning_of(metrics.miou, "every region given its majority class"),
+            ),
             Headline("upper bound pixel accuracy", shown_metric(metrics.accuracy), "likewise"),
         ]
 

@@ -1,5 +1,7 @@
 """BSDS500 on a tiny data set of the same layout, with ground truth in nested MATLAB structs."""
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -124,3 +126,29 @@ def test_missing_folders_are_named(bsds: Path, tmp_path: Path) -> None:
         BSDS500Dataset(tmp_path / "elsewhere")
     with pytest.raises(InvalidDatasetError, match=r"images.trainval; the split 'trainval' needs them"):
         list(BSDS500Dataset(bsds, "trainval").items())
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_a_failure_of_the_file_system_is_no_refusal(
+    bsds: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A retry may succeed, so the photograph must not lose its ground truth."""
+    dataset, item, file = only_item(bsds)
+    opened = os.open
+
+    def failing(path: str | Path, flags: int, *arguments: int) -> int:
+        if Path(path) == file:
+            raise OSError(number, os.strerror(number), str(path))
+        return opened(path, flags, *arguments)
+
+    monkeypatch.setattr(os, "open", failing)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        dataset.read_segmentations(item, HEIGHT, WIDTH)
+
+
+def test_ground_truth_that_is_no_file_is_refused(bsds: Path) -> None:
+    dataset, item, file = only_item(bsds)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(InvalidMaskError, match=r"2018\.mat cannot be read: it is a pipe, not a file"):
+        dataset.read_segmentations(item, HEIGHT, WIDTH)

@@ -86,6 +86,43 @@ def test_voc_lists_the_same_files_as_torchvision(voc: Path) -> None:
     assert [str(root / str(item.mask)) for item in ours] == theirs.masks
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32", "utf-16-le"])
+@pytest.mark.parametrize(
+    ("line", "mask"),
+    [
+        ("{}\n", "SegmentationClassAug/{}.png"),
+        ("{}\r\n", "SegmentationClassAug/{}.png"),
+        ("  {}  -1\n", "SegmentationClassAug/{}.png"),  # as in ImageSets/Main
+        ("{}.jpg\n", "SegmentationClassAug/{}.png"),
+        ("/JPEGImages/{}.jpg /SegmentationClass/{}.png\n", "SegmentationClass/{}.png"),
+        ("JPEGImages/{}.jpg\tSegmentationClassAug/{}.png\r\n", "SegmentationClassAug/{}.png"),
+        ("/d/VOC2012/JPEGImages/{}.jpg  /d/VOC2012/SegmentationClass/{}.png\n", "SegmentationClass/{}.png"),
+        ("/JPEGImages/{}.jpg\n", "SegmentationClassAug/{}.png"),
+    ],
+)
+def test_voc_lists_are_read_in_the_forms_and_encodings_of_other_tools(
+    voc: Path, line: str, mask: str, encoding: str
+) -> None:
+    text = "".join(line.format(name, name) for name in ("a", "b", "a"))
+    path = voc / "VOCdevkit/VOC2012/ImageSets/Segmentation/train_aug.txt"
+    path.write_bytes(text.encode(encoding))
+    items = list(VOC2012Dataset(voc, "train_aug", "val").items())
+    assert [item.id for item in items] == ["a", "b", "c"]
+    assert [item.image for item in items] == [f"JPEGImages/{name}.jpg" for name in "abc"]
+    assert [item.mask for item in items[:2]] == [mask.format("a"), mask.format("b")]
+    assert items[0].splits == ("train_aug",)
+
+
+def test_a_voc_list_with_a_mask_elsewhere_is_refused(voc: Path) -> None:
+    path = voc / "VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt"
+    for mask in ("/labels/a.png", "SegmentationClass/../../a.png", "SegmentationClass/a.jpg"):
+        path.write_text(f"/JPEGImages/a.jpg {mask}\n")
+        with pytest.raises(
+            InvalidDatasetError, match=f"names '{mask}' as the mask of 'a'; write Segmentation"
+        ):
+            list(VOC2012Dataset(voc, "train").items())
+
+
 def test_a_missing_voc_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InvalidDatasetError, match=r"give the folder that holds VOCdevkit/VOC2012 as root"):
         VOC2012Dataset(tmp_path)

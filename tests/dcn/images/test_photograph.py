@@ -118,7 +118,9 @@ def test_palette_masks_keep_their_indices() -> None:
 
 
 def test_masks_of_colors_are_refused() -> None:
-    with pytest.raises(InvalidMaskError, match="its mode is RGB; a mask holds class indices in one channel"):
+    with pytest.raises(
+        InvalidMaskError, match="its mode is RGB and it has colors; save class indices in one channel"
+    ):
         decode_mask(encoded(half_red()))
     with pytest.raises(InvalidMaskError, match="values go from 0 to 300"):
         decode_mask(encoded(Image.fromarray(np.array([[0, 300]], dtype=np.uint16))))
