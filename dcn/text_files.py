@@ -44,5 +44,7 @@ def decode_text(content: bytes) -> str:
 
 def _unmarked(content: bytes) -> str:
     """Encoding of a text without a mark that begins with an ASCII character (section 5.2 of YAML 1.2)."""
-    zeros = [byte == 0 for byte in content[:2]]
-    return {(False, True): "UTF-16-LE", (True, False): "UTF-16-BE"}.get(tuple(zeros), "UTF-8")
+    zeros = tuple(byte == 0 for byte in content[:2])
+    if zeros == (False, True):
+        return "UTF-16-LE"
+    return "UTF-16-BE" if zeros == (True, False) else "UTF-8"

@@ -16,6 +16,15 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(_escaped, text) if _UNPRINTABLE.search(text) else text
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8. The name of a file may hold bytes that cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def printable_line(text: str) -> str:
     r"""Escape line breaks and tabs as well, so that the name of a file cannot look like two lines."""
     return re.sub(r"[\n\t]", _escaped, printable(text))

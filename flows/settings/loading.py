@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from dcn.images.files import read_file
 from dcn.options import Options
 from dcn.text_files import decode_text
 from flows.errors import InvalidSettingsError
+from flows.printable import is_unicode
 from flows.settings import Settings
-from flows.settings.problems import problem_in_words
+from flows.settings.problems import NOT_UNICODE, problem_in_words
 from flows.settings.yaml_text import Place, read_yaml
 
 _PACKAGE = "dynamic-clustering-network"
@@ -64,10 +66,25 @@ def validate(values: dict[str, Any], source: str, sources: Mapping[Place, str] |
             value and what to write.
 
     """
+    for place, text in _not_unicode(values):
+        where = f"{_source(place, source, sources or {})}: {'.'.join(place)}"
+        raise InvalidSettingsError(f"{where}: {text}: {NOT_UNICODE}")
     try:
         return Settings.model_validate(_without_empty_sections(values, Settings))
     except ValidationError as error:
         raise InvalidSettingsError(_describe(error, source, sources or {})) from error
+
+
+def _not_unicode(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[list[str], str]]:
+    """Find the texts with surrogates, which Python makes of bytes that are no UTF-8."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _not_unicode(inner, (*place, str(name)))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _not_unicode(inner, (*place, str(number)))
+    elif isinstance(value, str | Path) and not is_unicode(str(value)):
+        yield list(place), str(value)
 
 
 def _without_empty_sections(values: dict[str, Any], section: type[Options]) -> dict[str, Any]:
@@ -106,9 +123,11 @@ def _describe(error: ValidationError, source: str, sources: Mapping[Place, str])
 
 
 def _source(place: list[str], source: str, sources: Mapping[Place, str]) -> str:
-    """Say where a setting stands, or else the section that it is missing from."""
-    parents = (tuple(place[:length]) for length in range(len(place), 0, -1))
-    return next((sources[parent] for parent in parents if parent in sources), source)
+    """Say where a setting stands, or else the section that it is missing from, or a part of its value."""
+    here = tuple(place)
+    above = (here[:length] for length in range(len(here), 0, -1))
+    below = (other for other in sources if other[: len(here)] == here)
+    return next((sources[other] for other in chain(above, below) if other in sources), source)
 
 
 def _find_config(config: str | Path) -> Path:
@@ -181,9 +200,11 @@ def read_value(source: str, text: str) -> Any:
         text: the value.
 
     Raises:
-        InvalidSettingsError: the text is not YAML, or a part of it is a comment.
+        InvalidSettingsError: the text is not YAML, not Unicode, or a part of it is a comment.
 
     """
+    if not is_unicode(text):
+        raise InvalidSettingsError(f"{source}: {NOT_UNICODE}")
     try:
         document = read_yaml(text)
     except InvalidSettingsError as error:

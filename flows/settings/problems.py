@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+# Checkpoints, the tasks of workers and Prefect's parameters are JSON, which has no other texts.
+NOT_UNICODE = "its name is not Unicode (UTF-8); rename it, or make a link (ln -s) with another name"
 # By the type of pydantic's error, with the values of its context.
 _WORDS = {
     "missing": "it is missing; give it a value",
@@ -21,7 +23,7 @@ _WORDS = {
     "bool_type": "write true or false",
     "bool_parsing": "write true or false",
     "string_type": "write a text; a number, true, false and null need quotes to be one",
-    "string_unicode": "its name is not Unicode; rename it, or make a link (ln -s) with another name",
+    "string_unicode": NOT_UNICODE,
     "path_type": "write a path; a number, true, false and null need quotes to be one",
     "greater_than_equal": "write a number of at least {ge}",
     "greater_than": "write a number above {gt}",

@@ -15,9 +15,11 @@ from dcn.datasets import SampleOptions
 from dcn.options import Options, PositiveInt
 from dcn.weights.presets import Preset, find_preset
 from flows.errors import InvalidSettingsError, name_parameters
+from flows.printable import is_unicode
 from flows.settings.backbone import BackboneSettings, EmbedSettings, LanguageSettings
 from flows.settings.choices import AnyDataset
 from flows.settings.evaluate import CompareSettings, EvaluateSettings, ReportSettings, SweepSettings
+from flows.settings.problems import NOT_UNICODE
 from flows.settings.runner import RunnerSettings
 from flows.settings.segment import SegmentSettings
 from flows.settings.train import TrainSettings
@@ -84,7 +86,7 @@ class Settings(Options):
 
         Raises:
             UnknownModelError: there is no such backbone.
-            InvalidSettingsError: settings of ``segment`` contradict each other.
+            InvalidSettingsError: settings of ``segment`` contradict each other, or a path is not Unicode.
 
         """
         with name_parameters("setting backbone.{}"):
@@ -95,7 +97,7 @@ class Settings(Options):
                 "segment.foreground_split average has no meaning for segment.region_score sum, because a "
                 "larger region has a larger sum; set foreground_split to two-means, or region_score to mean"
             )
-        return _absolute(filled.model_copy(update={"workspace": self._absolute_workspace()}))
+        return _absolute(filled.model_copy(update={"workspace": self._absolute_workspace()}), "")
 
     def at_defaults(self) -> Settings:
         """Set every setting to its default, but keep the chosen data set and segmenter.
@@ -129,7 +131,11 @@ class Settings(Options):
         return self.model_copy(update=sections)
 
     def _absolute_workspace(self) -> str:
-        return self.workspace if "://" in self.workspace else str(Path(self.workspace).absolute())
+        return (
+            self.workspace
+            if "://" in self.workspace
+            else str(_absolute_path(Path(self.workspace), "workspace"))
+        )
 
 
 def _at_defaults(section: AnySection) -> AnySection:
@@ -142,12 +148,20 @@ def _at_defaults(section: AnySection) -> AnySection:
     return cast(AnySection, type(section).model_construct(**kept))
 
 
-def _absolute(section: AnySection) -> AnySection:
+def _absolute(section: AnySection, prefix: str) -> AnySection:
     changed: dict[str, Any] = {}
     for name in type(section).model_fields:
         value = getattr(section, name)
         if isinstance(value, Path):
-            changed[name] = value.absolute()
+            changed[name] = _absolute_path(value, prefix + name)
         elif isinstance(value, Options):
-            changed[name] = _absolute(value)
+            changed[name] = _absolute(value, f"{prefix}{name}.")
     return section.model_copy(update=changed)
+
+
+def _absolute_path(path: Path, name: str) -> Path:
+    """Make a path absolute. Also the working folder, which then is a part of it, must have a Unicode name."""
+    absolute = path.absolute()
+    if not is_unicode(str(absolute)):
+        raise InvalidSettingsError(f"{name}: {absolute}: {NOT_UNICODE}")
+    return absolute

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -25,6 +26,8 @@ Place = tuple[str, ...]
 _MOST_CHARACTERS = 50_000
 _MOST_VALUES = 10_000
 _DEEPEST = 20
+# Open ones, those in quotes included: the parser needs a second for some hundred.
+_MOST_BRACKETS = 100
 _TAG = "tag:yaml.org,2002:"
 # The core schema of YAML 1.2 (section 10.3.2). A plain scalar that matches nothing is text: no, 1:30.
 _CORE: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
@@ -90,6 +93,8 @@ def read_yaml(text: str) -> Document:
     """
     if len(text) > _MOST_CHARACTERS:
         raise InvalidSettingsError(f"it has {len(text):,} characters, more than any configuration")
+    if max(accumulate(map(_bracket, text)), default=0) > _MOST_BRACKETS:
+        raise _too_deep()
     try:
         node = YAML(typ="safe", pure=True).compose(text)
     except ReaderError as error:
@@ -99,13 +104,21 @@ def read_yaml(text: str) -> Document:
         mark = error.problem_mark or error.context_mark
         raise InvalidSettingsError(f"line {mark.line + 1 if mark else 1}: {_in_words(error)}") from error
     except RecursionError as error:
-        raise InvalidSettingsError(f"its values are nested deeper than {_DEEPEST} levels") from error
+        raise _too_deep() from error
     except (YAMLError, ValueError, LookupError, AttributeError, AssertionError) as error:
         raise InvalidSettingsError(f"it is not YAML ({str(error).partition(chr(10))[0]})") from error
     if node is None:
         return Document(None, {}, 0)
     builder = _Builder()
     return Document(builder.value(node, ()), builder.lines, node.end_mark.index)
+
+
+def _bracket(character: str) -> int:
+    return (character in "[{") - (character in "]}")
+
+
+def _too_deep() -> InvalidSettingsError:
+    return InvalidSettingsError(f"its values are nested deeper than {_DEEPEST} levels")
 
 
 def _in_words(error: MarkedYAMLError) -> str:

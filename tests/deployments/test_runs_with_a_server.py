@@ -134,7 +134,7 @@ def test_predict_finds_the_regions_of_the_pipeline(dcn: RunCommand, ran: Setting
         (["run", "smaple"], "there is no configuration smaple"),
         (
             ["run", "sample", "--set", "train.iterations=none"],
-            "train.iterations: Input should be a valid integer",
+            "train.iterations: write a whole number, not 'none'",
         ),
         (["run", "voc2012", "--set", "dataset.root=/nowhere"], "there is no /nowhere/VOCdevkit/VOC2012"),
         (["run", "sample", "--set", "backbone.name=dyno"], "backbone 'dyno' is neither a preset"),

@@ -169,7 +169,7 @@ def test_masks_inside_the_folder_are_not_photographs(tmp_path: Path) -> None:
 def test_wrong_folder_options_are_named(tmp_path: Path, arguments: dict[str, str], message: str) -> None:
     (tmp_path / "one.txt").write_text("background")
     with pytest.raises(InvalidDatasetError, match=message):
-        FolderDataset(**{name: tmp_path / value for name, value in arguments.items()})
+        FolderOptions(**{name: tmp_path / value for name, value in arguments.items()}).open()
 
 
 def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:

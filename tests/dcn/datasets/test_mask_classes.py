@@ -26,7 +26,8 @@ def folder(tmp_path: Path) -> Path:
 def mask_of(dataset: FolderDataset) -> list[list[int]]:
     found = dataset.read_mask(next(dataset.items()), 1, 2)
     assert found is not None
-    return found.tolist()
+    rows: list[list[int]] = found.tolist()
+    return rows
 
 
 def options(folder: Path, **changes: object) -> FolderOptions:

@@ -209,7 +209,8 @@ def test_no_foreground_at_all_is_all_background() -> None:
 def test_foreground_that_no_image_has_is_not_a_number() -> None:
     overlap = np.array([[5, 0]])
     assert foreground_metrics(foreground_confusion(overlap, np.array([True]))).iou is None
-    assert classification_metrics(upper_bound(overlap)).class_iou == [1.0, None]
+    several = np.array([[5, 0, 0], [0, 0, 3]])
+    assert classification_metrics(upper_bound(several)).class_iou == [1.0, None, 1.0]
 
 
 def test_clusters_depend_on_directions_and_not_on_lengths() -> None:

@@ -326,14 +326,20 @@ CASES: dict[str, Case] = {
     ),
     "label that is no class": Case(
         mask(encoded(Image.new("L", (64, 48), 37), "PNG")),
-        (BAD_MASK.format("it has label 37; classes are 0-2, and 255 is ignored"), UNLABELLED),
+        (
+            BAD_MASK.format(
+                "it has label 37; classes are 0-2, and 255 is ignored; mask_values can name the class of each value"
+            ),
+            UNLABELLED,
+        ),
         masks=True,
     ),
     "mask of colors": Case(
         mask(PNG),
         (
             BAD_MASK.format(
-                r"its mode is RGB; a mask holds class indices in one channel \(gray or palette\)"
+                r"its mode is RGB and it has colors; save class indices in one channel \(gray or palette\), "
+                "or name the class of each color in mask_values"
             ),
             UNLABELLED,
         ),
