@@ -12,8 +12,11 @@ demo: .venv/.installed-focus
 test: .venv/.installed-test
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-# Kill runs fifty times at random moments: tests/soak/soak.py.
+# Feed thousands of damaged files to every reader, stress the native libraries for an hour, and kill runs fifty times at
+# random moments: tests/soak/fuzz.py, native.py and soak.py.
 soak: .venv/.installed-test
+	$(BIN)/python -m tests.soak.fuzz
+	$(BIN)/python -m tests.soak.native
 	$(BIN)/python -m tests.soak
 
 # Run every benchmark that has a goal, print a table, write benchmarks.json: docs/how-it-works/performance.md.

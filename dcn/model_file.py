@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
@@ -111,12 +112,24 @@ def read_model(content: bytes, source: str) -> tuple[DynamicClusteringNetwork, M
                 f"{source} has version {described['version']}; this software reads version {_VERSION}"
             )
         description = ModelDescription(described["network"], described["backbone"])
+        _check_size(description.network, tensors)
         network = DynamicClusteringNetwork(**description.network)
         network.load_state_dict(tensors)
         _check_backbone(description.backbone)
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise InvalidModelFileError(f"{source} is not a trained DCN: {error}") from error
     return network.eval().requires_grad_(False), description
+
+
+def _check_size(arguments: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Raise ValueError if a network is another one than its tensors: building it could take all memory."""
+    if arguments.get("num_stages", 1) > len(tensors):
+        raise ValueError(f"it has {len(tensors)} tensors for {arguments['num_stages']} stages")
+    with torch.device("meta"):  # shapes without memory
+        expected = DynamicClusteringNetwork(**arguments).state_dict()
+    for name in expected.keys() | tensors.keys():
+        if name not in expected or name not in tensors or expected[name].shape != tensors[name].shape:
+            raise ValueError(f"the tensor {name} is not that of the network {arguments}")
 
 
 def _check_backbone(backbone: dict[str, Any]) -> None:

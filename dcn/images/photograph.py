@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -37,27 +38,24 @@ def decode_photograph(content: bytes) -> npt.NDArray[np.uint8]:
 
     """
     try:
-        with _open(content) as image:
-            return _pixels(_upright(image))
+        with _decoded(content) as image:
+            return _pixels(image)
     except InvalidPhotographError:
         raise
     except Exception as error:  # every format of Pillow has its own errors for a broken file
         raise InvalidPhotographError(_describe(error, content)) from error
 
 
-def _open(content: bytes) -> Image.Image:
-    """Decode the first frame of an image."""
+@contextmanager
+def _decoded(content: bytes) -> Iterator[Image.Image]:
+    """Decode the first frame of an image, upright. Warnings of Pillow about the file are for programmers."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        image = Image.open(io.BytesIO(content), formats=_FORMATS)
-    image.load()
-    return image
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    with suppress(Exception):  # the EXIF data are broken; viewers show such a photograph as it is
-        ImageOps.exif_transpose(image, in_place=True)  # a copy would hold a large photograph twice
-    return image
+        warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+            image.load()
+            with suppress(Exception):  # the EXIF data are broken; viewers show such a photograph as it is
+                ImageOps.exif_transpose(image, in_place=True)  # a copy would hold a large photograph twice
+            yield image
 
 
 def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
@@ -102,13 +100,16 @@ def decode_mask(content: bytes, values: MaskValues | None = None) -> npt.NDArray
 
     """
     try:
-        with _open(content) as image:
-            mask = _upright(image)
+        with _decoded(content) as image:
+            return _indices(image) if values is None else values.classes(image)
+    except InvalidMaskError:
+        raise
     except Exception as error:  # as in decode_photograph
         raise InvalidMaskError(_describe(error, content)) from error
-    if values is not None:
-        return values.classes(mask)
-    indices = gray_values(mask)
+
+
+def _indices(image: Image.Image) -> npt.NDArray[np.uint8]:
+    indices = gray_values(image)
     if indices.min() < 0 or indices.max() > 255:
         raise InvalidMaskError(
             f"its values go from {indices.min()} to {indices.max()}; save class indices from 0 to 255, or "
@@ -134,10 +135,14 @@ def check_mask(
 
     """
     if mask.shape != (height, width):
-        turned = mask.shape == (width, height)
+        if mask.shape == (width, height):
+            raise InvalidMaskError(
+                f"it has {mask.shape[1]} x {mask.shape[0]} pixels, its photograph {width} x {height}; "
+                f"turn it like the photograph (EXIF)"
+            )
         raise InvalidMaskError(
             f"it has {mask.shape[1]} x {mask.shape[0]} pixels, its photograph {width} x {height}; "
-            + ("turn it like the photograph (EXIF)" if turned else "save it at the photograph's size")
+            f"save it at the photograph's size"
         )
     wrong = sorted(label for label in labels_of(mask) if label >= num_classes and label != ignore_label)
     if wrong:

@@ -47,7 +47,9 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidModelFileError, match="it does not say how it was trained"):
         load_model(path)
     path.write_bytes(model_bytes({}, ModelDescription(ARGUMENTS, {})))
-    with pytest.raises(InvalidModelFileError, match="Missing key"):
+    with pytest.raises(
+        InvalidModelFileError, match="the tensor .* is not that of the network|it has 0 tensors for 1"
+    ):
         load_model(path)
     path.write_bytes(content().replace(b'version\\": 1', b'version\\": 2'))
     with pytest.raises(InvalidModelFileError, match="has version 2; this software reads version 1"):
@@ -65,3 +67,19 @@ def test_a_description_of_no_backbone_is_refused(tmp_path: Path, name: str, valu
         InvalidModelFileError, match=f"is not a trained DCN: {name} of its backbone is {value!r}"
     ):
         load_model(path)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"dim": 10**7}, {"dim": 8, "num_stages": 10**9}, {"dim": 8, "num_prototypes": 10**12}]
+)
+def test_a_network_that_is_larger_than_its_file_is_never_built(
+    tmp_path: Path, arguments: dict[str, int]
+) -> None:
+    """A few bytes would take all memory, or all time."""
+    weights = DynamicClusteringNetwork(dim=8, num_stages=1).state_dict()
+    content = model_bytes(weights, ModelDescription({"num_stages": 1, **arguments}, BACKBONE))
+    (tmp_path / "dcn.safetensors").write_bytes(content)
+    with pytest.raises(
+        InvalidModelFileError, match=r"is not a trained DCN: (the tensor .* is not that of|it has \d+ ten)"
+    ):
+        load_model(tmp_path / "dcn.safetensors")
