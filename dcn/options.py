@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 PositiveInt = Annotated[int, Field(ge=1)]
 RegionCount = Annotated[int, Field(ge=1, le=255, description="Largest number of regions in an image.")]
+Seed = Annotated[int, Field(ge=0, lt=1 << 32)]  # scikit-learn takes no larger one
 Layer = Annotated[int, Field(description="Block, counted from the end: -1 is the last block.", lt=0)]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from dcn.options import Options, PositiveInt, RegionCount
+from dcn.options import Options, PositiveInt, RegionCount, Seed
 from flows.settings.choices import SEGMENTER_NAMES
 
 
@@ -60,7 +60,7 @@ class CompareSettings(Options):
     num_regions: tuple[RegionCount, ...] = Field(
         (5,), min_length=1, description="Numbers of regions that each segmenter is run with."
     )
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+    seeds: tuple[Seed, ...] = Field(
         (),
         description="Seeds that a segmenter with training is trained with; the table has the means over "
         "them. Empty: ``train.seed`` alone.",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dcn.options import Options, PositiveInt
+from dcn.options import Options, PositiveInt, Seed
 
 
 class TrainSettings(Options):
@@ -79,7 +79,7 @@ class TrainSettings(Options):
         description="Number of seconds after which the training state is saved again, if saving takes less "
         "than a fiftieth of the time; 0: after each iteration. Changes no result.",
     )
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of all random numbers.")
+    seed: Seed = Field(0, description="Seed of all random numbers.")
 
     @model_validator(mode="after")
     def _check_loss(self) -> Self:

@@ -79,6 +79,14 @@ def pictures() -> tuple[bytes, ...]:
     return tuple(found)
 
 
+def colored() -> bytes:
+    """A mask of the two colors that have names."""
+    pixels = np.array([[0, 0, 0], [220, 40, 30]], dtype=np.uint8)[draw_scene(0)[1]]
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
 def weights() -> tuple[bytes, ...]:
     state = {"cls_token": torch.zeros(1, 1, 6), "norm.weight": torch.ones(6, dtype=torch.float16)}
     found = [save(state, {"format": "pt"})]
@@ -176,7 +184,9 @@ def readers() -> dict[str, Reader]:
             lambda content, _: decode_photograph(content), (InvalidPhotographError,), images
         ),
         "mask": Reader(lambda content, _: decode_mask(content), (InvalidMaskError,), images),
-        "colored mask": Reader(lambda content, _: decode_mask(content, COLORS), (InvalidMaskError,), images),
+        "colored mask": Reader(
+            lambda content, _: decode_mask(content, COLORS), (InvalidMaskError,), (colored(), *images[:2])
+        ),
         "weights": Reader(
             lambda content, folder: read_state_dict(put(folder / "x.pth", content)),
             (WeightsUnavailableError,),

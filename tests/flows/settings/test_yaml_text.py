@@ -162,6 +162,8 @@ def test_an_empty_section_is_its_defaults(tmp_path: Path) -> None:
         ("dataset:\n  name: folder\n  root: 2012\n", "{}, line 3: dataset.root: write a path; a number, true, false and null need quotes to be one, not 2012"),
         ("dataset: {name: folder}", "{}, line 1: dataset.root: it is missing; give it a value"),
         ("dataset: {root: a}", "{}, line 1: dataset: give it a name: 'name'"),
+        ("train: {seed: 4294967296}", "{}, line 1: train.seed: write a number below 4294967296, not 4294967296"),
+        ("shard_images: 99999999999999999999", "{}, line 1: shard_images: write a smaller number, not 1e+20"),
         ("train: 3", "{}, line 1: train: write names with values, as in {{seed: 1}}, not 3"),
         ("train: []", "{}, line 1: train: write names with values, as in {{seed: 1}}, not []"),
         ("\n\nevaluate: {neighbors: 3}", "{}, line 3: evaluate.neighbors: write a list, as in [1, 2], not 3"),
