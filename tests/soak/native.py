@@ -71,11 +71,11 @@ def write_and_read(folder: Path, number: int) -> None:
 
 
 def _work(folder: Path, process: int, until: float) -> None:
-    number = process << 32
-    while time.time() < until:
-        write_and_read(folder, number)
-        number += 1
-    print(f"process {process}: {number - (process << 32)} checkpoints", flush=True)
+    done = 0
+    while not done or time.time() < until:
+        write_and_read(folder, (process << 32) + done)
+        done += 1
+    print(f"process {process}: {done} checkpoints", flush=True)
 
 
 def stress(seconds: float, processes: int) -> list[int]:

@@ -114,7 +114,7 @@ def model() -> bytes:
     return model_bytes(network.state_dict(), described)
 
 
-def annotations() -> bytes:
+def segmentations() -> bytes:
     cells = np.empty((1, 2), dtype=object)
     for i in range(2):
         cells[0, i] = {"Segmentation": np.full((5, 7), i + 1, dtype=np.uint16)}
@@ -208,7 +208,7 @@ def readers() -> dict[str, Reader]:
             (InvalidDatasetError,),
             (b"2007_000032\n2007_000039\n", b"/JPEGImages/a.jpg /SegmentationClass/a.png\r\n"),
         ),
-        "annotations": Reader(read_annotations, (InvalidMaskError,), (annotations(),)),
+        "annotations": Reader(read_annotations, (InvalidMaskError,), (segmentations(),)),
     }
 
 
