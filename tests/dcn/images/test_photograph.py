@@ -1,6 +1,8 @@
 """Photographs of every mode are decoded as a viewer shows them; broken files are refused with a reason."""
 
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -133,3 +135,20 @@ def test_a_mask_must_match_its_image_and_the_classes() -> None:
     with pytest.raises(InvalidMaskError, match="it has 3 x 1 pixels, its photograph 3 x 2"):
         check_mask(mask, 2, 3, 38, 255)
     check_mask(mask, 1, 3, 38, 255)
+
+
+@pytest.mark.slow
+def test_the_largest_photograph_takes_less_than_2_gigabytes() -> None:
+    """With everything that makes copies: transparency, and an orientation. In a process of its own."""
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom dcn.images.photograph import decode_photograph\n"
+        "assert decode_photograph(sys.stdin.buffer.read()).shape == (13370, 13370, 3)\n"
+        "status = Path('/proc/self/status').read_text().splitlines()\n"
+        "print(next(line.split()[1] for line in status if line.startswith('VmHWM')))"
+    )
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encoded(Image.new("RGBA", (13370, 13370)), exif=exif, compress_level=1)
+    done = subprocess.run([sys.executable, "-c", code], input=content, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 2_000_000  # kilobytes
