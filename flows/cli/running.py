@@ -54,6 +54,11 @@ def run_comparison(name: str, settings: Settings) -> None:
         table.add_row(*(safe(cell) for cell in row))
     # A narrow terminal breaks the lines of a wide table; it must not cut numbers off.
     Console(width=TABLE_WIDTH, emoji=False).print(table, soft_wrap=True)
+    chosen = [row.name for row in record.rows if row.chosen]
+    if chosen:
+        out.print(
+            f"Without labels, the choice is [bold]{safe(chosen[0])}[/]: its label-free score is the best."
+        )
     _print_page(settings, "compare", record.key, "comparison.html")
 
 

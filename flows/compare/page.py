@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from dcn.errors import InvalidPhotographError
 from dcn.images.palette import overlay, region_palette
+from flows.compare.choice import choose
 from flows.compare.rows import ComparisonRow, comparison_row, comparison_table, table_columns
 from flows.compare.seeds import table_rows
 from flows.compare.variants import Variant
@@ -35,9 +36,9 @@ def write_comparison(variants: list[Variant]) -> tuple[Checkpoint, list[Comparis
     jobs = {variant.name: find_job(variant.settings, listing=variant.listing) for variant in variants}
     inputs = {name: job.checkpoint("evaluate").key for name, job in jobs.items()}
     settings = {"template": template_digest(_TEMPLATE)}
-    key = content_key({"stage": "compare", "version": 2, "settings": settings, "inputs": inputs})
+    key = content_key({"stage": "compare", "version": 3, "settings": settings, "inputs": inputs})
     checkpoint = Workspace(variants[0].settings.workspace).checkpoint("compare", key)
-    rows = table_rows(variants)
+    rows = choose(table_rows(variants), variants)
     manifest = checkpoint.read_manifest()
     if manifest is None or not manifest.complete:
         made_of = {
@@ -52,6 +53,7 @@ def write_comparison(variants: list[Variant]) -> tuple[Checkpoint, list[Comparis
             dataset=variants[0].settings.dataset.name,
             titles=titles,
             cells=cells,
+            chosen=next((row.name for row in rows if row.chosen), None),
             curves=_curves([row for row in rows if row.name not in classes]),
             **_photographs(variants),
             inputs=inputs,

@@ -212,6 +212,10 @@ class Protocol(ABC, Generic[Metrics]):
         """Metrics that the page and the command line show first."""
         return []
 
+    def details(self, metrics: Metrics) -> list[Headline]:
+        """Metrics that need an explanation. The page shows them folded, below the first ones."""
+        return []
+
     def columns(self) -> tuple[Column[Metrics], ...]:
         """Columns of the protocol in comparisons."""
         return ()

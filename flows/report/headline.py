@@ -13,3 +13,8 @@ def headline_metrics(results: Results) -> list[Headline]:
     for protocol, metrics in results.measured():
         headlines += protocol.headline(metrics)
     return headlines
+
+
+def detailed_metrics(results: Results) -> list[Headline]:
+    """Collect name, value and meaning of the metrics of a run that need an explanation."""
+    return [one for protocol, metrics in results.measured() for one in protocol.details(metrics)]

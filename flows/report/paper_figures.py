@@ -91,7 +91,7 @@ def paper_figures(job: Job, reader: ResultReader, shown: list[ShownImage]) -> It
         if retrievals:
             yield PaperFigure(
                 "Region retrieval",
-                "Foreground regions and the regions of other training photographs that are most like them, "
+                "Foreground regions and the regions of other photographs that are most like them, "
                 "with the cosine of their embeddings (figure 5 of the paper).",
                 retrieval_figure(retrievals),
             )
@@ -128,7 +128,10 @@ def _similarity(job: Job, shown: list[ShownImage]) -> Figure:
 
 
 def _retrievals(job: Job, reader: ResultReader, shown: list[ShownImage]) -> list[Retrieval]:
-    """Find the neighbors in the training split of the largest foreground region of some photographs."""
+    """Find the nearest neighbors of the largest foreground region of some photographs.
+
+    They come from the training split, or from the evaluated one if only its regions are embedded.
+    """
     asked = read_regions(job, np.array([one.image.row for one in shown]))
     queries = []
     for one in shown:
@@ -136,7 +139,9 @@ def _retrievals(job: Job, reader: ResultReader, shown: list[ShownImage]) -> list
         if len(candidates):
             area = job.checkpoint("segment").array("area").rows(one.image.row, one.image.row + 1)[0]  # [k]
             queries.append(int(candidates[area[asked.index[candidates]].argmax()]))
-    rows = reader.index.split_rows(reader.index.summary.train_split)
+    summary = reader.index.summary
+    training = job.settings.embeds_training_split
+    rows = reader.index.split_rows(summary.train_split if training else summary.evaluate_split)
     bank = region_blocks(job, evenly_spread(rows, job.settings.evaluate.sampled_images))
     nearest = _nearest(asked, queries, bank)
     found: list[Retrieval] = []

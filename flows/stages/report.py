@@ -19,7 +19,7 @@ from flows.evaluation.protocols.foreground import ForegroundVariants
 from flows.evaluation.protocols.region_measures import RegionMeasures
 from flows.evaluation.results import Results, read_results
 from flows.inputs.region_counts import region_counts
-from flows.report.headline import headline_metrics
+from flows.report.headline import detailed_metrics, headline_metrics
 from flows.report.page import jpeg_uri, photograph_uri, plot_uri, render, template_digest
 from flows.report.paper_figures import ShownImage, paper_figures
 from flows.report.pictures import ResultReader, drawn, jpeg
@@ -74,6 +74,7 @@ class ReportStage(Stage):
             segmenter=job.settings.segment.segmenter.name,
             regions_are_classes=job.settings.regions_are_classes,
             headlines=headline_metrics(results),
+            details=detailed_metrics(results),
             photographs=photographs,
             columns=list(dict.fromkeys(name for one in photographs for name in one["pictures"])),
             plots=[*_training_plots(job), _regions_histogram(job), *_protocol_plots(job, results)],

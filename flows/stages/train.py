@@ -24,6 +24,7 @@ from flows.inputs.image_index import open_index
 from flows.inputs.models import choose_device
 from flows.inputs.parallel import batched
 from flows.inputs.summaries import ExtractSummary, TrainSummary
+from flows.inputs.token_sample import sample_tokens
 from flows.printable import printable_line
 from flows.settings import Settings, TrainSettings
 from flows.stage import Job, Layout, Stage, Warn
@@ -33,8 +34,6 @@ from storage import Checkpoint, Manifest
 _MAX_HELD_OUT = 256
 # Consecutive collapsed iterations that count as a collapse. In a single batch it may happen by chance.
 _COLLAPSE_LENGTH = 10
-# Images, and tokens of each, that determine the whitening and the first prototypes.
-_SAMPLED_IMAGES, _SAMPLED_TOKENS = 64, 64
 # Settings that are arguments of the network.
 _NETWORK = {"num_prototypes", "num_stages", "heads", "self_update", "norm", "start", "whitened_dims"}
 # Size of an iteration in curve.json.
@@ -109,9 +108,7 @@ class _TrainingRun:
             iterations=settings.iterations,
             weight_decay=settings.weight_decay,
             max_gradient_norm=settings.max_gradient_norm,
-            resolution=settings.resolution,
-            temperature=settings.temperature,
-            expected_affinity=settings.expected_affinity,
+            loss=settings.loss,
         )
         self._state = TrainingState()
         if self._checkpoint.has_file(_STATE):
@@ -199,31 +196,19 @@ class _TrainingRun:
         return printable_line(self._index.image(row).item.id)
 
     def _sample_tokens(self) -> Tensor:
-        """Draw random tokens ``[m, d]`` from random training images, the same number from each."""
-        generator = np.random.default_rng([self._settings.seed, 1])
-        rows = np.sort(generator.permutation(self._rows)[:_SAMPLED_IMAGES])
-        tokens = self._tokens.read_ahead(rows).result()  # [images, n, d]
+        """Draw random tokens ``[m, d]`` of random training images."""
+        rows, tokens = sample_tokens(self._tokens, self._rows, self._settings.seed)  # [r], [r, t, d]
         wrong = rows[~np.isfinite(tokens).all(axis=(1, 2))].tolist()
         if wrong:
             names = ", ".join(map(self._image_name, wrong[:5]))
             raise NonFiniteTrainingError(f"the tokens of {names} are not finite; extract them again")
-        columns = generator.integers(0, tokens.shape[1], (len(rows), _SAMPLED_TOKENS))
-        return torch.from_numpy(np.take_along_axis(tokens, columns[..., None], axis=1)).float().flatten(0, 1)
+        return torch.from_numpy(tokens).flatten(0, 1)
 
     def _check_held_out(self) -> None:
         values = []
         for rows in batched(self._held_out.tolist(), self._settings.batch_size):
             tokens = self._on_device(self._tokens.read_ahead(rows).result())
-            settings = self._settings
-            values.append(
-                held_out_modularity(
-                    self._trainer.network,
-                    tokens,
-                    settings.resolution,
-                    settings.temperature,
-                    settings.expected_affinity,
-                )
-            )
+            values.append(held_out_modularity(self._trainer.network, tokens, self._settings.loss))
         value = torch.cat(values).mean().item()
         if not self._state.checks or value > max(check[1] for check in self._state.checks):
             weights = self._trainer.network.state_dict()

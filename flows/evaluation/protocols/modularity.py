@@ -75,8 +75,7 @@ class Modularity(Protocol[ModularityMetrics]):
 
     def measure_shard(self, run: EvaluatedRun, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         device = choose_device(run.settings.backbone.device)
-        train = run.settings.train
-        loss = (train.resolution, train.temperature, train.expected_affinity)
+        loss = run.settings.train.loss
         network = load_network(run.job) if run.settings.segment.segmenter.cosines else None
         chosen = set(run.checkpoint.read_values(_ATTAINABLE).tolist())
         for images in batched(shard.evaluated, _SEARCH_BATCH):
@@ -84,31 +83,37 @@ class Modularity(Protocol[ModularityMetrics]):
             tokens = torch.from_numpy(shard.tokens[rows]).to(device).float()  # [B, n, d]
             assignment = torch.from_numpy(shard.maps.assignment[rows]).to(device).float()  # [B, n, k]
             hard = torch.nn.functional.one_hot(assignment.argmax(dim=-1), assignment.shape[-1])
-            arrays["hard_modularity"][rows] = modularity(tokens, hard, train.resolution).cpu().numpy()
+            arrays["hard_modularity"][rows] = modularity(tokens, hard, loss.resolution).cpu().numpy()
             if network is None:
                 continue
             projected = network.project(tokens).float()  # [B, n, p]
-            arrays["modularity"][rows] = modularity(projected, assignment, *loss).cpu().numpy()
+            arrays["modularity"][rows] = loss.modularity(projected, assignment).cpu().numpy()
             searched = [i for i, image in enumerate(images) if image.row in chosen]
             if searched:
-                best = attainable_modularity(projected[searched], run.num_regions, *loss)
+                best = attainable_modularity(projected[searched], run.num_regions, loss)
                 arrays["attainable"][rows[searched]] = best.cpu().numpy()
 
     def tally(self, run: EvaluatedRun, rows: npt.NDArray[np.int64], warn: Warn) -> Tally[ModularityMetrics]:
         return _ModularityTally(run, rows)
 
     def headline(self, metrics: ModularityMetrics) -> list[Headline]:
-        headlines = [
-            Headline("regions per image", f"{metrics.regions_per_image:.2f}", "that the segmenter finds"),
-            Headline(
-                "modularity", f"{metrics.hard_modularity:.4f}", "of the regions, mean over the photographs"
-            ),
-        ]
+        return [Headline("regions per image", f"{metrics.regions_per_image:.2f}", "that the segmenter finds")]
+
+    def details(self, metrics: ModularityMetrics) -> list[Headline]:
+        meaning = (
+            "of the regions, mean over the photographs; 0 means regions that are no more alike than chance, "
+            "and more modularity does not mean better regions"
+        )
+        details = [Headline("modularity", f"{metrics.hard_modularity:.4f}", meaning)]
         if metrics.share_of_attainable is not None:
-            meaning = f"of what free centers reach on {metrics.attainable_images} photographs"
+            meaning = (
+                f"mean modularity of the soft regions, divided by that of centers which are optimized for "
+                f"each of {metrics.attainable_images} photographs alone; it says whether training reached "
+                f"its own goal, and not whether regions are objects"
+            )
             share = f"{metrics.share_of_attainable:.3f}"
-            headlines.append(Headline("share of attainable modularity", share, meaning))
-        return headlines
+            details.append(Headline("share of attainable modularity", share, meaning))
+        return details
 
     def columns(self) -> tuple[Column[ModularityMetrics], ...]:
         return (

@@ -357,10 +357,10 @@ class TestBadInput:
         found = Results.from_manifest(results.manifest)
         assert found.of(KMeansProtocol).model_fields_set == {"clusters", "seeds", "shown_seed"}
         assert found.of(KMeansProtocol).clusters == 6
-        assert list(found.sections) == ["segmentation", "kmeans"]
-        assert list(found.to_json()) == ["split", "images", "segmentation", "labelled_images", "kmeans"]
+        assert list(found.sections) == ["segmentation", "label_free", "kmeans"]
+        assert set(found.to_json()) == {"split", "images", "labelled_images", *found.sections}
         with pytest.raises(
-            FlowError, match="the results have no section upper_bound: .*segmentation, kmeans"
+            FlowError, match="the results have no section upper_bound: .*segmentation, label_free, kmeans"
         ):
             found.of(UpperBound)
         assert "no ground truth to compare with" in self.page(settings)
