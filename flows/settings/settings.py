@@ -77,6 +77,16 @@ class Settings(Options):
         """Whether the evaluation classifies the true regions, too, to find where the metrics lose most."""
         return self.evaluate.true_regions and self.dataset.has_classes and not self.regions_are_classes
 
+    @property
+    def embeds_training_split(self) -> bool:
+        """Whether ``embed`` embeds the regions of the training split, too: the bank of k-NN has them."""
+        return self.dataset.has_classes and bool(self.evaluate.neighbors)
+
+    @property
+    def embeds_background(self) -> bool:
+        """Whether ``embed`` embeds background regions: k-NN and the true regions need them."""
+        return self.embeds_training_split or self.embeds_true_regions
+
     def resolve(self) -> Settings:
         """Fill in the defaults of the backbone's preset, and make every path absolute.
 
