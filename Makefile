@@ -4,6 +4,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# `make demo TORCH=cpu` installs the CPU build of PyTorch, which exists for Linux in an index of its own.
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+ifeq ($(TORCH),cpu)
+DISK := less than 3 GB
+else
+DISK := 7 GB, of which 3.2 GB are NVIDIA's libraries; make demo TORCH=cpu does without them
+endif
+
 .PHONY: demo test test-oldest soak bench audit docs lint clean
 
 demo: .venv/.installed-focus
@@ -44,6 +52,11 @@ lint: .venv/.installed-lint
 	$(BIN)/mypy
 
 .venv/.installed-focus: pyproject.toml | .venv/bin/python
+	@echo "Installing into .venv takes several minutes and $(DISK)."
+ifeq ($(TORCH),cpu)
+	$(PIP) --retries 1 --timeout 10 --index-url $(CPU_INDEX) torch torchvision \
+	    || { echo "The CPU build of PyTorch is not to be had from $(CPU_INDEX). Without TORCH=cpu, make takes the usual build." >&2; exit 1; }
+endif
 	$(PIP) --editable ".[focus]"
 	touch $@
 
