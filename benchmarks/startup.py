@@ -86,7 +86,11 @@ def main() -> None:
                     details={"s on the clock": clock[name]})
                 for name in reading
             ),
-            *(Row(f"{name} is said", "", clock[name], "s", 2, at_least=False) for name in mistakes),
+            *(
+                Row(f"{name} is said", "", clock[name], "s", 2, at_least=False,
+                    details={"s of processor": processor[name]})
+                for name in mistakes
+            ),
         ],
         arguments.json,
     )  # fmt: skip
