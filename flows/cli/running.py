@@ -95,8 +95,8 @@ def _watched_flows() -> Iterator[Any]:
         from prefect.client.orchestration import get_client
 
         if uses_temporary_server():
-            # The server starts in a process of its own while this process imports PyTorch. Import its starter
-            # first, because threads that import wait for each other.
+            # The server starts in a process of its own while this process imports the flows. Import its
+            # starter first, because threads that import wait for each other.
             import prefect.server.api.server  # noqa: F401
         starting = pool.submit(get_client, sync_client=True)
         from flows import pipeline, progress
