@@ -4,6 +4,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# `make demo TORCH=cpu` installs the CPU build of PyTorch, which exists for Linux in an index of its own.
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+# No other source of packages may mix in: a torch of one build breaks with a torchvision of another.
+ALONE := PIP_CONFIG_FILE=/dev/null PIP_EXTRA_INDEX_URL= PIP_FIND_LINKS=
+ifeq ($(TORCH),cpu)
+DISK := less than 3 GB
+else
+DISK := 7 GB, of which 3.2 GB are NVIDIA's libraries; make demo TORCH=cpu does without them
+endif
+
 .PHONY: demo test test-oldest soak bench audit docs lint clean
 
 demo: .venv/.installed-focus
@@ -44,6 +54,11 @@ lint: .venv/.installed-lint
 	$(BIN)/mypy
 
 .venv/.installed-focus: pyproject.toml | .venv/bin/python
+	@echo "Installing into .venv takes several minutes and $(DISK)."
+ifeq ($(TORCH),cpu)
+	$(ALONE) $(PIP) --retries 1 --timeout 10 --index-url $(CPU_INDEX) torch torchvision \
+	    || { echo "The CPU build of PyTorch is not to be had from $(CPU_INDEX). Without TORCH=cpu, make takes the usual build." >&2; exit 1; }
+endif
 	$(PIP) --editable ".[focus]"
 	touch $@
 

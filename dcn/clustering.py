@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import KMeans
-from sklearn.preprocessing import normalize
 
 # Rows that are compared at a time when distinct rows are counted.
 _COUNTED = 64
@@ -41,6 +39,9 @@ def cluster_directions(vectors: npt.NDArray[np.float32], num_clusters: int, seed
         seed: random seed of the initialization (k-means++, one run).
 
     """
+    from sklearn.cluster import KMeans
+    from sklearn.preprocessing import normalize
+
     if not len(vectors):
         return Clusters(np.zeros(0, np.int64), np.zeros((0, vectors.shape[1]), np.float32), 0.0)
     unit = normalize(vectors)

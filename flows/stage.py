@@ -110,6 +110,8 @@ class ShardResult:
 class Stage(ABC):
     """A stage of the pipeline: independent shards, and then everything that needs all of them.
 
+    Import PyTorch and other heavy libraries inside of methods: ``dcn status`` imports this class.
+
     Attributes:
         name: name of the stage, and of its folder in the workspace.
         version: raise it when the computation or a default of :meth:`settings` changes, because the key alone

@@ -70,6 +70,7 @@ from flows.execution.runners import _compute
 print("not yet")
 try: _compute({}, "extract", [])
 except KeyError: pass
+import torch
 """
 COMMAND = """
 from flows.cli.app import app

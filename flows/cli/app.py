@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.table import Table
+from rich.console import Console
+from rich.table import Column, Table
 
 from flows.cli.options import (
+    TABLE_WIDTH,
     Config,
     SetOption,
     WorkspaceOption,
     err,
     load,
+    open_workspace,
     out,
     readable_errors,
     safe,
@@ -105,26 +108,53 @@ def sweep(
 
 
 @app.command()
+def settings(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A section (train) or a setting (train.iterations).", show_default="all settings"
+        ),
+    ] = None,
+) -> None:
+    """Print the settings: their values, their defaults and what they mean."""
+    with readable_errors():
+        from flows.cli.configurations import print_settings
+
+        print_settings(name)
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="Folder of photographs.")]) -> None:
+    """Print a commented configuration for a folder of photographs: dcn init FOLDER > mine.yaml."""
+    with readable_errors():
+        from flows.settings.starter import starting_config
+
+        sys.stdout.write(starting_config(folder))
+
+
+@app.command()
 def status(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
     """Show the state of every stage in the workspace."""
     with readable_errors():
         from flows.execution.plan import STAGES, states
-        from storage import Workspace
 
         settings = load(config, workspace, overrides)
-        table = Table("stage", "key", "state", "images", "bytes", "seconds", box=None)
+        place = open_workspace(settings.workspace)
+        table = Table("stage", Column("key", no_wrap=True), "state", "images", "bytes", "seconds", box=None)
         remarks = []
         for state in states(settings):
             manifest = state.manifest
             row = [state.stage, state.key or "needs the index", state.state, "", "", ""]
             if manifest is not None and state.key is not None:
-                size = Workspace(settings.workspace).checkpoint(state.stage, state.key).stored_bytes()
+                size = place.checkpoint(state.stage, state.key).stored_bytes()
                 images = f"{manifest.rows - state.missing_images}/{manifest.rows}" if manifest.rows else ""
                 row[3:] = [images, shown_bytes(size), f"{manifest.seconds:.1f}"]
                 if manifest.complete and (remark := STAGES[state.stage].remark(manifest)):
                     remarks.append(f"{state.stage} {remark}")
             table.add_row(*row)
-        out.print(table)
+        # A narrow terminal breaks the lines, but no key is cut off.
+        Console(width=TABLE_WIDTH).print(table, soft_wrap=True)
+        out.print(f"in {safe(place.location)}", soft_wrap=True)
         for remark in remarks:
             out.print(safe(remark), soft_wrap=True)
 
@@ -141,7 +171,9 @@ def results(
         from flows.cli.results import complete_manifests, manifests_json
         from flows.evaluation.results import Results
 
-        manifests = complete_manifests(load(config, workspace, overrides))
+        settings = load(config, workspace, overrides)
+        open_workspace(settings.workspace)
+        manifests = complete_manifests(settings)
         if as_json:
             found = manifests_json(manifests)
             sys.stdout.write(json.dumps(found, indent=1, allow_nan=False) + "\n")
@@ -198,5 +230,7 @@ def export(
     with readable_errors():
         from flows.cli.export import export_labels
 
-        count = export_labels(load(config, workspace, overrides), what, output)
+        settings = load(config, workspace, overrides)
+        open_workspace(settings.workspace)
+        count = export_labels(settings, what, output)
         out.print(f"{count} label maps in {safe(output)}", soft_wrap=True)

@@ -37,7 +37,10 @@ def export_labels(settings: Settings, what: Literal["regions", "semantic"], outp
     job = find_job(settings)
     needed = "segment" if what == "regions" else "evaluate"
     if needed not in job.keys:
-        raise CheckpointMissingError(f"the data set is not indexed yet; run dcn {needed} first")
+        raise CheckpointMissingError(
+            f"the data set is not indexed yet in the workspace {job.workspace.location}; "
+            f"run dcn {needed} first"
+        )
     job.checkpoint(needed).require()
     reader = ResultReader(job, semantic=what == "semantic")
     palette = region_palette() if what == "regions" else class_palette(reader.index.summary.ignore_label)

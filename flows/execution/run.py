@@ -111,6 +111,7 @@ def run_stage(
         if len(warnings) > _MAX_WARNINGS:
             warn(shortened[-1])
         manifest = checkpoint.finish(summary, time.monotonic() - began, shortened)
+        progress.end(stage)
     except BaseException:
         checkpoint.add_seconds(time.monotonic() - began)
         raise

@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import io
 from importlib import resources
-from typing import Any
-
-import jinja2
-import matplotlib as mpl
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from flows.printable import printable
 from storage.key import digest
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _FOLDER = resources.files("flows.report").joinpath("templates")
 _FRAME = "page.html.j2"
@@ -20,6 +19,8 @@ _FRAME = "page.html.j2"
 
 def render(template: str, **context: Any) -> bytes:
     """Render a template of ``flows/report/templates``. All text becomes printable and is escaped."""
+    import jinja2  # the digest of a template needs neither it nor matplotlib
+
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_source),
         autoescape=True,
@@ -48,6 +49,8 @@ def photograph_uri(figure: Figure) -> str:
 
 def plot_uri(figure: Figure) -> str:
     """Encode a figure of lines as a data URI with an SVG."""
+    import matplotlib as mpl
+
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "page"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar, cast
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from dcn.datasets import SampleOptions
-from dcn.options import Options, PositiveInt
+from dcn.options import Options, PositiveInt, expand_path
 from dcn.weights.presets import Preset, find_preset
 from flows.errors import InvalidSettingsError, name_parameters
 from flows.settings.backbone import BackboneSettings, EmbedSettings, LanguageSettings
@@ -27,7 +27,7 @@ from storage.stores.store import check_location
 
 def _check_location(location: str) -> str:
     try:
-        return check_location(location)
+        return check_location(location if "://" in location else expand_path(location))
     except StorageError as error:  # pydantic reports ValueErrors, with the name of the setting
         raise ValueError(str(error)) from error
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from dcn.errors import InvalidMaskError, InvalidPhotographError
-from dcn.figures.confusion import confusion_figure
 from dcn.images.palette import class_palette
 from flows import progress
 from flows.evaluation.costs import COST_TITLES, cost_table
@@ -21,12 +19,15 @@ from flows.evaluation.results import Results, read_results
 from flows.inputs.region_counts import region_counts
 from flows.report.headline import detailed_metrics, headline_metrics
 from flows.report.page import jpeg_uri, photograph_uri, plot_uri, render, template_digest
-from flows.report.paper_figures import ShownImage, paper_figures
 from flows.report.pictures import ResultReader, drawn, jpeg
-from flows.report.training_curve import training_caption, training_figure
 from flows.settings import Settings
 from flows.stage import Job, Layout, Stage, Warn
 from storage import Manifest
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from flows.report.paper_figures import ShownImage
 
 _PICTURE_WIDTH = 320
 # A page with more refused files is slow to open, and nobody reads them there.
@@ -55,6 +56,8 @@ class ReportStage(Stage):
         return Layout(extra_bytes=job.settings.report.num_photographs * 5 * 100_000)
 
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
+        from flows.report.paper_figures import ShownImage, paper_figures
+
         reader = ResultReader(job, semantic=True)
         images = reader.shown(job.settings.report.num_photographs)
         progress.start(self.name, len(images))
@@ -124,6 +127,8 @@ def _classes(reader: ResultReader, results: Results) -> list[dict[str, Any]]:
 
 
 def _confusion(reader: ResultReader, results: Results) -> str | None:
+    from dcn.figures.confusion import confusion_figure
+
     matrices = {one.title: np.array(one.metrics.confusion) for one in results.classifications()}
     return plot_uri(confusion_figure(matrices, reader.index.class_names)) if matrices else None
 
@@ -147,6 +152,8 @@ def _provenance(job: Job, stages: tuple[str, ...]) -> list[dict[str, Any]]:
 
 def _training_plots(job: Job) -> list[dict[str, str]]:
     """Plot the loss, if the segmenter was trained."""
+    from flows.report.training_curve import training_caption, training_figure
+
     if not job.settings.segment.segmenter.trained:
         return []
     picture = plot_uri(_without_frame(training_figure(job)))
@@ -154,6 +161,8 @@ def _training_plots(job: Job) -> list[dict[str, str]]:
 
 
 def _regions_histogram(job: Job) -> dict[str, str]:
+    from matplotlib.figure import Figure
+
     counts = region_counts(job)
     figure = Figure(figsize=(6.4, 3.2), layout="constrained")
     axes = figure.subplots()

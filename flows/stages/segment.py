@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from dcn.foreground import foreground_regions, reduce_heads, region_scores
 from dcn.refinement import fine_label_map, guide_side, label_side
@@ -167,6 +166,8 @@ def _describe(
     image: IndexedImage,
 ) -> tuple[int, dict[str, npt.NDArray[Any]]]:
     """Compute area, box and foreground of the regions of one photograph. Returns its row in the shard too."""
+    import torch
+
     assert settings.attention_reduction is not None
     assert settings.region_score is not None
     assert settings.foreground_split is not None

@@ -5,19 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from dcn.early_stopping import stands_still
 from dcn.errors import DCNError, NonFiniteTrainingError
-from dcn.model_file import ModelDescription, model_bytes
-from dcn.network import DynamicClusteringNetwork
-from dcn.prototypes import start_from_kmeans
-from dcn.training import StepRecord, Trainer, batch_rows, held_out_modularity
 from flows import progress
 from flows.errors import name_parameters
 from flows.inputs.image_index import open_index
@@ -28,8 +22,13 @@ from flows.inputs.token_sample import sample_tokens
 from flows.printable import printable_line
 from flows.settings import Settings, TrainSettings
 from flows.stage import Job, Layout, Stage, Warn
-from flows.stages.training_state import SaveClock, TrainingState
 from storage import Checkpoint, Manifest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dcn.network import DynamicClusteringNetwork
+    from dcn.training import StepRecord
 
 _MAX_HELD_OUT = 256
 # Consecutive collapsed iterations that count as a collapse. In a single batch it may happen by chance.
@@ -55,6 +54,10 @@ class TrainStage(Stage):
         return settings.train.model_dump(mode="json", exclude={"save_seconds"})
 
     def layout(self, job: Job) -> Layout:
+        import torch
+
+        from dcn.network import DynamicClusteringNetwork
+
         train = job.settings.train
         with torch.device("meta"), name_parameters("setting train.{}"):
             network = DynamicClusteringNetwork(**_network_arguments(train, self._token_width(job)))
@@ -79,6 +82,12 @@ class _TrainingRun:
     """One training run: its trainer, and its results so far."""
 
     def __init__(self, job: Job, token_width: int, warn: Warn) -> None:
+        import torch
+
+        from dcn.network import DynamicClusteringNetwork
+        from dcn.training import Trainer
+        from flows.stages.training_state import SaveClock, TrainingState
+
         self._settings: TrainSettings = job.settings.train
         self._checkpoint: Checkpoint = job.checkpoint("train")
         self._device = choose_device(job.settings.backbone.device)
@@ -117,6 +126,8 @@ class _TrainingRun:
 
     def _start(self, network: DynamicClusteringNetwork) -> None:
         """Compute what a new network takes from the training images: the whitening, and its prototypes."""
+        from dcn.prototypes import start_from_kmeans
+
         from_kmeans = self._settings.prototypes == "kmeans"
         if network.whitening is None and not from_kmeans:
             return
@@ -128,6 +139,8 @@ class _TrainingRun:
 
     def to_the_end(self) -> TrainSummary:
         """Run the missing iterations, write the model, and return the summary."""
+        from dcn.model_file import ModelDescription, model_bytes
+
         settings, trainer = self._settings, self._trainer
         progress.start("train", settings.iterations, trainer.iteration)
         for batch, tokens in self._batches():
@@ -175,6 +188,8 @@ class _TrainingRun:
 
     def _batches(self) -> Iterator[tuple[list[int], Tensor]]:
         """Read the batches from the current iteration on, each while the one before is trained on."""
+        from dcn.training import batch_rows
+
         settings = self._settings
         numbers = range(self._trainer.iteration, settings.iterations)
         drawn = (batch_rows(self._rows, settings.batch_size, settings.seed, number) for number in numbers)
@@ -187,6 +202,8 @@ class _TrainingRun:
 
     def _on_device(self, tokens: npt.NDArray[np.float16]) -> Tensor:
         """Move tokens to the device as float32. Pinned memory lets the copy to CUDA run in parallel."""
+        import torch
+
         batch = torch.from_numpy(tokens)
         if self._device == "cuda":
             batch = batch.pin_memory()
@@ -197,6 +214,8 @@ class _TrainingRun:
 
     def _sample_tokens(self) -> Tensor:
         """Draw random tokens ``[m, d]`` of random training images."""
+        import torch
+
         rows, tokens = sample_tokens(self._tokens, self._rows, self._settings.seed)  # [r], [r, t, d]
         wrong = rows[~np.isfinite(tokens).all(axis=(1, 2))].tolist()
         if wrong:
@@ -205,6 +224,10 @@ class _TrainingRun:
         return torch.from_numpy(tokens).flatten(0, 1)
 
     def _check_held_out(self) -> None:
+        import torch
+
+        from dcn.training import held_out_modularity
+
         values = []
         for rows in batched(self._held_out.tolist(), self._settings.batch_size):
             tokens = self._on_device(self._tokens.read_ahead(rows).result())

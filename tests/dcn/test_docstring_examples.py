@@ -10,16 +10,19 @@ import pytest
 
 MODULES = (
     "dcn.crops",
+    "dcn.did_you_mean",
     "dcn.foreground",
     "dcn.language.prompts",
     "dcn.model_file",
     "dcn.modularity",
     "dcn.network",
+    "dcn.options",
     "dcn.regions",
     "dcn.segmenters.assignment",
     "dcn.speckles",
     "dcn.training",
     "dcn.weights.presets",
+    "dcn.weights.timm_vits",
     pytest.param("dcn.backbone", marks=pytest.mark.real),
 )
 

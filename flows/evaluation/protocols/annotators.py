@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from dcn.evaluation.annotators import compare_with_annotators
 from dcn.evaluation.bootstrap import Interval, bootstrap_interval, mean_interval
 from dcn.evaluation.metrics import defined
 from dcn.options import Options
@@ -80,6 +79,8 @@ class Annotators(Protocol[AnnotatorMetrics]):
         return (ProtocolArray(ArraySpec(_ARRAY, (6,), "float32", ("measure",)), np.nan),)
 
     def measure(self, photograph: Photograph) -> Rows:
+        from dcn.evaluation.annotators import compare_with_annotators
+
         if not photograph.segmentations:
             return {}
         found = compare_with_annotators(photograph.labels, photograph.segmentations)

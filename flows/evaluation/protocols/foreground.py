@@ -7,7 +7,6 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from pydantic import ConfigDict, RootModel
 
 from dcn.evaluation.protocols import ForegroundMetrics, Regions, foreground_confusion, foreground_metrics
@@ -83,6 +82,8 @@ class ForegroundVariants(Protocol[VariantMetrics]):
         return (ProtocolArray(ArraySpec(_ARRAY, shape, "bool", ("variant", "region"))),)
 
     def measure(self, photograph: Photograph) -> Rows:
+        import torch
+
         if photograph.mask is None:
             return {}
         labels, num_regions = photograph.labels, photograph.run.num_regions

@@ -7,11 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from dcn.evaluation.attainable import attainable_modularity
 from dcn.evaluation.protocols import Regions
-from dcn.modularity import modularity
 from dcn.options import Options
 from flows.evaluation.inputs import EvaluatedRun, Shard
 from flows.evaluation.protocol import Column, Group, Headline, Protocol, ProtocolArray, Tally
@@ -74,6 +71,11 @@ class Modularity(Protocol[ModularityMetrics]):
         run.checkpoint.write_values(_ATTAINABLE, rows)
 
     def measure_shard(self, run: EvaluatedRun, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        import torch
+
+        from dcn.evaluation.attainable import attainable_modularity
+        from dcn.modularity import modularity
+
         device = choose_device(run.settings.backbone.device)
         loss = run.settings.train.loss
         network = load_network(run.job) if run.settings.segment.segmenter.cosines else None

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from dcn.evaluation.best_overlap import average_best_overlap, class_best_overlaps
 from dcn.evaluation.bootstrap import Interval, bootstrap_interval, mean_interval
 from dcn.evaluation.metrics import defined
-from dcn.evaluation.region_measures import measure_regions
 from dcn.options import Options
 from flows.evaluation.inputs import EvaluatedRun, Photograph
 from flows.evaluation.protocol import (
@@ -104,6 +103,8 @@ class RegionMeasures(Protocol[RegionMeasureMetrics]):
         )
 
     def measure(self, photograph: Photograph) -> Rows:
+        from dcn.evaluation.region_measures import measure_regions
+
         if photograph.mask is None:
             return {}
         run, side = photograph.run, round(len(photograph.tokens) ** 0.5)

@@ -23,7 +23,7 @@ from dcn.evaluation.metrics import ClassificationMetrics
 from dcn.evaluation.protocols import ForegroundMetrics
 from flows.cli.export import export_labels
 from flows.errors import FlowError
-from flows.evaluation.protocols.angles import Angles
+from flows.evaluation.protocols.angles import AngleMetrics, AnglePair, Angles
 from flows.evaluation.protocols.foreground import Foreground, ForegroundVariants
 from flows.evaluation.protocols.kmeans import KMeans as KMeansProtocol
 from flows.evaluation.protocols.knn import KNN
@@ -254,6 +254,15 @@ def test_foreground(finished: Finished) -> None:
         check(finished.results.of(ForegroundVariants).root[variant], foreground)
     default = finished.results.of(ForegroundVariants).root["max over heads, sum over pixels, two-means"]
     assert default == finished.results.of(Foreground)
+
+
+def test_angles_that_are_not_defined_have_no_degree_sign() -> None:
+    pairs = AnglePair(intra_class=None, inter_class=None), AnglePair(intra_class=12.34, inter_class=None)
+    shown = [
+        headline.value
+        for headline in Angles().headline(AngleMetrics(single_images=pairs[0], data_set=pairs[1]))
+    ]
+    assert shown == ["not defined / not defined", "12.3° / not defined"]
 
 
 def test_angles(finished: Finished) -> None:
