@@ -58,3 +58,7 @@ class NonFiniteTrainingError(DCNError):
 
 class InvalidModelFileError(DCNError):
     """A file is not a trained DCN of this project."""
+
+
+class InvalidClassNamesError(DCNError):
+    """The names that a person gave to clusters cannot be read, or do not fit the clusters."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -80,3 +81,7 @@ class ReportSettings(Options):
     """The report, a page with pictures and metrics."""
 
     num_photographs: PositiveInt = Field(24, description="Number of evaluated photographs on the page.")
+    names: Path | None = Field(
+        None,
+        description="File ``names.yaml`` with names of clusters; the page, ``export`` and ``predict`` use it.",
+    )

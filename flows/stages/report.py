@@ -15,6 +15,7 @@ from dcn.images.palette import class_palette
 from flows import progress
 from flows.evaluation.costs import COST_TITLES, cost_table
 from flows.evaluation.inputs import EvaluatedRun
+from flows.evaluation.named_classes import names_digest
 from flows.evaluation.protocols.foreground import ForegroundVariants
 from flows.evaluation.protocols.region_measures import RegionMeasures
 from flows.evaluation.results import Results, read_results
@@ -49,7 +50,9 @@ class ReportStage(Stage):
         return ("index", "extract", *trained, "segment", *embed, *truth, *language, "evaluate")
 
     def settings(self, settings: Settings) -> dict[str, Any]:
-        return {**settings.report.model_dump(mode="json"), "template": template_digest(_TEMPLATE)}
+        chosen = settings.report.model_dump(mode="json")
+        chosen["names"] = names_digest(settings)  # of the content, because the file may change
+        return {**chosen, "template": template_digest(_TEMPLATE)}
 
     def layout(self, job: Job) -> Layout:
         return Layout(extra_bytes=job.settings.report.num_photographs * 5 * 100_000)

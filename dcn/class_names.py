@@ -1,0 +1,205 @@
+"""Names that a person gave to the clusters of k-means, and the classes that follow from them.
+
+A file ``names.yaml`` has one line for each cluster that has a name::
+
+    1: cat
+    2: tree
+    5: cat          # clusters 1 and 5 become one class
+    7: background   # cluster 7 becomes background
+
+The numbers are those of the label maps that :func:`NamedClasses.of_clusters` is going to translate.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+from pydantic import model_validator
+
+from dcn.errors import InvalidClassNamesError
+from dcn.images.files import read_file
+from dcn.options import Options
+
+BACKGROUND = "background"
+# A label map has 8 bits for a class.
+_MOST_CLUSTERS = 256
+# 255 names of the usual length have less than a hundredth of this.
+_MOST_BYTES = 1 << 20
+# Control characters, halves of characters, and separators of lines and paragraphs.
+_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
+
+
+class NamedClasses(Options):
+    """The classes after the clusters have been named. JSON.
+
+    Attributes:
+        names: ``[C]`` name of each class; the first is the background.
+        class_of_cluster: ``[K + 1]`` class of each cluster; cluster 0 is background, class 0.
+
+    Example:
+        >>> classes = name_classes(cluster_names(3), {1: "cat", 2: "background", 3: "cat"})
+        >>> classes.names, classes.class_of_cluster
+        (('background', 'cat'), (0, 1, 0, 1))
+
+    """
+
+    names: tuple[str, ...]
+    class_of_cluster: tuple[int, ...]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(self.class_of_cluster) > _MOST_CLUSTERS:
+            raise ValueError(f"there are more than {_MOST_CLUSTERS} clusters")
+        if set(self.class_of_cluster) != set(range(len(self.names))) or self.class_of_cluster[0] != 0:
+            raise ValueError("every class must have a cluster, every cluster a class, and cluster 0 class 0")
+        return self
+
+    def of_clusters(self, clusters: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+        """Translate clusters of any shape, such as a label map ``[H, W]``, to classes of the same shape."""
+        table = np.array(self.class_of_cluster, dtype=np.uint8)  # [K + 1]
+        return table[clusters]
+
+    def colors(self, palette: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Select the color of each class, ``[C, 3]`` uint8 RGB.
+
+        A class keeps the color of its first cluster, so pictures before and after the naming are alike.
+
+        Args:
+            palette: ``[256, 3]`` uint8, the color of each cluster.
+
+        """
+        first = [self.class_of_cluster.index(number) for number in range(len(self.names))]
+        return palette[first]
+
+    def listing(self, palette: npt.NDArray[np.uint8]) -> list[dict[str, int | str]]:
+        """List ``index``, ``name`` and ``color`` (``#rrggbb``) of every class, as JSON.
+
+        Args:
+            palette: ``[256, 3]`` uint8, the color of each cluster.
+
+        """
+        colors = self.colors(palette)
+        return [
+            {"index": index, "name": name, "color": f"#{colors[index].tobytes().hex()}"}
+            for index, name in enumerate(self.names)
+        ]
+
+
+def cluster_names(count: int) -> tuple[str, ...]:
+    """Name ``count`` clusters that nobody has named: ``background``, ``cluster 1``, ``cluster 2``, ..."""
+    return (BACKGROUND, *(f"cluster {number}" for number in range(1, count + 1)))
+
+
+def name_classes(own_names: Sequence[str], names: Mapping[int, str]) -> NamedClasses:
+    """Make classes of clusters: clusters with the same name are one class.
+
+    Args:
+        own_names: ``[K + 1]`` name of each cluster that gets no other one: :func:`cluster_names`, or the
+            classes of a data set. The first is the background.
+        names: name by cluster, as :func:`read_names` returns them. A cluster that has the name of the
+            background, or ``background`` in any case, becomes background.
+
+    Raises:
+        InvalidClassNamesError: there is no such cluster, or cluster 0 has another name than the background.
+
+    """
+    unknown = sorted(set(names) - set(range(len(own_names))))
+    if unknown:
+        raise InvalidClassNamesError(
+            f"there is no cluster {', '.join(map(str, unknown))}: the clusters are 1 to {len(own_names) - 1}; "
+            f"remove that line, or name the clusters of this run",
+            parameter="names",
+        )
+    background = {BACKGROUND, own_names[0].casefold()}
+    if names.get(0, BACKGROUND).casefold() not in background:
+        raise InvalidClassNamesError(
+            f"cluster 0 is the background and cannot be named {names[0]!r}; remove that line",
+            parameter="names",
+        )
+    index = {own_names[0]: 0}
+    class_of_cluster = [0]
+    for cluster, own_name in enumerate(own_names[1:], start=1):
+        name = names.get(cluster, own_name)
+        is_background = name.casefold() in background
+        class_of_cluster.append(0 if is_background else index.setdefault(name, len(index)))
+    return NamedClasses(names=tuple(index), class_of_cluster=tuple(class_of_cluster))
+
+
+def read_names(path: Path) -> dict[int, str]:
+    """Read the file ``names.yaml``: the name of each cluster that a person named.
+
+    A name is the text as it is written, so ``3: no`` and ``3: 2024`` are names too. JSON is YAML. A file
+    without any line is valid.
+
+    Args:
+        path: a YAML file, whose keys are numbers of clusters and whose values are names.
+
+    Raises:
+        InvalidClassNamesError: the file cannot be read, or a line is wrong. The message has the file, the
+            line and what to write.
+
+    """
+    try:
+        content = read_file(path)
+        if len(content) > _MOST_BYTES:
+            raise _wrong(
+                f"{path} has {len(content):,} bytes, which no file of names has; write lines such as '3: cat'"
+            )
+        # The tree of the text, not its values: it has repeated keys and numbers of lines, and makes no objects.
+        root = yaml.compose(content.decode(), Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise InvalidClassNamesError(
+            f"{path} cannot be read: {error.strerror}", parameter="names"
+        ) from error
+    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise InvalidClassNamesError(
+            f"{path} is not YAML ({reason}); write lines such as '3: cat'", parameter="names"
+        ) from error
+    if root is None:
+        return {}
+    if not isinstance(root, yaml.MappingNode):
+        raise InvalidClassNamesError(
+            f"{path} does not name clusters; write lines such as '3: cat'", parameter="names"
+        )
+    names: dict[int, str] = {}
+    for key, value in root.value:
+        place = f"{path}, line {key.start_mark.line + 1}"
+        cluster, name = _cluster(place, key), _name(place, value)
+        if cluster in names:
+            raise InvalidClassNamesError(
+                f"{place}: cluster {cluster} has a name already, {names[cluster]!r}; remove one of the lines",
+                parameter="names",
+            )
+        names[cluster] = name
+    return names
+
+
+def _cluster(place: str, node: yaml.Node) -> int:
+    text = node.value if isinstance(node, yaml.ScalarNode) else ""
+    if not (text.isascii() and text.isdecimal()) or len(text) > len(str(_MOST_CLUSTERS)):
+        raise InvalidClassNamesError(
+            f"{place}: {text[:50] or 'this'!r} is no number of a cluster; write a line such as '3: cat'",
+            parameter="names",
+        )
+    return int(text)
+
+
+def _name(place: str, node: yaml.Node) -> str:
+    text = unicodedata.normalize("NFC", node.value).strip() if isinstance(node, yaml.ScalarNode) else ""
+    if not text or node.tag == "tag:yaml.org,2002:null":
+        raise InvalidClassNamesError(
+            f"{place}: the name is not text; write a line such as '3: cat'", parameter="names"
+        )
+    if any(unicodedata.category(character) in _UNPRINTABLE for character in text):
+        raise InvalidClassNamesError(
+            f"{place}: the name {text!r} has characters that cannot be printed; write it on one line",
+            parameter="names",
+        )
+    return text
