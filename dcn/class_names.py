@@ -148,9 +148,7 @@ def read_names(path: Path) -> dict[int, str]:
     try:
         content = read_file(path)
         if len(content) > _MOST_BYTES:
-            raise _wrong(
-                f"{path} has {len(content):,} bytes, which no file of names has; write lines such as '3: cat'"
-            )
+            raise _wrong(f"{path} has {len(content):,} bytes, more than any file of names")
         # The tree of the text, not its values: it has repeated keys and numbers of lines, and makes no objects.
         root = yaml.compose(content.decode(), Loader=yaml.SafeLoader)
     except OSError as error:
@@ -158,48 +156,39 @@ def read_names(path: Path) -> dict[int, str]:
             f"{path} cannot be read: {error.strerror}", parameter="names"
         ) from error
     except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise InvalidClassNamesError(
-            f"{path} is not YAML ({reason}); write lines such as '3: cat'", parameter="names"
-        ) from error
+        raise _wrong(f"{path} is not YAML ({' '.join(str(error).split())})") from error
     if root is None:
         return {}
     if not isinstance(root, yaml.MappingNode):
-        raise InvalidClassNamesError(
-            f"{path} does not name clusters; write lines such as '3: cat'", parameter="names"
-        )
+        raise _wrong(f"{path} does not name clusters")
     names: dict[int, str] = {}
     for key, value in root.value:
         place = f"{path}, line {key.start_mark.line + 1}"
-        cluster, name = _cluster(place, key), _name(place, value)
+        cluster = _cluster(place, key)
         if cluster in names:
             raise InvalidClassNamesError(
-                f"{place}: cluster {cluster} has a name already, {names[cluster]!r}; remove one of the lines",
+                f"{place}: cluster {cluster} has the name {names[cluster]!r} already; remove one of the lines",
                 parameter="names",
             )
-        names[cluster] = name
+        names[cluster] = _name(place, value)
     return names
 
 
 def _cluster(place: str, node: yaml.Node) -> int:
     text = node.value if isinstance(node, yaml.ScalarNode) else ""
-    if not (text.isascii() and text.isdecimal()) or len(text) > len(str(_MOST_CLUSTERS)):
-        raise InvalidClassNamesError(
-            f"{place}: {text[:50] or 'this'!r} is no number of a cluster; write a line such as '3: cat'",
-            parameter="names",
-        )
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(_MOST_CLUSTERS))):
+        raise _wrong(f"{place}: {text[:50]!r} is no number of a cluster")
     return int(text)
 
 
 def _name(place: str, node: yaml.Node) -> str:
     text = unicodedata.normalize("NFC", node.value).strip() if isinstance(node, yaml.ScalarNode) else ""
     if not text or node.tag == "tag:yaml.org,2002:null":
-        raise InvalidClassNamesError(
-            f"{place}: the name is not text; write a line such as '3: cat'", parameter="names"
-        )
+        raise _wrong(f"{place}: the name is not text")
     if any(unicodedata.category(character) in _UNPRINTABLE for character in text):
-        raise InvalidClassNamesError(
-            f"{place}: the name {text!r} has characters that cannot be printed; write it on one line",
-            parameter="names",
-        )
+        raise _wrong(f"{place}: the name {text!r} has characters that cannot be printed")
     return text
+
+
+def _wrong(problem: str) -> InvalidClassNamesError:
+    return InvalidClassNamesError(f"{problem}; write lines such as '3: cat'", parameter="names")
