@@ -41,11 +41,21 @@ def decode_photograph(content: bytes) -> npt.NDArray[np.uint8]:
         if is_raw(content):
             return decode_raw(content)
         with _open(content) as image:
-            return np.asarray(_as_rgb(_upright(image)))
+            return upright_pixels(image)
     except InvalidPhotographError:
         raise
     except Exception as error:  # every format of Pillow has its own errors for a broken file
         raise InvalidPhotographError(_describe(error, content)) from error
+
+
+def upright_pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Convert an image to RGB as a viewer would show it, like :func:`decode_photograph`: ``[H, W, 3]`` uint8.
+
+    Raises:
+        InvalidPhotographError: its values have no defined brightness.
+
+    """
+    return np.asarray(_as_rgb(_upright(image)))
 
 
 def _open(content: bytes) -> Image.Image:
