@@ -13,6 +13,9 @@ from flows.errors import FlowError
 from flows.inputs.datasets import skipped_files
 from flows.settings import Settings
 
+# Folders of the results of photographs, inside of the folder of all results.
+RESULT_FOLDERS = ("regions", "semantic", "overlays")
+
 
 @dataclass(frozen=True)
 class GivenFile:
@@ -61,8 +64,9 @@ class GivenPhotographs:
                     f"the results in {output} would be in the folder of the photographs {folder}, and the "
                     f"next search would find them; choose an --output outside of it"
                 )
+        taken = {place, *(place / name for name in RESULT_FOLDERS)}
         for file in self.files:
-            if place in _real(file.path.parent / "_").parents[:2]:
+            if _real(file.path.parent) in taken:
                 raise FlowError(
                     f"the results in {output} would be beside the photograph {file.path}, or replace it; "
                     f"choose another --output"
