@@ -77,6 +77,20 @@ class NamedClasses(Options):
         first = [self.class_of_cluster.index(number) for number in range(len(self.names))]
         return palette[first]
 
+    def cluster_palette(self, palette: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Give each cluster the color of its class.
+
+        Args:
+            palette: ``[256, 3]`` uint8, the color of each cluster before the naming.
+
+        Returns:
+            ``[256, 3]`` uint8.
+
+        """
+        joined = palette.copy()
+        joined[: len(self.class_of_cluster)] = self.colors(palette)[list(self.class_of_cluster)]
+        return joined
+
     def listing(self, palette: npt.NDArray[np.uint8]) -> list[dict[str, int | str]]:
         """List ``index``, ``name`` and ``color`` (``#rrggbb``) of every class, as JSON.
 
@@ -150,12 +164,12 @@ def read_names(path: Path) -> dict[int, str]:
         if len(content) > _MOST_BYTES:
             raise _wrong(f"{path} has {len(content):,} bytes, more than any file of names")
         # The tree of the text, not its values: it has repeated keys and numbers of lines, and makes no objects.
-        root = yaml.compose(content.decode(), Loader=yaml.SafeLoader)
+        root = yaml.compose(content, Loader=yaml.SafeLoader)
     except OSError as error:
         raise InvalidClassNamesError(
             f"{path} cannot be read: {error.strerror}", parameter="names"
         ) from error
-    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise _wrong(f"{path} is not YAML ({' '.join(str(error).split())})") from error
     if root is None:
         return {}
