@@ -196,7 +196,10 @@ def _cluster(place: str, node: yaml.Node) -> int:
 
 
 def _name(place: str, node: yaml.Node) -> str:
-    text = unicodedata.normalize("NFC", node.value).strip() if isinstance(node, yaml.ScalarNode) else ""
+    text = node.value if isinstance(node, yaml.ScalarNode) else ""
+    # JSON may write a character in two halves, which YAML leaves apart.
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    text = unicodedata.normalize("NFC", text).strip()
     if not text or node.tag == "tag:yaml.org,2002:null":
         raise _wrong(f"{place}: the name is not text")
     if any(unicodedata.category(character) in _UNPRINTABLE for character in text):

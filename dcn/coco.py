@@ -150,7 +150,7 @@ def open_coco_writer(file: TextIO, categories: Mapping[int, str]) -> Iterator[Co
 
 
 def _head(categories: Mapping[int, str]) -> dict[str, Any]:
-    """Make what stands before images and annotations. pycocotools needs ``info``, though it may be empty."""
+    """Make what stands before images and annotations. Old versions of pycocotools need ``info``."""
     named = [{"id": number, "name": name} for number, name in categories.items()]
     return {"info": {}, "licenses": [], "categories": named}
 
