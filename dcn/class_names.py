@@ -63,7 +63,8 @@ class NamedClasses(Options):
     def of_clusters(self, clusters: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
         """Translate clusters of any shape, such as a label map ``[H, W]``, to classes of the same shape."""
         table = np.array(self.class_of_cluster, dtype=np.uint8)  # [K + 1]
-        return table[clusters]
+        classes: npt.NDArray[np.uint8] = table[clusters]
+        return classes
 
     def colors(self, palette: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Select the color of each class, ``[C, 3]`` uint8 RGB.
@@ -126,8 +127,8 @@ def name_classes(own_names: Sequence[str], names: Mapping[int, str]) -> NamedCla
     unknown = sorted(set(names) - set(range(len(own_names))))
     if unknown:
         raise InvalidClassNamesError(
-            f"there is no cluster {', '.join(map(str, unknown))}: the clusters are 1 to {len(own_names) - 1}; "
-            f"remove that line, or name the clusters of this run",
+            f"there is no cluster {', '.join(map(str, unknown))}: the clusters are 1 to "
+            f"{len(own_names) - 1}; remove that line, or name the clusters of this run",
             parameter="names",
         )
     background = {BACKGROUND, own_names[0].casefold()}
@@ -163,12 +164,10 @@ def read_names(path: Path) -> dict[int, str]:
         content = read_file(path)
         if len(content) > _MOST_BYTES:
             raise _wrong(f"{path} has {len(content):,} bytes, more than any file of names")
-        # The tree of the text, not its values: it has repeated keys and numbers of lines, and makes no objects.
+        # The tree of the text, not its values: it has repeated keys and numbers of lines.
         root = yaml.compose(content, Loader=yaml.SafeLoader)
     except OSError as error:
-        raise InvalidClassNamesError(
-            f"{path} cannot be read: {error.strerror}", parameter="names"
-        ) from error
+        raise InvalidClassNamesError(f"{path} cannot be read: {error.strerror}", parameter="names") from error
     except (yaml.YAMLError, RecursionError) as error:
         raise _wrong(f"{path} is not YAML ({' '.join(str(error).split())})") from error
     if root is None:
@@ -181,7 +180,7 @@ def read_names(path: Path) -> dict[int, str]:
         cluster = _cluster(place, key)
         if cluster in names:
             raise InvalidClassNamesError(
-                f"{place}: cluster {cluster} has the name {names[cluster]!r} already; remove one of the lines",
+                f"{place}: cluster {cluster} has the name {names[cluster]!r} already; remove one line",
                 parameter="names",
             )
         names[cluster] = _name(place, value)

@@ -202,8 +202,8 @@ def export(
 ) -> None:
     """Write the regions or the classes of every photograph for other programs.
 
-    png is a palette PNG of the original size for each photograph, coco a file coco.json with all masks, and csv a
-    table regions.csv with a line for each region.
+    png is a palette PNG of the original size for each photograph, coco a file coco.json with all masks, and
+    csv a table regions.csv with a line for each region.
     """
     with readable_errors():
         from flows.cli.export import export_labels

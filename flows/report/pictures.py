@@ -82,14 +82,14 @@ class ResultReader:
         return RegionMaps.read(self._job, image.row, image.row + 1).of(image)
 
     def classes(self, image: IndexedImage) -> npt.NDArray[np.uint8] | None:
-        """Read the class of every region ``[k]``, before the naming; None if the photograph was not evaluated."""
+        """Read the class of every region ``[k]`` before the naming; None if it was not evaluated."""
         if self._semantic is None:
             return None
         classes = self._semantic[image.row]  # [k]
         return None if (classes < 0).all() else np.maximum(classes, 0).astype(np.uint8)
 
     def palette(self) -> npt.NDArray[np.uint8]:
-        """Color of each class that :meth:`classes` reads, ``[256, 3]``. Classes with one name have one color."""
+        """Color of each class that :meth:`classes` reads, ``[256, 3]``. Joined classes have one color."""
         palette = class_palette(self.index.summary.ignore_label)
         return palette if self.named is None else self.named.cluster_palette(palette)
 

@@ -83,5 +83,5 @@ class ReportSettings(Options):
     num_photographs: PositiveInt = Field(24, description="Number of evaluated photographs on the page.")
     names: Path | None = Field(
         None,
-        description="File ``names.yaml`` with names of clusters; the page, ``export`` and ``predict`` use it.",
+        description="File ``names.yaml`` with names of clusters, for the page, ``export`` and ``predict``.",
     )

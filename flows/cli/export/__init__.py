@@ -1,4 +1,4 @@
-"""Export of regions and classes to files of other programs. :mod:`flows.cli.export.formats` lists the formats."""
+"""Export of regions and classes to files of other programs; :mod:`flows.cli.export.formats` lists them."""
 
 from flows.cli.export.labels import export_labels
 

@@ -29,7 +29,8 @@ def open_label_maps(export: Export) -> Iterator[Callable[[LabeledPhotograph], No
         path = output_path(export.folder, item.id, ".png")
         if item.mask and path.resolve() == (export.dataset_root / item.mask).resolve():
             raise FlowError(
-                f"the label map of {item.id} would replace its ground truth {path}; choose another output folder"
+                f"the label map of {item.id} would replace its ground truth {path}; choose another output "
+                f"folder"
             )
         write_atomically(path, palette_png(photograph.labels, palette))
 

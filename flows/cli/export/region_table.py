@@ -81,12 +81,14 @@ class _Distances:
     """Distances of the foreground regions of a run to the centers of their clusters."""
 
     def __init__(self, job: Job) -> None:
-        self._embedding = None if job.settings.regions_are_classes else job.checkpoint("embed").array("embedding")
+        self._embedding = (
+            None if job.settings.regions_are_classes else job.checkpoint("embed").array("embedding")
+        )
         self._centers = job.checkpoint("evaluate").read_values(CENTERS)  # [K, d]
 
-    def of(self, row: int, foreground: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    def of(self, row: int, foreground: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
         """Compute the distance ``[k]`` of each region of the photograph in ``row``; NaN if it has none."""
-        nearest = np.full(len(foreground), np.nan, dtype=np.float32)
+        nearest = np.full(len(foreground), np.nan)
         if self._embedding is None or not len(self._centers):
             return nearest
         embedding = self._embedding.rows(row, row + 1)[0]  # [k, d]

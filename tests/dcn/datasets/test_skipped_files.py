@@ -29,7 +29,9 @@ def test_what_operating_systems_leave_is_neither_a_photograph_nor_skipped(tmp_pa
 
 
 @pytest.mark.parametrize("suffix", ["nef", "CR2", "arw", "DNG", "heic", "HEIF", "jxl"])
-def test_photographs_of_cameras_are_listed_so_that_they_are_read_or_refused(tmp_path: Path, suffix: str) -> None:
+def test_photographs_of_cameras_are_listed_so_that_they_are_read_or_refused(
+    tmp_path: Path, suffix: str
+) -> None:
     dataset = FolderDataset(put(tmp_path, f"a.{suffix}"))
     assert [item.image for item in dataset.items()] == [f"a.{suffix}"]
     assert list(dataset.skipped()) == []

@@ -46,7 +46,9 @@ def test_heic_is_turned_once(orientation: int) -> None:
     expected = decode_photograph(jpeg.getvalue())
     pixels = decode_photograph(heic(stored, exif=exif.tobytes(), quality=95))
     assert pixels.shape == expected.shape
-    assert np.abs(pixels.astype(int) - expected).mean() < 3  # turned otherwise, half of the pixels would differ
+    assert (
+        np.abs(pixels.astype(int) - expected).mean() < 3
+    )  # turned otherwise, half of the pixels would differ
 
 
 def test_a_damaged_heic_is_refused_with_a_reason() -> None:
@@ -70,7 +72,9 @@ def test_a_raw_photograph_is_developed_upright(orientation: int, red: str) -> No
     assert redness[opposite] < 20
 
 
-@pytest.mark.parametrize("content", [dng(), preview_first(), b"II*\0\x10\0\0\0CR\x02\0"], ids=["DNG", "NEF", "CR2"])
+@pytest.mark.parametrize(
+    "content", [dng(), preview_first(), b"II*\0\x10\0\0\0CR\x02\0"], ids=["DNG", "NEF", "CR2"]
+)
 def test_without_rawpy_a_raw_photograph_is_refused_and_its_preview_is_not_taken(
     content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +104,8 @@ def test_other_photographs_are_not_raw(kind: str) -> None:
     assert not is_raw(b"")
 
 
-@pytest.mark.parametrize("start", [b"FUJIFILMCCD-RAW 0201", b"IIRO\x08\0\0\0", b"IIU\0\x18\0\0\0", b"\0\0\0\x18ftypcrx "])
+@pytest.mark.parametrize(
+    "start", [b"FUJIFILMCCD-RAW 0201", b"IIRO\x08\0\0\0", b"IIU\0\x18\0\0\0", b"\0\0\0\x18ftypcrx "]
+)
 def test_raw_formats_that_are_no_tiff_are_known(start: bytes) -> None:
     assert is_raw(start)
