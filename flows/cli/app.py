@@ -81,7 +81,11 @@ for _entry in STAGE_TABLE:
 def compare(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
     """Run several segmenters on one feature cache. Print a table and make a page that compares them."""
     with readable_errors():
-        run_comparison("compare", load(config, workspace, overrides))
+        from flows.compare.variants import segmenter_variants
+
+        settings = load(config, workspace, overrides)
+        segmenter_variants(settings)  # a mistake is said before anything starts
+        run_comparison("compare", settings)
 
 
 @app.command()
