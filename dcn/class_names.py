@@ -63,7 +63,8 @@ class NamedClasses(Options):
     def of_clusters(self, clusters: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
         """Translate clusters of any shape, such as a label map ``[H, W]``, to classes of the same shape."""
         table = np.array(self.class_of_cluster, dtype=np.uint8)  # [K + 1]
-        return table[clusters]
+        classes: npt.NDArray[np.uint8] = table[clusters]
+        return classes
 
     def colors(self, palette: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Select the color of each class, ``[C, 3]`` uint8 RGB.
@@ -76,6 +77,20 @@ class NamedClasses(Options):
         """
         first = [self.class_of_cluster.index(number) for number in range(len(self.names))]
         return palette[first]
+
+    def cluster_palette(self, palette: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Give each cluster the color of its class.
+
+        Args:
+            palette: ``[256, 3]`` uint8, the color of each cluster before the naming.
+
+        Returns:
+            ``[256, 3]`` uint8.
+
+        """
+        joined = palette.copy()
+        joined[: len(self.class_of_cluster)] = self.colors(palette)[list(self.class_of_cluster)]
+        return joined
 
     def listing(self, palette: npt.NDArray[np.uint8]) -> list[dict[str, int | str]]:
         """List ``index``, ``name`` and ``color`` (``#rrggbb``) of every class, as JSON.
@@ -112,8 +127,8 @@ def name_classes(own_names: Sequence[str], names: Mapping[int, str]) -> NamedCla
     unknown = sorted(set(names) - set(range(len(own_names))))
     if unknown:
         raise InvalidClassNamesError(
-            f"there is no cluster {', '.join(map(str, unknown))}: the clusters are 1 to {len(own_names) - 1}; "
-            f"remove that line, or name the clusters of this run",
+            f"there is no cluster {', '.join(map(str, unknown))}: the clusters are 1 to "
+            f"{len(own_names) - 1}; remove that line, or name the clusters of this run",
             parameter="names",
         )
     background = {BACKGROUND, own_names[0].casefold()}
@@ -149,13 +164,11 @@ def read_names(path: Path) -> dict[int, str]:
         content = read_file(path)
         if len(content) > _MOST_BYTES:
             raise _wrong(f"{path} has {len(content):,} bytes, more than any file of names")
-        # The tree of the text, not its values: it has repeated keys and numbers of lines, and makes no objects.
-        root = yaml.compose(content.decode(), Loader=yaml.SafeLoader)
+        # The tree of the text, not its values: it has repeated keys and numbers of lines.
+        root = yaml.compose(content, Loader=yaml.SafeLoader)
     except OSError as error:
-        raise InvalidClassNamesError(
-            f"{path} cannot be read: {error.strerror}", parameter="names"
-        ) from error
-    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise InvalidClassNamesError(f"{path} cannot be read: {error.strerror}", parameter="names") from error
+    except (yaml.YAMLError, RecursionError) as error:
         raise _wrong(f"{path} is not YAML ({' '.join(str(error).split())})") from error
     if root is None:
         return {}
@@ -167,7 +180,7 @@ def read_names(path: Path) -> dict[int, str]:
         cluster = _cluster(place, key)
         if cluster in names:
             raise InvalidClassNamesError(
-                f"{place}: cluster {cluster} has the name {names[cluster]!r} already; remove one of the lines",
+                f"{place}: cluster {cluster} has the name {names[cluster]!r} already; remove one line",
                 parameter="names",
             )
         names[cluster] = _name(place, value)
@@ -182,7 +195,10 @@ def _cluster(place: str, node: yaml.Node) -> int:
 
 
 def _name(place: str, node: yaml.Node) -> str:
-    text = unicodedata.normalize("NFC", node.value).strip() if isinstance(node, yaml.ScalarNode) else ""
+    text = node.value if isinstance(node, yaml.ScalarNode) else ""
+    # JSON may write a character in two halves, which YAML leaves apart.
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    text = unicodedata.normalize("NFC", text).strip()
     if not text or node.tag == "tag:yaml.org,2002:null":
         raise _wrong(f"{place}: the name is not text")
     if any(unicodedata.category(character) in _UNPRINTABLE for character in text):

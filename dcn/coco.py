@@ -7,8 +7,11 @@ Every annotation is one label of one photograph. The format is that of the COCO 
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +21,17 @@ from pycocotools import mask as run_lengths
 REGIONS: Mapping[int, str] = {1: "region"}
 
 
+def class_categories(names: Sequence[str]) -> dict[int, str]:
+    """Number the classes ``[C]`` as categories. The background, class 0, is none."""
+    return dict(enumerate(names[1:], start=1))
+
+
 def coco_image(number: int, file_name: str, height: int, width: int) -> dict[str, Any]:
     """Describe a photograph as COCO does.
 
     Args:
-        number: id of the photograph in the file, from 1.
-        file_name: file of the photograph, relative to the folder of the data set, with ``/``.
+        number: id of the photograph in the document, from 1.
+        file_name: file of the photograph, relative to the folder of the photographs, with ``/``.
         height: height in pixels.
         width: width in pixels.
 
@@ -48,7 +56,7 @@ def coco_annotations(
 
     """
     found = []
-    for label in np.flatnonzero(np.bincount(labels.ravel(), minlength=1)).tolist():
+    for label in np.unique(labels).tolist():
         if not categories[label]:
             continue
         encoded = run_lengths.encode(np.asfortranarray(labels == label, dtype=np.uint8))
@@ -65,15 +73,15 @@ def coco_annotations(
     return found
 
 
-def class_categories(names: Sequence[str]) -> dict[int, str]:
-    """Number the classes ``[C]`` as categories. The background, class 0, is none."""
-    return dict(enumerate(names[1:], start=1))
-
-
 def coco_document(
     images: Iterable[dict[str, Any]], annotations: Iterable[dict[str, Any]], categories: Mapping[int, str]
 ) -> dict[str, Any]:
-    """Collect a COCO document. The annotations get ids from 1.
+    """Make a COCO document. The annotations get ids from 1.
+
+    Args:
+        images: see :func:`coco_image`.
+        annotations: see :func:`coco_annotations`.
+        categories: name of each category: :data:`REGIONS` or :func:`class_categories`.
 
     Example:
         >>> labels = np.array([[0, 0, 2]], dtype=np.uint8)
@@ -86,29 +94,66 @@ def coco_document(
         (2, [2.0, 0.0, 1.0, 1.0])
 
     """
-    return {
-        "images": list(images),
-        "annotations": list(_numbered(annotations)),
-        "categories": _categories(categories),
-    }
+    numbered = [{"id": number, **one} for number, one in enumerate(annotations, start=1)]
+    return {**_head(categories), "images": list(images), "annotations": numbered}
 
 
-def coco_json(
-    images: Iterable[dict[str, Any]], annotations: Iterable[dict[str, Any]], categories: Mapping[int, str]
-) -> Iterator[str]:
-    """Yield the text of :func:`coco_document` piece by piece, so that memory never holds all annotations."""
-    yield '{"categories": ' + json.dumps(_categories(categories))
-    for name, entries in (("images", images), ("annotations", _numbered(annotations))):
-        yield f',\n"{name}": ['
-        for number, entry in enumerate(entries):
-            yield (",\n" if number else "\n") + json.dumps(entry, allow_nan=False)
-        yield "]"
-    yield "}\n"
+class CocoWriter:
+    """Writes a COCO document photograph by photograph. Memory holds the annotations of one photograph.
+
+    :func:`open_coco_writer` opens it.
+    """
+
+    def __init__(self, images: TextIO, annotations: TextIO) -> None:
+        self._images, self._annotations = images, annotations
+        self._num_images = self._num_annotations = 0
+
+    def add(
+        self,
+        file_name: str,
+        labels: npt.NDArray[np.uint8],
+        categories: Sequence[int] | npt.NDArray[np.integer],
+    ) -> None:
+        """Add a photograph, which may be without annotations.
+
+        Args:
+            file_name: see :func:`coco_image`.
+            labels: label map ``[H, W]``.
+            categories: see :func:`coco_annotations`.
+
+        """
+        self._num_images += 1
+        image = coco_image(self._num_images, file_name, *labels.shape)
+        _write(self._images, image, self._num_images)
+        for one in coco_annotations(labels, self._num_images, categories):
+            self._num_annotations += 1
+            _write(self._annotations, {"id": self._num_annotations, **one}, self._num_annotations)
 
 
-def _numbered(annotations: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    return ({"id": number, **one} for number, one in enumerate(annotations, start=1))
+@contextmanager
+def open_coco_writer(file: TextIO, categories: Mapping[int, str]) -> Iterator[CocoWriter]:
+    """Open a writer, and complete the document at the end of the context.
+
+    Args:
+        file: a text file that is open for writing.
+        categories: name of each category: :data:`REGIONS` or :func:`class_categories`.
+
+    """
+    # Both lists grow with every photograph, and the file can hold one of them at its end.
+    with tempfile.TemporaryFile("w+", encoding="ascii") as images:
+        file.write(json.dumps(_head(categories))[:-1] + ',\n"annotations": [')
+        yield CocoWriter(images, file)
+        file.write('],\n"images": [')
+        images.seek(0)
+        shutil.copyfileobj(images, file)
+        file.write("]}\n")
 
 
-def _categories(categories: Mapping[int, str]) -> list[dict[str, Any]]:
-    return [{"id": number, "name": name} for number, name in categories.items()]
+def _head(categories: Mapping[int, str]) -> dict[str, Any]:
+    """Make what stands before images and annotations. Old versions of pycocotools need ``info``."""
+    named = [{"id": number, "name": name} for number, name in categories.items()]
+    return {"info": {}, "licenses": [], "categories": named}
+
+
+def _write(file: TextIO, entry: dict[str, Any], number: int) -> None:
+    file.write((",\n" if number > 1 else "\n") + json.dumps(entry))

@@ -16,7 +16,7 @@ from dcn.images.raw import decode_raw, is_raw
 # Formats that are decoded, whatever the suffix of a file says. Of Pillow's other formats some run another
 # program (Pillow gives EPS to Ghostscript), and none holds photographs.
 _FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-# Pillow itself does not read the photographs of iPhones. Every process that decodes photographs imports this module.
+# Pillow itself does not read the photographs of iPhones. Every process that decodes imports this module.
 register_heif_opener()
 
 

@@ -26,8 +26,8 @@ _REDUCED = 1
 def is_raw(content: bytes) -> bool:
     """Whether the bytes of a file are a raw photograph.
 
-    Most raw formats are TIFF files, whose first picture is a small preview. A reader of TIFF would take this for
-    the photograph, so the content is asked, and not the suffix of the file.
+    Most raw formats are TIFF files, whose first picture is a small preview. A reader of TIFF takes it for
+    the photograph, whatever suffix the file has.
     """
     if content.startswith(_MAGIC) or content[4:12] == b"ftypcrx ":
         return True

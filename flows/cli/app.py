@@ -80,7 +80,11 @@ for _entry in STAGE_TABLE:
 def compare(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
     """Run several segmenters on one feature cache. Print a table and make a page that compares them."""
     with readable_errors():
-        run_comparison("compare", load(config, workspace, overrides))
+        from flows.compare.variants import segmenter_variants
+
+        settings = load(config, workspace, overrides)
+        segmenter_variants(settings)  # a mistake is said before anything starts
+        run_comparison("compare", settings)
 
 
 @app.command()
@@ -204,16 +208,31 @@ def export_model(
 @app.command()
 def export(
     config: Config,
-    output: Annotated[Path, typer.Option(help="Folder for the label maps.")],
+    output: Annotated[Path, typer.Option(help="Folder for the files.")],
     what: Annotated[
         Literal["regions", "semantic"], typer.Option(help="Labels to write: regions or classes.")
     ] = "semantic",
+    formats: Annotated[
+        str, typer.Option("--format", help="Formats, separated by commas: png, coco, csv.")
+    ] = "png",
+    names: Annotated[
+        Path | None, typer.Option(help="Names of clusters, a file names.yaml (report.names).")
+    ] = None,
     workspace: WorkspaceOption = None,
     overrides: SetOption = None,
 ) -> None:
-    """Write the label map of every photograph as a palette PNG at its original size."""
+    """Write the regions or the classes of every photograph for other programs.
+
+    png is a palette PNG of the original size for each photograph, coco a file coco.json with all masks, and
+    csv a table regions.csv with a line for each region.
+    """
     with readable_errors():
         from flows.cli.export import export_labels
 
-        count = export_labels(load(config, workspace, overrides), what, output)
-        out.print(f"{count} label maps in {safe(output)}", soft_wrap=True)
+        chosen = [name.strip() for name in formats.split(",")]
+        settings = load(config, workspace, overrides)
+        if names is not None:
+            report = settings.report.model_copy(update={"names": names})
+            settings = settings.model_copy(update={"report": report})
+        count = export_labels(settings, what, output, chosen)
+        out.print(f"{count} photographs as {safe(', '.join(chosen))} in {safe(output)}", soft_wrap=True)

@@ -30,9 +30,10 @@ def open_dataset(settings: AnyDataset) -> Dataset:
 
 
 def skipped_files(settings: Settings) -> dict[str, int]:
-    """Count the files in the folder of the data set that are no photographs, by ending, the most frequent first.
+    """Count the files in the folder of the data set that are no photographs, by ending.
 
-    An ending is lower case and has no dot: ``xmp``. The files of the workspace do not count.
+    The most frequent ending comes first. It is lower case and has no dot: ``xmp``. The files of the workspace
+    do not count.
     """
     dataset, workspace = open_dataset(settings.dataset), Path(settings.workspace).absolute()
     files = (file for file in dataset.skipped() if not (dataset.root / file).is_relative_to(workspace))

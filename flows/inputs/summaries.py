@@ -172,10 +172,13 @@ class TrainSummary(Summary):
 
 
 class SegmentSummary(Summary):
-    """Summary of ``segment``: photographs with regions, seconds and mean numbers of regions for each."""
+    """Summary of ``segment``: photographs with regions, seconds and mean numbers of regions for each.
+
+    The seconds are unknown if another program made the label maps.
+    """
 
     stage = "segment"
     images: int
-    segmentation_seconds_per_image: float
+    segmentation_seconds_per_image: float | None
     regions_per_image: float
     foreground_regions_per_image: float

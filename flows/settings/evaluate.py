@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from dcn.options import Options, PositiveInt, RegionCount
-from flows.settings.choices import SEGMENTER_NAMES
+from flows.settings.choices import SEGMENTER_NAMES, SEGMENTERS_WITH_DEFAULTS
 
 
 def _check_segmenter(name: str) -> str:
@@ -56,7 +56,7 @@ class CompareSettings(Options):
     """Segmenters and numbers of regions that a comparison runs."""
 
     segmenters: tuple[SegmenterName, ...] = Field(
-        SEGMENTER_NAMES, min_length=1, description="Segmenters that are run."
+        SEGMENTERS_WITH_DEFAULTS, min_length=1, description="Segmenters that are run."
     )
     num_regions: tuple[RegionCount, ...] = Field(
         (5,), min_length=1, description="Numbers of regions that each segmenter is run with."
@@ -83,5 +83,5 @@ class ReportSettings(Options):
     num_photographs: PositiveInt = Field(24, description="Number of evaluated photographs on the page.")
     names: Path | None = Field(
         None,
-        description="File ``names.yaml`` with names of clusters; the page, ``export`` and ``predict`` use it.",
+        description="File ``names.yaml`` with names of clusters, for the page, ``export`` and ``predict``.",
     )

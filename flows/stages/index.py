@@ -117,7 +117,7 @@ class IndexStage(Stage):
         ).to_json()
 
     def closing(self, job: Job, manifest: Manifest) -> str:
-        # Counted again, because files without photographs are no part of the key: they may be newer than the index.
+        # Counted again, because these files are no part of the key: some may be newer than the index.
         now = {"skipped": skipped_files(job.settings)}
         return IndexSummary.of(manifest).model_copy(update=now).describe()
 

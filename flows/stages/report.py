@@ -20,6 +20,7 @@ from flows.evaluation.protocols.foreground import ForegroundVariants
 from flows.evaluation.protocols.region_measures import RegionMeasures
 from flows.evaluation.results import Results, read_results
 from flows.inputs.region_counts import region_counts
+from flows.inputs.summaries import IndexSummary
 from flows.report.headline import headline_metrics
 from flows.report.page import jpeg_uri, photograph_uri, plot_uri, render, template_digest
 from flows.report.paper_figures import ShownImage, paper_figures
@@ -90,6 +91,7 @@ class ReportStage(Stage):
                 {"title": one.title, "caption": one.caption, "picture": photograph_uri(one.figure)}
                 for one in paper_figures(job, reader, shown)
             ],
+            files=IndexSummary.read(job).describe(),
             refused=list(islice(reader.index.refused(), _SHOWN_REFUSED)),
             more_refused=max(0, reader.index.summary.refused - _SHOWN_REFUSED),
             warnings=[
@@ -105,7 +107,7 @@ class ReportStage(Stage):
 
 
 def _photograph(reader: ResultReader, one: ShownImage) -> dict[str, Any]:
-    pictures = drawn(one.maps, reader.index.summary.ignore_label)
+    pictures = drawn(one.maps, reader.palette())
     encoded = {name: jpeg_uri(jpeg(picture, _PICTURE_WIDTH)) for name, picture in pictures.items()}
     return {"id": one.image.item.id, "regions": len(np.unique(one.maps.regions)), "pictures": encoded}
 

@@ -24,7 +24,7 @@ from flows.stage import Warn
 # Class of every region [N, k] by the shown seed, for pictures and exports; -1 if a region does not occur or
 # was not evaluated. Without ground truth the numbers are clusters.
 SEMANTIC = "semantic.npy"
-# Centers of the clusters [K, d] by the shown seed, float32: means of unit vectors. Row 0 is cluster 1, because the
+# Centers of the clusters [K, d] by the shown seed, float32: means of unit vectors. Row 0 is cluster 1: the
 # background has no center. Empty if the regions are classes already.
 CENTERS = "class_centers.npy"
 # Class of each cluster [K + 1] by the shown seed. Without ground truth every cluster is a class.
@@ -60,8 +60,9 @@ class KMeansMetrics(Options):
 
 
 class KMeans(Protocol[KMeansMetrics]):
-    """Writes files as well, by the shown seed: the class of every region, and the center and the class of every
-    cluster, with which another photograph gets the same classes.
+    """Writes files as well, by the shown seed: the class of every region, center and class of every cluster.
+
+    With the last two, the regions of another photograph get the same classes.
 
     k-means learns from the foreground regions of ``evaluate.sampled_images`` evaluated photographs, and then
     every evaluated region belongs to the cluster with the nearest center. If regions are classes already
