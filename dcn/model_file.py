@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
-from dcn.errors import InvalidModelFileError
-from dcn.model_description import ModelDescription
+from dcn.class_names import name_classes
+from dcn.errors import InvalidClassNamesError, InvalidModelFileError
+from dcn.model_description import ClassDescription, ModelDescription
 from dcn.network import DynamicClusteringNetwork
 from dcn.weights.tensor_file import read_tensors
 
@@ -45,6 +47,27 @@ class StoredModel:
     def to_bytes(self) -> bytes:
         """Serialize as the content of a model file."""
         return model_bytes(self.network.state_dict(), self.description, self.class_centers)
+
+    def renamed(self, names: Mapping[int, str]) -> StoredModel:
+        """Return the model with other names of its classes; classes with the same name become one.
+
+        Args:
+            names: name by the number that a class has in the label maps of this model
+                (:func:`dcn.class_names.read_names`).
+
+        Raises:
+            InvalidClassNamesError: the model has no such class, or knows none.
+
+        """
+        classes = self.description.classes
+        if classes is None:
+            raise InvalidClassNamesError(
+                "the model knows no classes that could be named; give a model of a run with classes",
+                parameter="names",
+            )
+        named = name_classes(classes.named.names, names)
+        joined = ClassDescription(matched=tuple(classes.class_of_cluster.tolist()), named=named)
+        return replace(self, description=self.description.model_copy(update={"classes": joined}))
 
     def portable(self) -> StoredModel:
         """Return the model for other machines: of a file of weights it names the file without its folder."""

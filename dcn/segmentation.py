@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from dcn.class_centers import Classified
 from dcn.images.palette import overlay, region_palette
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Segmentation:
     @property
     def semantic(self) -> npt.NDArray[np.uint8] | None:
         """``[H, W]`` uint8, the class of every pixel; None if the model knows no classes."""
-        return None if self._classified is None else self._classified[0][self.labels]
+        return None if self._classified is None else self._classified.classes[self.labels]
 
     def embedding(self, label: int) -> npt.NDArray[np.float32]:
         """Compute the embedding of a region, ``[d]``, from its masked crop (section 4.1.1).
@@ -127,18 +128,15 @@ class Segmentation:
         return semantic, centers.palette()
 
     @cached_property
-    def _classified(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]] | None:
-        """Class and confidence of every region, ``[k]`` each. Background regions have confidence NaN."""
+    def _classified(self) -> Classified | None:
+        """Classes of every region. Background regions, which have no embedding here, keep the background."""
         centers = self._model.class_centers
         if centers is None:
             return None
-        classes = np.full(len(self.area), centers.background, dtype=np.uint8)
-        confidence = np.full(len(self.area), np.nan, dtype=np.float32)
-        chosen = np.flatnonzero(self.foreground)
-        if len(chosen):
-            embedding = np.stack([self.embedding(label) for label in chosen.tolist()])
-            classes[chosen], confidence[chosen] = centers.classify(embedding)
-        return classes, confidence
+        embedding = np.zeros((len(self.area), self._model.backbone.dim), dtype=np.float32)  # [k, d]
+        for label in np.flatnonzero(self.foreground).tolist():
+            embedding[label] = self.embedding(label)
+        return centers.classify(embedding)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +186,7 @@ class Region:
     def class_index(self) -> int | None:
         """Number of its class; None if the model knows no classes."""
         found = self._result._classified
-        return None if found is None else int(found[0][self.label])
+        return None if found is None else int(found.classes[self.label])
 
     @property
     def class_name(self) -> str | None:
@@ -198,11 +196,15 @@ class Region:
 
     @property
     def confidence(self) -> float | None:
-        """How sure the class is, 0 to 1 (:meth:`dcn.class_centers.ClassCenters.classify`).
+        """How sure the class is, 0 to 1 (:class:`dcn.class_centers.Classified`).
 
         None if the model knows no classes, and for background, which attention decides.
         """
         found = self._result._classified
-        if found is None or not self.foreground:
-            return None
-        return float(found[1][self.label])
+        return None if found is None or not self.foreground else float(found.confidence[self.label])
+
+    @property
+    def distance(self) -> float | None:
+        """Distance of its embedding to the center of its class, 0 to 2; None where confidence is None."""
+        found = self._result._classified
+        return None if found is None or not self.foreground else float(found.distance[self.label])

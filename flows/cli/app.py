@@ -168,6 +168,7 @@ def predict(
     output: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("predicted"),
     weights: Annotated[Path | None, typer.Option(help="Local file with the weights of the backbone.")] = None,
     device: Annotated[str, typer.Option(help="Device of PyTorch: auto, cpu, cuda, ...")] = "auto",
+    names: Annotated[Path | None, typer.Option(help="Names of the classes, a file names.yaml.")] = None,
     workspace: WorkspaceOption = None,
     overrides: SetOption = None,
 ) -> None:
@@ -175,7 +176,8 @@ def predict(
     with readable_errors():
         from flows.cli.predict import print_predictions
 
-        if print_predictions(photographs, model, output, weights, device, workspace, overrides or []):
+        source = model, output, weights, device, workspace, overrides or [], names
+        if print_predictions(photographs, *source):
             raise typer.Exit(1)
 
 

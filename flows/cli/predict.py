@@ -15,14 +15,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from dcn.class_names import read_names
 from dcn.errors import InvalidPhotographError
 from dcn.images.files import read_file
 from dcn.images.palette import class_palette, palette_png, region_palette
 from dcn.images.photograph import decode_photograph
 from dcn.model import BATCH, Model
-from dcn.segmentation import Segmentation
+from dcn.segmentation import Region, Segmentation
 from dcn.untrained import untrained_model
 from flows import progress
+from flows.cli.export.labels import CLASSES_FILE
+from flows.cli.export.region_table import COLUMNS, TABLE_FILE, file_cell, text_cell
 from flows.cli.options import err, out, safe
 from flows.cli.output_files import output_path
 from flows.cli.terminal import TerminalProgress
@@ -31,7 +34,7 @@ from flows.inputs.given_files import GivenFile, find_photographs
 from flows.inputs.image_index import evenly_spread
 from flows.inputs.parallel import batched, in_threads
 from flows.library import load
-from storage.stores.files import write_atomically
+from storage.stores.files import open_atomically, write_atomically
 
 # The backbone of the network as it starts. It comes as a package.
 BACKBONE = "focus-s14"
@@ -40,8 +43,8 @@ _SAMPLED = 16
 # Photographs that wait between two steps, at their original size: a dozen megapixels take 36 MB.
 _WAITING = 8
 _LONGEST_JPEG_SIDE = 65_500
-_COLUMNS = ("photograph", "region", "area", "top", "left", "bottom", "right", "score", "foreground")
-_CLASS_COLUMNS = ("class", "class_name", "confidence")
+# As in the table of `dcn export`, and what a model says about a region of a new photograph.
+_COLUMNS = (*COLUMNS, "score", "confidence")
 
 
 def print_predictions(
@@ -52,6 +55,7 @@ def print_predictions(
     device: str,
     workspace: str | None,
     overrides: Sequence[str],
+    names: Path | None,
 ) -> int:
     """Run the command ``predict``: show the progress, name each refused photograph, and say what was written.
 
@@ -63,6 +67,7 @@ def print_predictions(
         device: device of PyTorch.
         workspace: workspace of the model's configuration or key.
         overrides: changes of its configuration.
+        names: file ``names.yaml`` with names of the classes; None keeps those of the model.
 
     Returns:
         Number of refused photographs.
@@ -77,6 +82,8 @@ def print_predictions(
             model = untrained(files, device)
         else:
             model = load(source, workspace=workspace, overrides=overrides, weights=weights, device=device)
+        if names is not None:
+            model = Model(model.stored.renamed(read_names(names)), weights, device)
         progress.start("predict", len(files))
         for prediction in predict(files, model, output):
             progress.advance("predict", 1)
@@ -87,8 +94,9 @@ def print_predictions(
     written = "regions/, overlays/" if model.class_centers is None else "regions/, semantic/, overlays/"
     counts = f"{len(files) - refused:,} photographs, {refused:,} refused"
     if given.skipped:
+        number = sum(given.skipped.values())
         kinds = ", ".join(f"{count} {ending}" for ending, count in given.skipped.items())
-        counts += f", {sum(given.skipped.values()):,} other files skipped ({kinds})"
+        counts += f", {number:,} other file{'s' * (number > 1)} skipped ({kinds})"
     out.print(f"{safe(counts)}: {written} and regions.csv in {safe(output)}", soft_wrap=True)
     return refused
 
@@ -107,7 +115,7 @@ class Prediction:
 
     image: Path
     regions: Path | None = None
-    rows: tuple[dict[str, Any], ...] = ()
+    rows: tuple[tuple[Any, ...], ...] = ()
     reason: str = ""
 
 
@@ -148,7 +156,7 @@ def predict(files: Sequence[GivenFile], model: Model, output: Path) -> Iterator[
     """
     names = result_names([file.name for file in files])
     paths = [_ResultPaths.of(output, name) for name in names]
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[Any, ...]] = []
     read = in_threads(_read, files, waiting=_WAITING)
     described = in_threads(partial(_describe, model), _assigned(model, read), waiting=_WAITING)
     work = zip(_classified(model, described), paths, strict=True)
@@ -233,30 +241,36 @@ def _write(model: Model, work: tuple[_Described, _ResultPaths]) -> Prediction:
         write_atomically(paths.overlay, _jpeg(drawn))
     except OSError as error:
         return Prediction(file.path, reason=f"its result cannot be written: {error.strerror}")
-    return Prediction(file.path, paths.regions, tuple(_rows(file, result)))
+    return Prediction(file.path, paths.regions, tuple(_row(file, region) for region in result.regions))
 
 
-def _rows(file: GivenFile, result: Segmentation) -> Iterator[dict[str, Any]]:
-    """Describe the regions of a photograph, one row of the table each."""
-    for region in result.regions:
-        values = (file.path, region.label, region.area, *region.box, region.score, int(region.foreground))
-        row = dict(zip(_COLUMNS, values, strict=True))
-        if region.class_name is not None:
-            of_class = (region.class_index, region.class_name, region.confidence)
-            row |= dict(zip(_CLASS_COLUMNS, of_class, strict=True))
-        yield row
+def _row(file: GivenFile, region: Region) -> tuple[Any, ...]:
+    """Describe a region, a row of the table."""
+    top, left, bottom, right = region.box
+    return (
+        file_cell(str(file.path)),
+        region.label,
+        "" if region.class_name is None else text_cell(region.class_name),
+        int(region.foreground),
+        region.area,
+        left,
+        top,
+        right - left,
+        bottom - top,
+        "" if region.distance is None else round(region.distance, 6),
+        round(region.score, 6),
+        "" if region.confidence is None else round(region.confidence, 6),
+    )
 
 
-def _write_tables(model: Model, output: Path, rows: list[dict[str, Any]]) -> None:
-    centers = model.class_centers
-    table = io.StringIO()
-    writer = csv.DictWriter(table, [*_COLUMNS, *(_CLASS_COLUMNS if centers else ())])
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(output / "regions.csv", table.getvalue().encode(errors="surrogateescape"))
-    if centers is not None:
-        listing = centers.description.named.listing(class_palette())
-        write_atomically(output / "classes.json", json.dumps(listing, indent=1).encode())
+def _write_tables(model: Model, output: Path, rows: list[tuple[Any, ...]]) -> None:
+    with open_atomically(output / TABLE_FILE) as file:
+        table = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+        table.writerow(_COLUMNS)
+        table.writerows(rows)
+    if model.class_centers is not None:
+        listing = json.dumps(model.class_centers.description.named.listing(class_palette()), indent=1)
+        write_atomically(output / CLASSES_FILE, f"{listing}\n".encode())
 
 
 def _jpeg(image: Image.Image) -> bytes:
