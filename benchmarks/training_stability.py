@@ -69,7 +69,7 @@ def main() -> None:
             if attainable is None:
                 k = settings.num_prototypes
                 attainable = torch.cat([attainable_modularity(b, k, loss) for b in batches]).mean().item()
-            network, _ = read_model(checkpoint.read_file("dcn.safetensors"), "dcn.safetensors")
+            network = read_model(checkpoint.read_file("dcn.safetensors"), "dcn.safetensors").network
             reached = torch.cat([held_out_modularity(network, b, loss) for b in batches])
             summary = TrainSummary.of(checkpoint.require())
             last = json.loads(checkpoint.read_file("curve.json"))["held_out"][-1][1]

@@ -156,6 +156,10 @@ class Stage(ABC):
         """Say what ``dcn status`` adds about a complete checkpoint, in a few words; empty for most stages."""
         return ""
 
+    def closing(self, job: Job, manifest: Manifest) -> str:
+        """Say what a run says when the stage is complete, in a few words; empty for most stages."""
+        return ""
+
     def identity(self, manifest: Manifest) -> str:
         """Identify the content of a complete checkpoint in the keys of the stages that read it."""
         return manifest.key

@@ -102,6 +102,13 @@ class Dataset(ABC):
 
         """
 
+    def skipped(self) -> Iterator[str]:
+        """List the files of a folder that are no photographs, relative to the root, with ``/``.
+
+        A data set that names its photographs in lists has none.
+        """
+        return iter(())
+
     def truth_file(self, item: Item) -> str | None:
         """Return the ground-truth file of a photograph, relative to the root. The file may not exist."""
         return item.mask

@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from dcn.errors import InvalidOptionError
+from dcn.device import choose_device
 from dcn.weights.presets import Precision
 from flows.errors import name_parameters
 from flows.settings import Settings
@@ -23,27 +23,6 @@ if TYPE_CHECKING:
 
 # Without this lock, every thread that asks before the first one has finished would load its own model.
 _loading = Lock()
-
-
-def choose_device(name: str) -> str:
-    """Choose the PyTorch device for a name. ``auto`` is CUDA if it is available, else the CPU.
-
-    Raises:
-        InvalidOptionError: this machine cannot use the device.
-
-    """
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:  # PyTorch without CUDA asserts
-        reason = str(error).partition("\n")[0]
-        raise InvalidOptionError(
-            f"device {name!r} cannot be used on this machine: {reason}; auto chooses one that can"
-        ) from error
-    return name
 
 
 def load_backbone(settings: Settings) -> Backbone:
@@ -130,5 +109,5 @@ def _load_network(
 
     trained = Workspace(workspace).checkpoint("train", key)
     file = trained.read_file("dcn.safetensors")
-    network, _ = read_model(file, trained.file_location("dcn.safetensors"))
+    network = read_model(file, trained.file_location("dcn.safetensors")).network
     return network.to(device, getattr(torch, precision))

@@ -20,7 +20,6 @@ from dcn.figures.similarity import Query, TokenImage, query_patch, similarity_fi
 from dcn.figures.tokens_tsne import ClusteredImage, tokens_tsne_figure
 from dcn.network import image_centers
 from flows.evaluation.region_table import read_regions, region_blocks
-from flows.evaluation.results import read_results
 from flows.inputs.image_index import IndexedImage, evenly_spread
 from flows.inputs.models import load_network
 from flows.report.pictures import ResultMaps, ResultReader
@@ -73,16 +72,23 @@ def paper_figures(job: Job, reader: ResultReader, shown: list[ShownImage]) -> It
         "(figure 2 of the paper).",
         _similarity(job, few),
     )
-    labelled = read_results(job).labelled_images
+    named = reader.named
+    assert named is not None
     yield PaperFigure(
         "Qualitative results",
         "Regions, classes by k-means, and ground truth (figure 4 of the paper).",
         qualitative_figure(
             [
-                SegmentedPhotograph(m.photograph, m.regions, m.semantic, m.truth)
+                SegmentedPhotograph(
+                    m.photograph,
+                    m.regions,
+                    None if m.semantic is None else named.of_clusters(m.semantic),
+                    m.truth,
+                )
                 for m in (one.maps for one in shown[:_QUALITATIVE_IMAGES])
             ],
-            reader.index.class_names if labelled else (),
+            named.names,
+            reader.named_palette(),
             reader.index.summary.ignore_label,
         ),
     )

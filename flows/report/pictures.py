@@ -13,6 +13,7 @@ from PIL import Image
 from dcn.datasets import Dataset
 from dcn.errors import InvalidMaskError, InvalidPhotographError
 from dcn.images.palette import class_palette, colorize, overlay, region_palette
+from flows.evaluation.named_classes import named_classes
 from flows.evaluation.protocols.kmeans import SEMANTIC
 from flows.inputs.datasets import open_dataset, read_mask, read_photograph
 from flows.inputs.image_index import IndexedImage, evenly_spread, open_index
@@ -52,10 +53,15 @@ class ResultReader:
         job: the run. Its ``segment`` is complete, and its ``evaluate`` too if ``semantic`` is true.
         semantic: read the classes as well.
 
+    Attributes:
+        index: the index of the run.
+        named: names of the classes, and which of them are one (``report.names``); None without classes.
+
     """
 
     def __init__(self, job: Job, semantic: bool) -> None:
         self.index = open_index(job)
+        self.named = named_classes(job) if semantic else None
         self._dataset: Dataset = open_dataset(job.settings.dataset)
         self._foreground = job.checkpoint("segment").array("foreground")
         self._job = job
@@ -76,11 +82,23 @@ class ResultReader:
         return RegionMaps.read(self._job, image.row, image.row + 1).of(image)
 
     def classes(self, image: IndexedImage) -> npt.NDArray[np.uint8] | None:
-        """Read the class of every region ``[k]``; None if the photograph was not evaluated."""
+        """Read the class of every region ``[k]`` before the naming; None if it was not evaluated."""
         if self._semantic is None:
             return None
         classes = self._semantic[image.row]  # [k]
         return None if (classes < 0).all() else np.maximum(classes, 0).astype(np.uint8)
+
+    def palette(self) -> npt.NDArray[np.uint8]:
+        """Color of each class that :meth:`classes` reads, ``[256, 3]``. Joined classes have one color."""
+        palette = class_palette(self.index.summary.ignore_label)
+        return palette if self.named is None else self.named.cluster_palette(palette)
+
+    def named_palette(self) -> npt.NDArray[np.uint8]:
+        """Color of each class after the naming, ``[256, 3]``."""
+        palette = class_palette(self.index.summary.ignore_label)
+        if self.named is not None:
+            palette[: len(self.named.names)] = self.named.colors(palette)
+        return palette
 
     def photograph(self, image: IndexedImage) -> RGB:
         """Read the photograph, ``[H, W, 3]`` RGB.
@@ -109,8 +127,14 @@ class ResultReader:
         )
 
 
-def drawn(maps: ResultMaps, ignore_label: int) -> dict[str, RGB]:
-    """Draw the maps as pictures ``[H, W, 3]``, in the order in which pages show them."""
+def drawn(maps: ResultMaps, palette: npt.NDArray[np.uint8]) -> dict[str, RGB]:
+    """Draw the maps as pictures ``[H, W, 3]``, in the order in which pages show them.
+
+    Args:
+        maps: the maps of one photograph.
+        palette: color of each class, see :meth:`ResultReader.palette`.
+
+    """
     gray = maps.photograph.mean(axis=2, keepdims=True).astype(np.uint8)
     dimmed = np.broadcast_to(gray // 3, maps.photograph.shape)
     pictures = {
@@ -120,7 +144,7 @@ def drawn(maps: ResultMaps, ignore_label: int) -> dict[str, RGB]:
     }
     for name, labels in (("semantic", maps.semantic), ("ground truth", maps.truth)):
         if labels is not None:
-            pictures[name] = colorize(labels, class_palette(ignore_label))
+            pictures[name] = colorize(labels, palette)
     return pictures
 
 
@@ -143,7 +167,7 @@ def contact_sheet(job: Job, count: int, semantic: bool) -> bytes | None:
     rows = []
     for image in reader.shown(count):
         try:
-            pictures = drawn(reader.maps(image), reader.index.summary.ignore_label)
+            pictures = drawn(reader.maps(image), reader.palette())
         except (InvalidPhotographError, InvalidMaskError, OSError):
             continue  # the stages warn of lasting errors; a passing error must not fail the run for a picture
         cells = [np.asarray(Image.fromarray(picture).resize((cell, cell))) for picture in pictures.values()]

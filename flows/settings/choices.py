@@ -23,3 +23,9 @@ SEGMENTERS_BY_NAME: dict[str, type[Segmenter]] = {
     entry.model_fields["name"].default: entry for entry in SEGMENTERS
 }
 SEGMENTER_NAMES: tuple[str, ...] = tuple(SEGMENTERS_BY_NAME)
+# Those that need no options: a comparison runs them if nobody chooses others.
+SEGMENTERS_WITH_DEFAULTS: tuple[str, ...] = tuple(
+    name
+    for name, entry in SEGMENTERS_BY_NAME.items()
+    if not any(option.is_required() for option in entry.model_fields.values())
+)

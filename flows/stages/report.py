@@ -13,10 +13,12 @@ from dcn.images.palette import class_palette
 from flows import progress
 from flows.evaluation.costs import COST_TITLES, cost_table
 from flows.evaluation.inputs import EvaluatedRun
+from flows.evaluation.named_classes import names_digest
 from flows.evaluation.protocols.foreground import ForegroundVariants
 from flows.evaluation.protocols.region_measures import RegionMeasures
 from flows.evaluation.results import Results, read_results
 from flows.inputs.region_counts import region_counts
+from flows.inputs.summaries import IndexSummary
 from flows.report.headline import detailed_metrics, headline_metrics
 from flows.report.page import jpeg_uri, photograph_uri, plot_uri, render, template_digest
 from flows.report.pictures import ResultReader, drawn, jpeg
@@ -50,7 +52,9 @@ class ReportStage(Stage):
         return ("index", "extract", *trained, "segment", *embed, *truth, *language, "evaluate")
 
     def settings(self, settings: Settings) -> dict[str, Any]:
-        return {**settings.report.model_dump(mode="json"), "template": template_digest(_TEMPLATE)}
+        chosen = settings.report.model_dump(mode="json")
+        chosen["names"] = names_digest(settings)  # of the content, because the file may change
+        return {**chosen, "template": template_digest(_TEMPLATE)}
 
     def layout(self, job: Job) -> Layout:
         return Layout(extra_bytes=job.settings.report.num_photographs * 5 * 100_000)
@@ -91,6 +95,7 @@ class ReportStage(Stage):
                 {"title": one.title, "caption": one.caption, "picture": photograph_uri(one.figure)}
                 for one in paper_figures(job, reader, shown)
             ],
+            files=IndexSummary.read(job).describe(),
             refused=list(islice(reader.index.refused(), _SHOWN_REFUSED)),
             more_refused=max(0, reader.index.summary.refused - _SHOWN_REFUSED),
             warnings=[
@@ -106,7 +111,7 @@ class ReportStage(Stage):
 
 
 def _photograph(reader: ResultReader, one: ShownImage) -> dict[str, Any]:
-    pictures = drawn(one.maps, reader.index.summary.ignore_label)
+    pictures = drawn(one.maps, reader.palette())
     encoded = {name: jpeg_uri(jpeg(picture, _PICTURE_WIDTH)) for name, picture in pictures.items()}
     return {"id": one.image.item.id, "regions": len(np.unique(one.maps.regions)), "pictures": encoded}
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from dcn.device import choose_device
 from dcn.early_stopping import stands_still
 from dcn.errors import DCNError, NonFiniteTrainingError
+from dcn.model_description import ModelDescription
 from flows import progress
 from flows.errors import name_parameters
 from flows.inputs.image_index import open_index
-from flows.inputs.models import choose_device
 from flows.inputs.parallel import batched
 from flows.inputs.summaries import ExtractSummary, TrainSummary
 from flows.inputs.token_sample import sample_tokens
@@ -45,7 +46,7 @@ class TrainStage(Stage):
     """Writes ``curve.json``, and ``dcn.safetensors``: the weights that were best on held-out images."""
 
     name = "train"
-    version = 4
+    version = 5
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         return ("index", "extract")
@@ -61,11 +62,12 @@ class TrainStage(Stage):
         train = job.settings.train
         with torch.device("meta"), name_parameters("setting train.{}"):
             network = DynamicClusteringNetwork(**_network_arguments(train, self._token_width(job)))
-        weights = sum(4 * tensor.numel() for tensor in network.state_dict().values())
-        # A state has the weights, two moments of AdamW, and the best weights. While the next one is written,
-        # the old one is still there. Both are gone before the stage is complete.
-        kept = weights + _CURVE_BYTES * train.iterations
-        return Layout(extra_bytes=kept, temporary_bytes=2 * 4 * weights - kept)
+        numbers = sum(tensor.numel() for tensor in network.state_dict().values())
+        # The model is kept in half precision. A state has the weights, two moments of AdamW, and the best
+        # weights in float32. While the next one is written, the old one is still there. Both are gone before
+        # the stage is complete.
+        kept = 2 * numbers + _CURVE_BYTES * train.iterations
+        return Layout(extra_bytes=kept, temporary_bytes=2 * 4 * 4 * numbers - kept)
 
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
         run = _TrainingRun(job, self._token_width(job), warn)
@@ -139,7 +141,7 @@ class _TrainingRun:
 
     def to_the_end(self) -> TrainSummary:
         """Run the missing iterations, write the model, and return the summary."""
-        from dcn.model_file import ModelDescription, model_bytes
+        from dcn.model_file import model_bytes
 
         settings, trainer = self._settings, self._trainer
         progress.start("train", settings.iterations, trainer.iteration)
@@ -158,7 +160,7 @@ class _TrainingRun:
         summary = self._summary()
         if end := summary.describe_end(settings.iterations):
             progress.end_early("train", end)
-        description = ModelDescription(self._network_arguments, self._backbone)
+        description = ModelDescription(network=self._network_arguments, backbone=self._backbone)
         self._checkpoint.write_file("dcn.safetensors", model_bytes(self._state.best, description))
         curve = {"steps": [asdict(record) for record in self._state.curve], "held_out": self._state.checks}
         self._checkpoint.write_file("curve.json", json.dumps(curve).encode())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 MODULES = (
+    "dcn.class_centers",
     "dcn.crops",
     "dcn.did_you_mean",
     "dcn.foreground",

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from safetensors.torch import load, save
 
+from dcn.device import choose_device
 from dcn.evaluation.bootstrap import Interval, mean_interval
-from dcn.evaluation.label_free import WHITENED_DIMS, label_free_score
 from dcn.options import Options
-from dcn.whitening import TokenWhitening
 from flows.evaluation.inputs import EvaluatedRun, Shard
 from flows.evaluation.protocol import Column, Group, Headline, Protocol, ProtocolArray, Tally, shown_estimate
 from flows.evaluation.stored_measures import Floats, StoredTally, read_runs
-from flows.inputs.models import choose_device
 from flows.inputs.parallel import batched
 from flows.inputs.summaries import ExtractSummary
 from flows.inputs.token_sample import sample_tokens
 from flows.stage import Warn
 from storage import ArraySpec
+
+if TYPE_CHECKING:
+    from dcn.whitening import TokenWhitening
 
 _SCORE = "label_free_score"
 # The whitening, a file of the checkpoint. All segmenters on the same tokens have the same one.
@@ -56,6 +55,9 @@ class LabelFree(Protocol[LabelFreeMetrics]):
 
     def prepare(self, run: EvaluatedRun) -> None:
         """Fit the whitening on tokens of the whole data set, because no label is in them."""
+        import torch
+        from safetensors.torch import save
+
         extract = run.job.checkpoint("extract")
         present = np.flatnonzero(extract.array("present").rows(0, len(run.index)))
         _, sample = sample_tokens(extract.array("tokens"), present, _SEED)
@@ -65,6 +67,11 @@ class LabelFree(Protocol[LabelFreeMetrics]):
         run.checkpoint.write_file(_WHITENING, save(whitening.state_dict()))
 
     def measure_shard(self, run: EvaluatedRun, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        import torch
+        from safetensors.torch import load
+
+        from dcn.evaluation.label_free import label_free_score
+
         device = choose_device(run.settings.backbone.device)
         whitening = _new_whitening(run)
         whitening.load_state_dict(load(run.checkpoint.read_file(_WHITENING)))
@@ -98,6 +105,9 @@ class LabelFree(Protocol[LabelFreeMetrics]):
 
 
 def _new_whitening(run: EvaluatedRun) -> TokenWhitening:
+    from dcn.evaluation.label_free import WHITENED_DIMS
+    from dcn.whitening import TokenWhitening
+
     return TokenWhitening(ExtractSummary.read(run.job).token_width, WHITENED_DIMS)
 
 

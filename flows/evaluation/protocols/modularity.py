@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dcn.device import choose_device
 from dcn.evaluation.protocols import Regions
 from dcn.options import Options
 from flows.evaluation.inputs import EvaluatedRun, Shard
 from flows.evaluation.protocol import Column, Group, Headline, Protocol, ProtocolArray, Tally
 from flows.inputs.image_index import evenly_spread
-from flows.inputs.models import choose_device, load_network
+from flows.inputs.models import load_network
 from flows.inputs.parallel import batched
 from flows.stage import Warn
 from storage import ArraySpec
