@@ -30,7 +30,8 @@ class TestSettings:
         shown = words(dcn("settings"))
         defaults = [field.default for field in Settings.model_fields.values()]
         sections = [type(default) for default in defaults if isinstance(default, Options)]
-        for section in [*sections, *DATASETS, *SEGMENTERS, Settings]:
+        kinds: list[type[Options]] = [*sections, *DATASETS, *SEGMENTERS, Settings]
+        for section in kinds:
             for name, field in section.model_fields.items():
                 assert name in shown
                 if field.description:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from dcn.datasets import DATASETS
+from dcn.options import Options
 from dcn.weights.presets import PRESETS
 from flows.errors import InvalidSettingsError
 from flows.execution.plan import STAGES
@@ -242,7 +243,8 @@ class TestHome:
 
     def test_every_setting_that_is_a_path_is_covered(self, home: Path) -> None:
         """Also of data sets that are added later: the base class of all options replaces them."""
-        for kind in (*DATASETS, BackboneSettings, LanguageSettings, TLSSettings):
+        kinds: tuple[type[Options], ...] = (*DATASETS, BackboneSettings, LanguageSettings, TLSSettings)
+        for kind in kinds:
             paths = {
                 name
                 for name, field in kind.model_fields.items()
