@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 MODULES = (
+    "dcn.class_names",
+    "dcn.coco",
     "dcn.crops",
     "dcn.foreground",
     "dcn.language.prompts",
