@@ -1,5 +1,7 @@
 """Classes of new regions, compared with a search over all centers and with values computed by hand."""
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,12 +16,12 @@ NAMED = NamedClasses(names=("background", "cat", "tree"), class_of_cluster=(0, 1
 DESCRIPTION = ClassDescription(matched=(0, 2, 1, 1), named=NAMED)
 
 
-def vectors(rows: int) -> st.SearchStrategy[np.ndarray]:
+def vectors(rows: int) -> st.SearchStrategy[Any]:
     return arrays(np.float32, (rows, 4), elements=st.integers(-3, 3).map(float))
 
 
 @given(centers=vectors(3), embedding=vectors(5))
-def test_a_region_has_the_class_of_the_nearest_center(centers: np.ndarray, embedding: np.ndarray) -> None:
+def test_a_region_has_the_class_of_the_nearest_center(centers: Any, embedding: Any) -> None:
     classes, nearest, confidence = ClassCenters(centers / 4, DESCRIPTION).classify(embedding)
     assert ((confidence >= 0) & (confidence <= 1)).all()
     for vector, found, near, sure in zip(embedding, classes, nearest, confidence, strict=True):

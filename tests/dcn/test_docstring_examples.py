@@ -10,6 +10,8 @@ import pytest
 
 MODULES = (
     "dcn.class_centers",
+    "dcn.class_names",
+    "dcn.coco",
     "dcn.crops",
     "dcn.did_you_mean",
     "dcn.foreground",

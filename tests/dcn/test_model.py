@@ -168,7 +168,7 @@ def test_a_model_without_classes_says_so(tiny_weights: Path, photograph: np.ndar
 @pytest.mark.parametrize("what", ["regions", "semantic"])
 def test_coco_has_the_pixels_of_every_label(model: Model, photograph: np.ndarray, what: str) -> None:
     result = model.segment(photograph)
-    document = json.loads(json.dumps(result.to_coco(what, "photo.jpg")))  # type: ignore[arg-type]
+    document = json.loads(json.dumps(result.to_coco(what, "photo.jpg")))
     assert document["images"] == [{"id": 1, "file_name": "photo.jpg", "height": 48, "width": 64}]
     masks = [run_lengths.decode(one["segmentation"]) for one in document["annotations"]]
     if what == "regions":

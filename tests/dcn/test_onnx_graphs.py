@@ -1,6 +1,7 @@
 """ONNX graphs give the numbers of PyTorch, in onnxruntime, for other sizes of batch than they were traced with."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime
@@ -27,7 +28,7 @@ def model() -> Model:
     vit = VisionTransformer(
         img_size=64, patch_size=16, embed_dim=32, depth=2, num_heads=2, num_classes=0, dynamic_img_size=True
     )
-    vit.pretrained_cfg = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.2)}
+    cast(Any, vit).pretrained_cfg = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.2)}
     arguments = {"dim": 32, "num_prototypes": 4, "num_stages": 1, "heads": 2, "whitened_dims": 16}
     network = DynamicClusteringNetwork(**arguments)  # type: ignore[arg-type]
     assert network.whitening is not None

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from click.testing import Result
 from PIL import Image
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from flows.cli.app import app
 from flows.cli.export import export_labels
@@ -49,7 +48,7 @@ def test_photographs_of_the_data_set_get_the_files_of_its_export(
         "classes.json", "overlays", "regions", "regions.csv", "semantic",
     ]  # fmt: skip
     for what in ("regions", "semantic"):
-        export_labels(finished, what, tmp_path / "exported" / what, ("png", "csv"))  # type: ignore[arg-type]
+        export_labels(finished, what, tmp_path / "exported" / what, ("png", "csv"))
         for image in open_index(find_job(finished)).images():
             found = Image.open(predicted / what / f"{image.item.id}.png")
             expected = Image.open(tmp_path / "exported" / what / f"{image.item.id}.png")

@@ -33,7 +33,7 @@ def test_every_name_of_a_model_leads_to_it(finished: Settings, config: Path, tmp
     shutil.copytree(folder, tmp_path / "copied")
     dcn.load(config).save_pretrained(tmp_path / "hub")
     expected = dcn.load(config).stored
-    complete = [config, finished.workspace, folder, folder.with_name(key[:5]), f"{folder}/"]
+    complete: list[str | Path] = [config, finished.workspace, folder, folder.with_name(key[:5]), f"{folder}/"]
     for source in complete:
         assert dcn.load(source).stored.to_bytes() == expected.to_bytes(), source
     assert dcn.load(key[:8], workspace=finished.workspace).stored.to_bytes() == expected.to_bytes()
