@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import yaml
 from PIL import Image
 from pycocotools.coco import COCO
 from sklearn.preprocessing import normalize
+from torchvision.datasets import CocoDetection
 from typer.testing import CliRunner
 
 from dcn.errors import InvalidClassNamesError
@@ -87,6 +89,30 @@ def test_pycocotools_reads_the_label_maps(exported: Path, what: str) -> None:
             np.testing.assert_array_equal(masks.sum(axis=0), 1)
             expected = np.unique(labels)
             assert [int(labels[mask == 1].max()) for mask in masks] == expected.tolist()
+
+
+def test_torchvision_reads_the_photographs_with_their_masks(clustered: Settings, exported: Path) -> None:
+    root, file = photograph_folder_of(clustered), exported / "semantic" / "coco.json"
+    dataset = CocoDetection(root, file)
+    assert len(dataset) == 6
+    for photograph, found in dataset:
+        for one in found:
+            assert dataset.coco.annToMask(one).shape == (photograph.height, photograph.width)
+
+
+def test_the_importer_of_datumaro_reads_the_label_maps(exported: Path, tmp_path: Path) -> None:
+    """Not among the tests' packages: it needs an older Pillow than this one, and 500 MB."""
+    datumaro = pytest.importorskip("datumaro")
+    (tmp_path / "annotations").mkdir()
+    shutil.copy(exported / "semantic" / "coco.json", tmp_path / "annotations" / "instances_default.json")
+    dataset = datumaro.Dataset.import_from(str(tmp_path), "coco")
+    for item in dataset:
+        labels = label_map(exported / "semantic", f"{item.id}.png")
+        painted = np.zeros_like(labels)
+        for one in item.annotations:
+            if one.type == datumaro.AnnotationType.mask:
+                painted[one.image.astype(bool)] = one.label + 1
+        np.testing.assert_array_equal(painted, labels)
 
 
 def test_a_photograph_of_the_document_is_a_file_of_the_data_set(clustered: Settings, exported: Path) -> None:

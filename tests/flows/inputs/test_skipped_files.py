@@ -74,3 +74,8 @@ def test_of_many_endings_the_most_frequent_are_shown(tmp_path: Path) -> None:
     (line,) = index(settings_of(folder, tmp_path / "w"))[0]
     assert "21 files skipped: 2 .e13, 1 .e00, 1 .e01" in line
     assert line.endswith("1 .e10, and others")
+
+
+def test_the_page_has_the_line_too(finished: Settings) -> None:
+    page = find_job(finished).checkpoint("report").read_file("report.html").decode()
+    assert "The index used 14 photographs, refused 0 photographs, 0 files skipped." in page
