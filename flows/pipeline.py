@@ -265,7 +265,7 @@ def _stage_flow(stage: str, listing: str | None = None) -> Flow[..., list[StageR
 
 def _run_below(stage: str, settings: Settings, listing: str) -> list[StageRecord]:
     """Run the flow of a stage inside of the current flow, whose log gets a line for each stage that ran."""
-    records = _stage_flow(stage, listing)(**sections(settings))
+    records: list[StageRecord] = _stage_flow(stage, listing)(**sections(settings))
     for record in records:
         _log(record)
     return records
