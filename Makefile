@@ -14,7 +14,7 @@ else
 DISK := 7 GB, of which 3.2 GB are NVIDIA's libraries; make demo TORCH=cpu does without them
 endif
 
-.PHONY: demo test test-oldest soak bench audit docs lint clean
+.PHONY: demo test test-oldest soak bench audit pictures docs lint clean
 
 demo: .venv/.installed-focus
 	$(BIN)/dcn demo
@@ -41,6 +41,10 @@ test-oldest: .venv/bin/python
 audit: .venv/.installed-focus
 	$(PIP) pip-audit
 	.ci/audit $(BIN)
+
+# Write the pictures of the README and of the guides. Tests say when they are outdated.
+pictures: .venv/.installed-focus
+	$(BIN)/python -m docs.pictures
 
 # Build the documentation as a site: site/index.html. A broken link is an error. Material for MkDocs gets fixes until
 # May 2027, which it prints at each build; its successor Zensical reads the same mkdocs.yml.

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from docs.pictures.drawing import draw
+from docs.pictures.table import PICTURES
 from flows.evaluation.protocols.foreground import Foreground
 from flows.evaluation.protocols.kmeans import KMeans
 from flows.evaluation.protocols.knn import KNN
@@ -60,6 +63,15 @@ def test_training_reaches_nearly_the_attainable_modularity(sample: Settings) -> 
     assert (results.of(Modularity).share_of_attainable or 0) > 0.9
     assert (results.of(UpperBound).accuracy or 0) > 0.9
     assert TrainSummary.read(find_job(sample)).collapsed_iterations == 0
+
+
+def test_the_picture_of_the_readme_shows_these_results(sample: Settings) -> None:
+    """Processors differ in a few pixels at borders, and JPEG in a few gray levels."""
+    (strip,) = (picture for picture in PICTURES if picture.name == "strip")
+    drawn = draw(strip, [find_job(sample)]).astype(float)
+    shown = np.asarray(Image.open(strip.file)).astype(float)
+    assert shown.shape == drawn.shape
+    assert np.abs(shown - drawn).mean() < 6, "run make pictures"
 
 
 def test_the_page_opens_in_a_browser_without_an_error(sample: Settings, tmp_path: Path) -> None:

@@ -59,6 +59,11 @@ class DatasetOptions(Options, ABC):
     name: str
 
     @property
+    def title(self) -> str:
+        """Name of the photographs for people: of a folder the name that it has on the disk."""
+        return self.name
+
+    @property
     @abstractmethod
     def has_classes(self) -> bool:
         """Whether the data set has masks with classes. It is known before any file is read."""

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from PIL import Image
 
 from dcn.datasets import Dataset
-from dcn.errors import InvalidMaskError, InvalidPhotographError
 from dcn.images.palette import class_palette, colorize, overlay, region_palette
 from flows.evaluation.named_classes import named_classes
 from flows.evaluation.protocols.kmeans import SEMANTIC
@@ -158,22 +157,3 @@ def jpeg(picture: RGB, width: int) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=85)
     return buffer.getvalue()
-
-
-def contact_sheet(job: Job, count: int, semantic: bool) -> bytes | None:
-    """Draw ``count`` photographs with their maps as a JPEG, one row each; None if none can be read."""
-    reader = ResultReader(job, semantic)
-    cell = 160
-    rows = []
-    for image in reader.shown(count):
-        try:
-            pictures = drawn(reader.maps(image), reader.palette())
-        except (InvalidPhotographError, InvalidMaskError, OSError):
-            continue  # the stages warn of lasting errors; a passing error must not fail the run for a picture
-        cells = [np.asarray(Image.fromarray(picture).resize((cell, cell))) for picture in pictures.values()]
-        rows.append(np.concatenate(cells, axis=1))
-    if not rows:
-        return None
-    width = max(row.shape[1] for row in rows)
-    padded = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
-    return jpeg(np.concatenate(padded), width)

@@ -124,14 +124,15 @@ def _description(entry: Mapping[str, Any]) -> str:
 def _value(entry: Mapping[str, Any]) -> str:
     """Type of a setting, or its allowed values, with its limits."""
     if "anyOf" in entry:
-        values = [_value(choice) for choice in entry["anyOf"] if choice.get("type") != "null"]
-        return f"{', '.join(values)}, or empty"
+        kinds = [choice.get("type") for choice in entry["anyOf"]]
+        values = dict.fromkeys(_value(choice) for choice in entry["anyOf"] if choice.get("type") != "null")
+        return ", ".join(values) + ", or empty" * ("null" in kinds)
     if "enum" in entry:
         return ", ".join(f"`{value}`" for value in entry["enum"])
     if entry.get("type") == "array":
         return f"list of {_value(entry['items'])}"
     limits = [text.format(entry[limit]) for limit, text in _LIMITS.items() if limit in entry]
-    kind = _GROUP if entry.keys() & {"$ref", "oneOf"} else _TYPES[entry.get("format", entry.get("type"))]
+    kind = _GROUP if "$ref" in entry else _TYPES[entry.get("format", entry.get("type"))]
     return " ".join([kind, ", ".join(limits)]).strip()
 
 

@@ -3,7 +3,7 @@
 import re
 from importlib.metadata import version
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -17,6 +17,7 @@ from flows.settings import BackboneSettings, LanguageSettings, Settings, TLSSett
 from flows.settings.loading import config_names, load_settings
 
 ROOT = Path(__file__).parents[3]
+OF_ONE_DEPLOYMENT = {"name", "entrypoint", "parameters", "schedules"}
 
 
 def test_defaults_of_voc2012_are_those_of_the_paper() -> None:
@@ -75,10 +76,9 @@ def test_defaults_of_a_preset_can_be_overridden() -> None:
 
 
 def test_deployments_use_the_sample_configuration() -> None:
-    content = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     sample = load_settings("sample")
     flows = set()
-    for deployment in content["deployments"]:
+    for deployment in deployments():
         flow = deployment["entrypoint"].partition(":")[2]
         parameters = dict(deployment["parameters"])  # a YAML anchor shares one dictionary among deployments
         changed = {name: parameters.pop(name, {}) for name in ("language", "compare", "sweep")}
@@ -89,8 +89,25 @@ def test_deployments_use_the_sample_configuration() -> None:
         Settings.model_validate({**parameters, **changed})
         flows.add(flow)
     assert flows == {*STAGES, "pipeline", "compare", "sweep"}
-    schedules = [schedule for d in content["deployments"] for schedule in d.get("schedules", [])]
+    schedules = [schedule for deployment in deployments() for schedule in deployment.get("schedules", [])]
     assert [schedule["active"] for schedule in schedules] == [False]
+
+
+def test_deployments_differ_in_nothing_but_name_flow_parameters_and_schedule() -> None:
+    shared = [
+        {name: value for name, value in deployment.items() if name not in OF_ONE_DEPLOYMENT}
+        for deployment in deployments()
+    ]
+    assert all(entries == shared[0] for entries in shared)
+
+
+def deployments() -> list[dict[str, Any]]:
+    """The deployments of both files. The flow `language` has its own, because it needs weights."""
+    return [
+        deployment
+        for name in ("prefect.yaml", "prefect-language.yaml")
+        for deployment in yaml.safe_load((ROOT / name).read_text())["deployments"]
+    ]
 
 
 VERSION = re.escape(version("dynamic-clustering-network"))
