@@ -34,6 +34,10 @@ class FolderOptions(DatasetOptions):
     )
 
     @property
+    def title(self) -> str:
+        return self.root.absolute().name or self.name
+
+    @property
     def has_classes(self) -> bool:
         return self.masks is not None
 
