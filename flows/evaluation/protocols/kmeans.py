@@ -24,6 +24,11 @@ from flows.stage import Warn
 # Class of every region [N, k] by the shown seed, for pictures and exports; -1 if a region does not occur or
 # was not evaluated. Without ground truth the numbers are clusters.
 SEMANTIC = "semantic.npy"
+_MIOU = (
+    "How well the classes that were found cover those that people drew: for each class the shared area, "
+    "divided by the area that either has; then the mean over the classes. 0 is nothing, 1 is perfect."
+)
+_ACCURACY = "Share of all pixels whose class is right, after each cluster was given the class that fits best."
 
 
 class KMeansMetrics(Options):
@@ -71,13 +76,17 @@ class KMeans(Protocol[KMeansMetrics]):
 
     def headline(self, metrics: KMeansMetrics) -> list[Headline]:
         if metrics.miou is None:
-            return [Headline("k-means clusters", f"{metrics.clusters}", "no ground truth to compare with")]
+            explanation = (
+                "Foreground regions of all photographs that look alike are one cluster, which is a class."
+            )
+            meaning = "of the foreground regions"
+            return [Headline("k-means clusters", f"{metrics.clusters}", meaning, explanation)]
         runs = f"{metrics.clusters} clusters, {metrics.seeds} seeds"
         miou = shown_mean(metrics.miou, metrics.miou_deviation, metrics.seeds)
         accuracy = shown_mean(metrics.accuracy, metrics.accuracy_deviation, metrics.seeds)
         return [
-            Headline("k-means mIoU", miou, runs),
-            Headline("k-means pixel accuracy", accuracy, "over the same seeds"),
+            Headline("k-means mIoU", miou, runs, _MIOU),
+            Headline("k-means pixel accuracy", accuracy, "over the same seeds", _ACCURACY),
         ]
 
     def columns(self) -> tuple[Column[KMeansMetrics], ...]:

@@ -99,15 +99,27 @@ class Modularity(Protocol[ModularityMetrics]):
 
     def headline(self, metrics: ModularityMetrics) -> list[Headline]:
         headlines = [
-            Headline("regions per image", f"{metrics.regions_per_image:.2f}", "that the segmenter finds"),
             Headline(
-                "modularity", f"{metrics.hard_modularity:.4f}", "of the regions, mean over the photographs"
+                "regions per image",
+                f"{metrics.regions_per_image:.2f}",
+                "that the segmenter finds",
+                "Into how many areas a photograph is divided, on average.",
+            ),
+            Headline(
+                "modularity",
+                f"{metrics.hard_modularity:.4f}",
+                "of the regions, mean over the photographs",
+                "How much more alike the parts of a region are than chance would make them. 0 is chance; "
+                "good divisions of photographs seldom reach 0.2.",
             ),
         ]
         if metrics.share_of_attainable is not None:
             meaning = f"of what free centers reach on {metrics.attainable_images} photographs"
             share = f"{metrics.share_of_attainable:.3f}"
-            headlines.append(Headline("share of attainable modularity", share, meaning))
+            explanation = (
+                "How near the modularity comes to the best that a search finds for each photograph alone."
+            )
+            headlines.append(Headline("share of attainable modularity", share, meaning, explanation))
         return headlines
 
     def columns(self) -> tuple[Column[ModularityMetrics], ...]:
