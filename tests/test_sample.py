@@ -83,7 +83,7 @@ def test_the_page_opens_in_a_browser_without_an_error(sample: Settings, tmp_path
     dom = browse(page, tmp_path / "profile", "--dump-dom").stdout
     pictures = re.findall(r'<img[^>]* alt="([^"]+)" src="data:image/', dom)
     photographs = [name for name in pictures if " of " in name]
-    columns = ("photograph", "regions", "foreground", "semantic", "ground truth")
+    columns = ("photograph", "regions", "foreground", "classes", "ground truth")
     ids = [image.item.id for image in open_index(find_job(sample)).images()]
     assert sorted(photographs) == sorted(f"{column} of {name}" for column in columns for name in ids)
     assert [name for name in pictures if name not in photographs] == [

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from dcn.errors import InvalidDatasetError, InvalidMaskError
 from dcn.images.files import is_lasting, read_file
+from dcn.images.palette import category_palette
 from dcn.images.photograph import check_mask, decode_mask
 from dcn.options import Options
 
@@ -97,6 +98,11 @@ class Dataset(ABC):
     has_segmentations: bool = False
     train_split: str
     evaluate_split: str
+
+    @property
+    def palette(self) -> npt.NDArray[np.uint8]:
+        """Colors of the classes, ``[256, 3]`` uint8."""
+        return category_palette(self.ignore_label)
 
     @abstractmethod
     def items(self) -> Iterator[Item]:

@@ -43,7 +43,7 @@ def qualitative_figure(
     palette: npt.NDArray[np.uint8],
     ignore_label: int,
 ) -> Figure:
-    """Draw figure 4: each row shows a photograph, its regions, its semantic segmentation and ground truth.
+    """Draw figure 4: each row shows a photograph, its regions, its classes and ground truth.
 
     A legend below names the classes that occur.
 
@@ -57,7 +57,7 @@ def qualitative_figure(
     columns: dict[str, list[RGB | None]] = {
         "photograph": [p.photograph for p in photographs],
         "regions": [overlay(p.photograph, p.regions, region_palette()) for p in photographs],
-        "semantic segmentation": [_colored(p.semantic, palette) for p in photographs],
+        "classes": [_colored(p.semantic, palette) for p in photographs],
         "ground truth": [_colored(p.truth, palette) for p in photographs],
     }
     columns = {title: pictures for title, pictures in columns.items() if any(p is not None for p in pictures)}

@@ -57,11 +57,20 @@ class ProtocolArray:
 
 @dataclass(frozen=True)
 class Headline:
-    """A metric that a person looks at first: its name, its value as text, and what it means."""
+    """A metric that a person looks at first.
+
+    Attributes:
+        name: its name.
+        value: its value as text.
+        meaning: what it is measured on, in a few words.
+        explanation: what it says to somebody who has not read the paper; the page shows it.
+
+    """
 
     name: str
     value: str
     meaning: str
+    explanation: str = ""
 
 
 @dataclass(frozen=True)

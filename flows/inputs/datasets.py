@@ -46,8 +46,15 @@ def _ending(file: str) -> str:
     return ending if ending.isalnum() and len(ending) <= _LONGEST_ENDING else "without ending"
 
 
-def read_photograph(dataset: Dataset, image: IndexedImage) -> npt.NDArray[np.uint8]:
+def read_photograph(
+    dataset: Dataset, image: IndexedImage, smallest_side: int | None = None
+) -> npt.NDArray[np.uint8]:
     """Read an indexed photograph, ``[H, W, 3]`` uint8 RGB.
+
+    Args:
+        dataset: the data set.
+        image: its entry of the index.
+        smallest_side: see :func:`dcn.images.photograph.decode_photograph`.
 
     Raises:
         InvalidPhotographError: the file is gone, or it changed after it was indexed.
@@ -62,7 +69,7 @@ def read_photograph(dataset: Dataset, image: IndexedImage) -> npt.NDArray[np.uin
         raise InvalidPhotographError(f"it cannot be read any more: {error.strerror}") from error
     if digest(content) != image.digest:
         raise InvalidPhotographError("it was changed after it was indexed; run the pipeline again")
-    return decode_photograph(content)
+    return decode_photograph(content, smallest_side)
 
 
 def read_mask(dataset: Dataset, image: IndexedImage) -> npt.NDArray[np.uint8] | None:

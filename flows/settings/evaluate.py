@@ -80,7 +80,11 @@ class SweepSettings(Options):
 class ReportSettings(Options):
     """The report, a page with pictures and metrics."""
 
-    num_photographs: PositiveInt = Field(24, description="Number of evaluated photographs on the page.")
+    num_photographs: PositiveInt = Field(
+        20_000,
+        description="Most photographs in the list of the page. Those of the evaluated split come first; of "
+        "more, this many are taken at even distances.",
+    )
     names: Path | None = Field(
         None,
         description="File ``names.yaml`` with names of clusters, for the page, ``export`` and ``predict``.",

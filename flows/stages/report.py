@@ -1,48 +1,50 @@
-"""Stage ``report``: one self-contained page that a person opens."""
+"""Stage ``report``: one page that a person opens."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from dcn.errors import InvalidMaskError, InvalidPhotographError
-from dcn.images.palette import class_palette
-from flows import progress
+from dcn.images.palette import region_palette
 from flows.evaluation.costs import COST_TITLES, cost_table
-from flows.evaluation.inputs import EvaluatedRun
 from flows.evaluation.named_classes import names_digest
 from flows.evaluation.protocols.foreground import ForegroundVariants
 from flows.evaluation.protocols.region_measures import RegionMeasures
 from flows.evaluation.results import Results, read_results
+from flows.inputs.image_index import open_index
 from flows.inputs.region_counts import region_counts
 from flows.inputs.summaries import IndexSummary
+from flows.report.classes import given_names, named_by_truth, shown_classes
 from flows.report.headline import detailed_metrics, headline_metrics
-from flows.report.page import jpeg_uri, photograph_uri, plot_uri, render, template_digest
-from flows.report.pictures import ResultReader, drawn, jpeg
+from flows.report.page import photograph_uri, plot_uri, render, script_json, template_digest
+from flows.report.picture_files import PICTURES_PER_FILE, PictureFiles
+from flows.report.pictures import ResultReader
 from flows.settings import Settings
 from flows.stage import Job, Layout, Stage, Warn
 from storage import Manifest
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from flows.report.paper_figures import ShownImage
-
-_PICTURE_WIDTH = 320
 # A page with more refused files is slow to open, and nobody reads them there.
 _SHOWN_REFUSED = 1000
+# Photographs that the figures choose from.
+_FIGURE_PHOTOGRAPHS = 24
 _TEMPLATE = "report.html.j2"
+# A photograph with its maps, and everything else on the page.
+_PICTURE_BYTES, _PAGE_BYTES = 60_000, 5_000_000
 
 
 class ReportStage(Stage):
-    """``report.html``: metrics, pictures, curves, refused files, and the provenance of everything."""
+    """``report.html``: metrics, photographs, classes, figures, refused files, and the provenance of all.
+
+    The pictures are inside of the page, or in ``pictures-00000.js`` and so on beside it, if they are many.
+    """
 
     name = "report"
-    version = 4
-    always_in_key = frozenset({"template"})
+    version = 5
+    always_in_key = frozenset({"template", "title"})
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         trained = ("train",) if settings.segment.segmenter.trained else ()
@@ -54,49 +56,76 @@ class ReportStage(Stage):
     def settings(self, settings: Settings) -> dict[str, Any]:
         chosen = settings.report.model_dump(mode="json")
         chosen["names"] = names_digest(settings)  # of the content, because the file may change
-        return {**chosen, "template": template_digest(_TEMPLATE)}
+        title = getattr(settings.dataset, "title", "")  # the settings that keys refer to have no folder
+        return {**chosen, "title": title, "template": template_digest(_TEMPLATE)}
 
     def layout(self, job: Job) -> Layout:
-        return Layout(extra_bytes=job.settings.report.num_photographs * 5 * 100_000)
+        photographs = min(job.settings.report.num_photographs, len(open_index(job)))
+        return Layout(extra_bytes=_PAGE_BYTES + photographs * _PICTURE_BYTES)
 
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
+        from flows.report.gallery import class_galleries
         from flows.report.paper_figures import ShownImage, paper_figures
+        from flows.report.photographs import draw_photographs
+        from flows.report.plots import page_plots
 
+        checkpoint, results = job.checkpoint(self.name), read_results(job)
         reader = ResultReader(job, semantic=True)
-        images = reader.shown(job.settings.report.num_photographs)
-        progress.start(self.name, len(images))
-        shown = []
-        for image in images:
-            try:
-                shown.append(ShownImage(image, reader.maps(image)))
-            except (InvalidPhotographError, InvalidMaskError) as error:
-                warn(f"{image.item.image} is not shown: {error}")
-            progress.advance(self.name, 1)
-        results = read_results(job)
+        galleries, files = class_galleries(job), PictureFiles(checkpoint)
+        drawn = draw_photographs(
+            reader, job.settings.report.num_photographs, galleries, files, warn, self.name
+        )
+        place_of = {entry.pop("row"): place for place, entry in enumerate(drawn.entries)}
+        classes = shown_classes(reader, results)
+        matched = named_by_truth(results)
         variants = results.find(ForegroundVariants)
-        photographs = [_photograph(reader, one) for one in shown]
+        refused = [*drawn.refused, *islice(reader.index.refused(), _SHOWN_REFUSED)]
+        pictures = files.finish()
+        data = {
+            "run": checkpoint.key,
+            "columns": _columns(matched),
+            "classes": [asdict(one) for one in classes],
+            "names": given_names(reader, results),
+            "regionColors": [
+                f"#{color.tobytes().hex()}" for color in region_palette()[: job.settings.num_regions]
+            ],
+            "photographs": drawn.entries,
+            "picturesPerFile": PICTURES_PER_FILE,
+            "refused": refused,
+        }
         page = render(
             _TEMPLATE,
-            dataset=job.settings.dataset.name,
+            data={"data": script_json(data), **({} if pictures is None else {"pictures": pictures})},
+            title=job.settings.dataset.title,
             segmenter=job.settings.segment.segmenter.name,
             regions_are_classes=job.settings.regions_are_classes,
+            labelled=bool(results.labelled_images),
+            matched=matched,
             headlines=headline_metrics(results),
             details=detailed_metrics(results),
-            photographs=photographs,
-            columns=list(dict.fromkeys(name for one in photographs for name in one["pictures"])),
-            plots=[*_training_plots(job), _regions_histogram(job), *_protocol_plots(job, results)],
+            files=IndexSummary.read(job).describe(),
+            shown=len(drawn.entries),
+            segmented=int(np.count_nonzero(region_counts(job))),
+            galleries=[
+                (one, galleries[one.index]) for one in classes if one.color and one.index in galleries
+            ],
+            crops=drawn.crops,
+            place_of=place_of,
+            id_of=lambda row: reader.index.image(row).item.id,
+            plots=list(page_plots(job, results)),
             classifications=results.classifications(),
-            classes=_classes(reader, results),
+            class_metrics=_class_metrics(reader, results),
             confusion=_confusion(reader, results),
             cost_titles=COST_TITLES,
             costs=cost_table(results),
             foreground_variants={} if variants is None else variants.root,
             paper=[
                 {"title": one.title, "caption": one.caption, "picture": photograph_uri(one.figure)}
-                for one in paper_figures(job, reader, shown)
+                for one in paper_figures(
+                    job, reader, [ShownImage(image, reader) for image in reader.shown(_FIGURE_PHOTOGRAPHS)]
+                )
             ],
-            files=IndexSummary.read(job).describe(),
-            refused=list(islice(reader.index.refused(), _SHOWN_REFUSED)),
+            refused=len(refused),
             more_refused=max(0, reader.index.summary.refused - _SHOWN_REFUSED),
             warnings=[
                 (stage, warning)
@@ -106,24 +135,29 @@ class ReportStage(Stage):
             ],
             provenance=_provenance(job, self.inputs(job.settings)),
         )
-        job.checkpoint(self.name).write_file("report.html", page)
-        return {"photographs": len(photographs), "bytes": len(page)}
+        checkpoint.write_file("report.html", page)
+        return {"photographs": len(drawn.entries), "bytes": len(page)}
 
 
-def _photograph(reader: ResultReader, one: ShownImage) -> dict[str, Any]:
-    pictures = drawn(one.maps, reader.palette())
-    encoded = {name: jpeg_uri(jpeg(picture, _PICTURE_WIDTH)) for name, picture in pictures.items()}
-    return {"id": one.image.item.id, "regions": len(np.unique(one.maps.regions)), "pictures": encoded}
+def _columns(labelled: bool) -> list[dict[str, str]]:
+    """Name the columns of the list of photographs. The kind tells the script of the page what to draw."""
+    columns = {
+        "photograph": "photograph",
+        "regions": "regions",
+        "foreground": "foreground",
+        "classes": "classes",
+        **({"truth": "ground truth"} if labelled else {}),
+    }
+    return [{"kind": kind, "title": title} for kind, title in columns.items()]
 
 
-def _classes(reader: ResultReader, results: Results) -> list[dict[str, Any]]:
+def _class_metrics(reader: ResultReader, results: Results) -> list[dict[str, Any]]:
     """Collect name, color and best overlap of every true class, and its IoU in every classification."""
-    palette = class_palette(reader.index.summary.ignore_label)
     found, measures = results.classifications(), results.find(RegionMeasures)
     return [
         {
             "name": name,
-            "color": "#" + palette[i].tobytes().hex(),
+            "color": f"#{reader.palette()[i].tobytes().hex()}",
             "abo": None if measures is None else measures.class_abo[i],
             "iou": [one.metrics.class_iou[i] for one in found],
         }
@@ -153,41 +187,3 @@ def _provenance(job: Job, stages: tuple[str, ...]) -> list[dict[str, Any]]:
             }
         )
     return entries
-
-
-def _training_plots(job: Job) -> list[dict[str, str]]:
-    """Plot the loss, if the segmenter was trained."""
-    from flows.report.training_curve import training_caption, training_figure
-
-    if not job.settings.segment.segmenter.trained:
-        return []
-    picture = plot_uri(_without_frame(training_figure(job)))
-    return [{"picture": picture, "alt": "loss over iterations", "caption": training_caption(job)}]
-
-
-def _regions_histogram(job: Job) -> dict[str, str]:
-    from matplotlib.figure import Figure
-
-    counts = region_counts(job)
-    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
-    axes = figure.subplots()
-    k = job.settings.num_regions
-    axes.bar(range(1, k + 1), [int((counts == i).sum()) for i in range(1, k + 1)])
-    axes.set(xlabel="regions", ylabel="photographs", xticks=range(1, k + 1))
-    caption = "Regions per photograph, at its original size."
-    return {"picture": plot_uri(_without_frame(figure)), "alt": "regions per photograph", "caption": caption}
-
-
-def _protocol_plots(job: Job, results: Results) -> list[dict[str, str]]:
-    run = EvaluatedRun.open(job)
-    return [
-        {"picture": plot_uri(_without_frame(plot.figure)), "alt": plot.title, "caption": plot.caption}
-        for protocol, metrics in results.measured()
-        for plot in protocol.plots(run, metrics)
-    ]
-
-
-def _without_frame(figure: Figure) -> Figure:
-    for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure

@@ -16,6 +16,11 @@ from storage import ArraySpec
 
 # Class of a patch that counts nowhere, because it is not labelled or not evaluated.
 _UNLABELLED = 255
+_WITHIN = (
+    "How alike the parts of one object are, and how different those of two things, within a photograph: the "
+    "first angle should be small, the second large."
+)
+_OVER_ALL = "The same over all photographs at once, where objects of one class look less alike."
 
 
 class AnglePair(Options):
@@ -67,8 +72,8 @@ class Angles(Protocol[AngleMetrics]):
     def headline(self, metrics: AngleMetrics) -> list[Headline]:
         meaning = "of tokens to the center of their class / of that to the nearest other"
         return [
-            Headline("angles within a photograph", _shown(metrics.single_images), meaning),
-            Headline("angles over all", _shown(metrics.data_set), meaning),
+            Headline("angles within a photograph", _shown(metrics.single_images), meaning, _WITHIN),
+            Headline("angles over all", _shown(metrics.data_set), meaning, _OVER_ALL),
         ]
 
 

@@ -56,7 +56,11 @@ class Foreground(Protocol[ForegroundMetrics]):
 
     def headline(self, metrics: ForegroundMetrics) -> list[Headline]:
         meaning = "foreground regions against all classes but background"
-        return [Headline("foreground IoU", shown_metric(metrics.iou), meaning)]
+        explanation = (
+            "How well the regions that stand out cover the objects that people drew: the shared area, "
+            "divided by the area that either has. 1 is perfect."
+        )
+        return [Headline("foreground IoU", shown_metric(metrics.iou), meaning, explanation)]
 
     def columns(self) -> tuple[Column[ForegroundMetrics], ...]:
         return (Column("foreground_iou", "foreground IoU", lambda found: found.iou, curve=True),)

@@ -29,6 +29,11 @@ SEMANTIC = "semantic.npy"
 CENTERS = "class_centers.npy"
 # Class of each cluster [K + 1] by the shown seed. Without ground truth every cluster is a class.
 CLASS_OF_CLUSTER = "class_of_cluster.npy"
+_MIOU = (
+    "How well the classes that were found cover those that people drew: for each class the shared area, "
+    "divided by the area that either has; then the mean over the classes. 0 is nothing, 1 is perfect."
+)
+_ACCURACY = "Share of all pixels whose class is right, after each cluster was given the class that fits best."
 
 
 class KMeansMetrics(Options):
@@ -79,13 +84,17 @@ class KMeans(Protocol[KMeansMetrics]):
 
     def headline(self, metrics: KMeansMetrics) -> list[Headline]:
         if metrics.miou is None:
-            return [Headline("k-means clusters", f"{metrics.clusters}", "no ground truth to compare with")]
+            explanation = (
+                "Foreground regions of all photographs that look alike are one cluster, which is a class."
+            )
+            meaning = "of the foreground regions"
+            return [Headline("k-means clusters", f"{metrics.clusters}", meaning, explanation)]
         runs = f"{metrics.clusters} clusters, {metrics.seeds} seeds"
         miou = shown_mean(metrics.miou, metrics.miou_deviation, metrics.seeds)
         accuracy = shown_mean(metrics.accuracy, metrics.accuracy_deviation, metrics.seeds)
         return [
-            Headline("k-means mIoU", miou, runs),
-            Headline("k-means pixel accuracy", accuracy, "over the same seeds"),
+            Headline("k-means mIoU", miou, runs, _MIOU),
+            Headline("k-means pixel accuracy", accuracy, "over the same seeds", _ACCURACY),
         ]
 
     def columns(self) -> tuple[Column[KMeansMetrics], ...]:

@@ -90,8 +90,12 @@ class LabelFree(Protocol[LabelFreeMetrics]):
 
     def headline(self, metrics: LabelFreeMetrics) -> list[Headline]:
         value = shown_estimate(metrics.score, metrics.score_interval)
-        meaning = "larger is better, among settings on the same tokens; it needs no ground truth"
-        return [Headline("label-free score", value, meaning)]
+        meaning = "larger is better, among settings on the same tokens"
+        explanation = (
+            "How much more alike the parts of a region are than those of the whole collection. It needs no "
+            "ground truth: use it to choose among settings."
+        )
+        return [Headline("label-free score", value, meaning, explanation)]
 
     def columns(self) -> tuple[Column[LabelFreeMetrics], ...]:
         return (

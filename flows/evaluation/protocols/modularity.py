@@ -100,22 +100,33 @@ class Modularity(Protocol[ModularityMetrics]):
         return _ModularityTally(run, rows)
 
     def headline(self, metrics: ModularityMetrics) -> list[Headline]:
-        return [Headline("regions per image", f"{metrics.regions_per_image:.2f}", "that the segmenter finds")]
+        return [
+            Headline(
+                "regions per image",
+                f"{metrics.regions_per_image:.2f}",
+                "that the segmenter finds",
+                "Into how many areas a photograph is divided, on average.",
+            )
+        ]
 
     def details(self, metrics: ModularityMetrics) -> list[Headline]:
-        meaning = (
-            "of the regions, mean over the photographs; 0 means regions that are no more alike than chance, "
-            "and more modularity does not mean better regions"
-        )
-        details = [Headline("modularity", f"{metrics.hard_modularity:.4f}", meaning)]
-        if metrics.share_of_attainable is not None:
-            meaning = (
-                f"mean modularity of the soft regions, divided by that of centers which are optimized for "
-                f"each of {metrics.attainable_images} photographs alone; it says whether training reached "
-                f"its own goal, and not whether regions are objects"
+        details = [
+            Headline(
+                "modularity",
+                f"{metrics.hard_modularity:.4f}",
+                "of the regions, mean over the photographs",
+                "How much more alike the parts of a region are than chance would make them. 0 is chance. "
+                "More modularity does not mean better regions.",
             )
+        ]
+        if metrics.share_of_attainable is not None:
+            meaning = f"of what free centers reach on {metrics.attainable_images} photographs"
             share = f"{metrics.share_of_attainable:.3f}"
-            details.append(Headline("share of attainable modularity", share, meaning))
+            explanation = (
+                "How near the soft regions come to the best modularity that a search finds for each "
+                "photograph alone. It says whether training reached its own goal, and not whether regions are objects."
+            )
+            details.append(Headline("share of attainable modularity", share, meaning, explanation))
         return details
 
     def columns(self) -> tuple[Column[ModularityMetrics], ...]:

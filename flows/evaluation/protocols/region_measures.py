@@ -131,11 +131,14 @@ class RegionMeasures(Protocol[RegionMeasureMetrics]):
                 "average best overlap",
                 shown_estimate(metrics.abo, metrics.abo_interval),
                 f"IoU of a class with its best region, mean over object classes; {interval}",
+                "How well one single region covers an object: 1 if every object is exactly a region.",
             ),
             Headline(
                 "covering",
                 shown_estimate(metrics.covering, metrics.covering_interval),
                 f"of the true regions, 1 is best; {interval}",
+                "How well each area that people drew is covered by the region that fits best; large areas "
+                "count more.",
             ),
         ]
 

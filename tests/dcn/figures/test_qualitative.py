@@ -16,7 +16,7 @@ def test_a_row_shows_photograph_regions_classes_and_ground_truth() -> None:
     figure = qualitative_figure(photographs, ["ground", "red", "blue"], class_palette(), 255)
     rows = rows_of(figure, 4)
     assert len(rows) == 3
-    titles = ["photograph", "regions", "semantic segmentation", "ground truth"]
+    titles = ["photograph", "regions", "classes", "ground truth"]
     assert [cell.get_title() for cell in rows[0]] == titles
     for p, row in zip(photographs, rows):
         expected = [
@@ -48,7 +48,7 @@ def test_without_ground_truth_classes_are_clusters() -> None:
     photographs = [segmented(1, truth=None), segmented(0, truth=None, semantic=None)]
     figure = qualitative_figure(photographs, [], class_palette(), 255)
     rows = rows_of(figure, 3)
-    assert [cell.get_title() for cell in rows[0]] == ["photograph", "regions", "semantic segmentation"]
+    assert [cell.get_title() for cell in rows[0]] == ["photograph", "regions", "classes"]
     assert [len(row[2].images) for row in rows] == [1, 0]
     assert list(legend_of(figure)) == ["background", "cluster 1", "cluster 2"]
 

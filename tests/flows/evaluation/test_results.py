@@ -372,7 +372,7 @@ class TestBadInput:
             FlowError, match="the results have no section upper_bound: .*segmentation, label_free, kmeans"
         ):
             found.of(UpperBound)
-        assert "no ground truth to compare with" in self.page(settings)
+        assert "of the foreground regions" in self.page(settings)
 
     @pytest.mark.usefixtures("results")
     def test_fewer_regions_than_clusters(self, settings: Settings) -> None:

@@ -456,7 +456,7 @@ def test_it_is_used_or_refused_and_no_other_photograph_is_lost(
     assert not page.runs_something
     for image in islice(open_index(job).images(), case.shown):
         if not (case.later and image.item.id == "second"):
-            assert f"{printable(image.item.id)}: " in page.text
+            assert f"{printable(image.item.id)}\n" in page.text
     for message in said:
         if " was refused: " in message:
             what, _, reason = message.partition(" was refused: ")

@@ -16,7 +16,7 @@ from flows.compare.page import write_comparison
 from flows.compare.variants import Variant
 from flows.execution.plan import find_job
 from flows.printable import printable, printable_line
-from flows.report.page import render
+from flows.report.page import page_script, render
 from flows.settings import Settings
 from tests.browser import ShownPage, browse
 from tests.conftest import draw_scene
@@ -108,6 +108,7 @@ def test_names_are_text_in_a_parser(pages: dict[str, Path], name: str) -> None:
     source = pages[name].read_text()
     assert not ShownPage(source).runs_something
     assert ShownPage(f"{source}{SCRIPT}").runs_something
+    assert (f"<script>{page_script()}</script>" in source) == (name == "report")
     assert not set(source) & {chr(code) for code in range(32) if chr(code) not in "\n\t"}
 
 
