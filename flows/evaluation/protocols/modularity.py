@@ -124,7 +124,8 @@ class Modularity(Protocol[ModularityMetrics]):
             share = f"{metrics.share_of_attainable:.3f}"
             explanation = (
                 "How near the soft regions come to the best modularity that a search finds for each "
-                "photograph alone. It says whether training reached its own goal, and not whether regions are objects."
+                "photograph alone. It says whether training reached its own goal, and not whether "
+                "regions are objects."
             )
             details.append(Headline("share of attainable modularity", share, meaning, explanation))
         return details
