@@ -77,4 +77,5 @@ def _numbered(labels: npt.NDArray[np.integer], photograph: str) -> npt.NDArray[n
         raise InvalidLabelMapError(
             f"the label map of {photograph} has {len(occurring)} regions; return at most {_MOST_REGIONS}"
         )
-    return place.reshape(labels.shape).astype(np.uint8)
+    numbered: npt.NDArray[np.uint8] = place.reshape(labels.shape).astype(np.uint8)
+    return numbered
