@@ -264,3 +264,22 @@ def test_the_help_of_the_command_lists_all_formats() -> None:
     assert f"separated by commas: {', '.join(EVERY)}" in " ".join(
         CliRunner().invoke(app, ["export", "--help"]).stdout.replace("│", " ").split()
     )
+
+
+@pytest.mark.parametrize("fixture", ["clustered", "finished"])
+def test_the_stored_centers_give_the_classes_of_the_export(
+    fixture: str, request: pytest.FixtureRequest
+) -> None:
+    """Without ground truth classes are clusters; with it they are those that clusters were matched to."""
+    job = find_job(request.getfixturevalue(fixture))
+    evaluate, segment = job.checkpoint("evaluate"), job.checkpoint("segment")
+    centers, classes = (evaluate.read_values(f"class_{name}.npy") for name in ("centers", "of_cluster"))
+    semantic = evaluate.read_values("semantic.npy")
+    count = len(semantic)
+    area, foreground = (segment.array(name).rows(0, count) for name in ("area", "foreground"))
+    embedding = job.checkpoint("embed").array("embedding").rows(0, count)
+    assert len(classes) == len(centers) + 1
+    for row, region in zip(*np.nonzero(area), strict=True):
+        unit = embedding[row, region] / np.linalg.norm(embedding[row, region])
+        nearest = 1 + np.linalg.norm(unit - centers, axis=1).argmin() if foreground[row, region] else 0
+        assert semantic[row, region] == classes[nearest]
