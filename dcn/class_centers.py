@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from dcn.clustering import center_distances
-from dcn.images.palette import class_palette
 from dcn.model_description import ClassDescription
 
 
@@ -86,6 +85,6 @@ class ClassCenters:
 
     def palette(self) -> npt.NDArray[np.uint8]:
         """Choose a color for each class, ``[256, 3]`` uint8. Joined classes have the color of the first."""
-        palette = class_palette()
+        palette = self.description.colors()
         palette[: len(self.names)] = self.description.named.colors(palette)
         return palette

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from dcn.class_names import NamedClasses
+from dcn.images.palette import CLASS_PALETTES, PaletteName
 from dcn.options import Layer, Options, PositiveInt
 from dcn.weights.presets import AttentionReduction, ForegroundSplit, Precision, Preset, RegionScore
 
@@ -81,11 +82,13 @@ class ClassDescription(Options):
         matched: ``[K + 1]`` number of each cluster after the matching; without ground truth the cluster
             itself. Cluster 0 has the background regions.
         named: classes after a person has named them. They translate the numbers of ``matched``.
+        palette: name of the colors of the numbers of ``matched``.
 
     """
 
     matched: tuple[int, ...] = Field(min_length=1)
     named: NamedClasses
+    palette: PaletteName = "category"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -98,6 +101,10 @@ class ClassDescription(Options):
     def class_of_cluster(self) -> npt.NDArray[np.uint8]:
         """``[K + 1]`` class of each cluster."""
         return self.named.of_clusters(np.array(self.matched))
+
+    def colors(self) -> npt.NDArray[np.uint8]:
+        """Color of each number of ``matched``, ``[256, 3]`` uint8."""
+        return CLASS_PALETTES[self.palette](255)
 
 
 class ModelDescription(Options):

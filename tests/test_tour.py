@@ -14,7 +14,7 @@ SECONDS_OF_A_CELL = 300
 
 
 def test_the_notebook_has_no_results() -> None:
-    notebook = nbformat.reads(NOTEBOOK.read_text(), as_version=4)  # type: ignore[no-untyped-call]
+    notebook = nbformat.reads(NOTEBOOK.read_text(), as_version=4)
     nbformat.validate(notebook)
     assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in notebook.cells)
 
@@ -28,7 +28,7 @@ def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     (kernel / "kernel.json").write_text(f'{{"argv": {command}, "display_name": "3", "language": "python"}}')
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))  # this Python, whatever else is installed
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    notebook = nbformat.reads(NOTEBOOK.read_text(), as_version=4)  # type: ignore[no-untyped-call]
+    notebook = nbformat.reads(NOTEBOOK.read_text(), as_version=4)
     NotebookClient(
         notebook, timeout=SECONDS_OF_A_CELL, resources={"metadata": {"path": str(tmp_path)}}
     ).execute()

@@ -6,13 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from dcn.errors import InvalidDatasetError, InvalidMaskError
 from dcn.images.files import is_lasting, read_file
-from dcn.images.palette import category_palette
+from dcn.images.palette import CLASS_PALETTES, PaletteName
 from dcn.images.photograph import check_mask, decode_mask
 from dcn.options import Options
 
@@ -96,13 +97,14 @@ class Dataset(ABC):
     class_names: tuple[str, ...]
     ignore_label: int = 255
     has_segmentations: bool = False
+    palette_name: ClassVar[PaletteName] = "category"
     train_split: str
     evaluate_split: str
 
     @property
     def palette(self) -> npt.NDArray[np.uint8]:
         """Colors of the classes, ``[256, 3]`` uint8."""
-        return category_palette(self.ignore_label)
+        return CLASS_PALETTES[self.palette_name](self.ignore_label)
 
     @abstractmethod
     def items(self) -> Iterator[Item]:

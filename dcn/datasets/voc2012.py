@@ -7,13 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from dcn.datasets.dataset import Dataset, DatasetOptions, Item
 from dcn.errors import InvalidDatasetError
-from dcn.images.palette import class_palette
 
 CLASS_NAMES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -88,10 +85,6 @@ class VOC2012Dataset(Dataset):
                 f"train",
                 parameter="train_split",
             )
-
-    @property
-    def palette(self) -> npt.NDArray[np.uint8]:
-        return class_palette(self.ignore_label)
 
     def items(self) -> Iterator[Item]:
         members: dict[str, list[str]] = {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import colorsys
 import io
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +55,14 @@ def class_palette(ignore_label: int = 255) -> npt.NDArray[np.uint8]:
             colors[:, channel] |= (bit << (7 - level)).astype(np.uint8)
     colors[ignore_label] = _IGNORED
     return colors
+
+
+PaletteName = Literal["category", "voc"]
+# Palettes of classes: any data set, and VOC 2012.
+CLASS_PALETTES: dict[PaletteName, Callable[[int], npt.NDArray[np.uint8]]] = {
+    "category": category_palette,
+    "voc": class_palette,
+}
 
 
 def colorize(labels: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -18,7 +18,7 @@ from PIL import Image
 from dcn.class_names import read_names
 from dcn.errors import InvalidPhotographError
 from dcn.images.files import read_file
-from dcn.images.palette import class_palette, palette_png, region_palette
+from dcn.images.palette import palette_png, region_palette
 from dcn.images.photograph import decode_photograph
 from dcn.model import BATCH, Model
 from dcn.segmentation import Region, Segmentation
@@ -269,7 +269,8 @@ def _write_tables(model: Model, output: Path, rows: list[tuple[Any, ...]]) -> No
         table.writerow(_COLUMNS)
         table.writerows(rows)
     if model.class_centers is not None:
-        listing = json.dumps(model.class_centers.description.named.listing(class_palette()), indent=1)
+        described = model.class_centers.description
+        listing = json.dumps(described.named.listing(described.colors()), indent=1)
         write_atomically(output / CLASSES_FILE, f"{listing}\n".encode())
 
 

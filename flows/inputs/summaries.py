@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ValidationError
 
+from dcn.images.palette import PaletteName
 from dcn.options import Options
 from flows.errors import InvalidSummaryError
 from flows.stage import Job
@@ -77,6 +78,7 @@ class IndexSummary(Summary):
         skipped: number of files that are no photographs by ending, the most frequent first.
         class_names: name of each class, background first; empty without classes.
         ignore_label: label of pixels that count nowhere.
+        palette: name of the colors of the classes.
         train_split: split that the network is trained on.
         evaluate_split: split that ``evaluate`` measures.
         left_out_of_part: number of refused photographs by part of the index; parts without any are absent.
@@ -91,6 +93,7 @@ class IndexSummary(Summary):
     skipped: dict[str, int]
     class_names: tuple[str, ...]
     ignore_label: int
+    palette: PaletteName
     train_split: str
     evaluate_split: str
     left_out_of_part: dict[int, int]

@@ -11,6 +11,7 @@ from flows.errors import FlowError
 from flows.evaluation.named_classes import named_classes
 from flows.evaluation.protocols.kmeans import CENTERS, CLASS_OF_CLUSTER
 from flows.execution.plan import find_job
+from flows.inputs.summaries import IndexSummary
 from flows.settings import Settings
 from flows.stage import Job
 from storage import Checkpoint, CheckpointMissingError, Manifest, Workspace
@@ -93,13 +94,15 @@ def _read(job: Job, segment: dict[str, Any] | None, embed: dict[str, Any] | None
         rules = {name: segment[name] for name in RegionRules.model_fields}
         described["regions"] = RegionRules.model_validate(rules)
     if embed is not None:
-        described["embedding"] = EmbeddingDescription.model_validate(embed)
+        described["embedding"] = EmbeddingDescription(layer=embed["layer"], size=embed["size"])
     centers = None
     if "evaluate" in job.keys and _is_complete(job.checkpoint("evaluate")):
         evaluated = job.checkpoint("evaluate")
         centers = evaluated.read_values(CENTERS)
         described["classes"] = ClassDescription(
-            matched=tuple(evaluated.read_values(CLASS_OF_CLUSTER).tolist()), named=named_classes(job)
+            matched=tuple(evaluated.read_values(CLASS_OF_CLUSTER).tolist()),
+            named=named_classes(job),
+            palette=IndexSummary.read(job).palette,
         )
     description = stored.description.model_copy(update=described)
     return replace(stored, description=description, class_centers=centers)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dcn.class_names import cluster_names
 from flows.evaluation.protocols.kmeans import KMeans
 from flows.evaluation.results import Results
 from flows.report.pictures import ResultReader
+
+_BACKGROUND = "background"
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,10 @@ def shown_classes(reader: ResultReader, results: Results) -> list[ShownClass]:
 
     With ground truth, the label of the pixels that no metric counts comes last.
     """
-    colors = [f"#{color.tobytes().hex()}" for color in reader.palette()]
+    colors = [f"#{color.tobytes().hex()}" for color in reader.dataset_palette()]
     if not named_by_truth(results):
         clusters = results.of(KMeans).clusters
-        names = list(cluster_names(clusters))
+        names = [_BACKGROUND, *(f"cluster {number}" for number in range(1, clusters + 1))]
     else:
         names = list(reader.index.class_names)
     shown = [ShownClass(index, name, colors[index] if index else None) for index, name in enumerate(names)]
@@ -49,11 +50,10 @@ def named_by_truth(results: Results) -> bool:
     return results.of(KMeans).miou is not None
 
 
-def given_names(reader: ResultReader, results: Results) -> list[tuple[int, str]]:
-    """List the clusters to which a person gave a name (``report.names``), with their names."""
-    named = reader.named
-    if named is None or named_by_truth(results):
-        return []
-    own = cluster_names(len(named.class_of_cluster) - 1)
-    names = [named.names[index] for index in named.class_of_cluster]
-    return [(cluster, name) for cluster, name in enumerate(names) if name != own[cluster]]
+def given_names(reader: ResultReader, classes: list[ShownClass]) -> dict[int, str]:
+    """Collect the names that a person gave (``report.names``), by the number of the class."""
+    if reader.named is None:
+        return {}
+    names = {one.index: one.name for one in classes}
+    found = enumerate(reader.named.names[index] for index in reader.named.class_of_cluster)
+    return {index: name for index, name in found if names.get(index) != name}

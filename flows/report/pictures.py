@@ -108,6 +108,10 @@ class ResultReader:
         classes = self._semantic[image.row]  # [k]
         return None if (classes < 0).all() else np.maximum(classes, 0).astype(np.uint8)
 
+    def dataset_palette(self) -> npt.NDArray[np.uint8]:
+        """Color of each class of the data set, ``[256, 3]``."""
+        return self._dataset.palette
+
     def palette(self) -> npt.NDArray[np.uint8]:
         """Color of each class that :meth:`classes` reads, ``[256, 3]``. Joined classes have one color."""
         palette = self._dataset.palette

@@ -43,7 +43,7 @@ segment:
 evaluate:
   {clusters}
 report:
-  num_photographs: 24  # on the page
+  num_photographs: 20000  # at most, on the page
 workspace: workspace  # folder of the results, about {size} in the end
 """
 _WITHOUT_MASKS = """\

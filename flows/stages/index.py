@@ -104,6 +104,7 @@ class IndexStage(Stage):
             skipped=skipped_files(job.settings),
             class_names=dataset.class_names,
             ignore_label=dataset.ignore_label,
+            palette=dataset.palette_name,
             train_split=dataset.train_split,
             evaluate_split=dataset.evaluate_split,
             left_out_of_part=left_out,

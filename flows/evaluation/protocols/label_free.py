@@ -92,8 +92,8 @@ class LabelFree(Protocol[LabelFreeMetrics]):
         value = shown_estimate(metrics.score, metrics.score_interval)
         meaning = "larger is better, among settings on the same tokens"
         explanation = (
-            "How much more alike the parts of a region are than those of the whole collection. It needs no "
-            "ground truth: use it to choose among settings."
+            "How alike the parts of one region are, compared with those of other regions. It ranks settings "
+            "by the photographs alone."
         )
         return [Headline("label-free score", value, meaning, explanation)]
 

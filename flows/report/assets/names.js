@@ -1,8 +1,9 @@
-// Names that a person gives to the classes. They show everywhere on the page, and make the file names.yaml.
+// Names that a person gives to the classes, here or with the setting report.names. They show everywhere on the
+// page, and make the file names.yaml.
 
 const STORED = `names of ${report.run}`;
 const inputs = [...document.querySelectorAll(".naming input")];
-const given = new Map();
+const given = new Map(Object.entries(report.names).map(([index, name]) => [Number(index), name]));
 
 function nameOf(one) {
   return given.get(one.index) || one.name;
@@ -57,7 +58,7 @@ function downloadNames() {
 
 function startNames() {
   if (!inputs.length) return;
-  for (const [index, name] of [...report.names, ...storedNames()]) nameClass(index, name);
+  for (const [index, name] of storedNames()) nameClass(index, name);
   update();
   for (const input of inputs) {
     const index = Number(input.dataset.class);

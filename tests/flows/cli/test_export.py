@@ -18,7 +18,7 @@ from torchvision.datasets import CocoDetection
 from typer.testing import CliRunner
 
 from dcn.errors import InvalidClassNamesError
-from dcn.images.palette import class_palette
+from dcn.images.palette import category_palette
 from flows.cli.app import app
 from flows.cli.export import export_labels
 from flows.cli.export.formats import FORMATS
@@ -191,7 +191,7 @@ def test_names_join_clusters_in_every_format(clustered: Settings, exported: Path
         shown = Image.open(after / path.relative_to(before))
         np.testing.assert_array_equal(np.asarray(shown), np.array([0, 1, 0, 1])[clusters])
         palette = np.array(shown.getpalette()).reshape(-1, 3)
-        np.testing.assert_array_equal(palette[:2], class_palette()[:2])
+        np.testing.assert_array_equal(palette[:2], category_palette()[:2])
     assert [one["name"] for one in json.loads((after / "classes.json").read_text())] == ["background", "cat"]
     assert json.loads((after / "coco.json").read_text())["categories"] == [{"id": 1, "name": "cat"}]
     renamed = {"background": "background", "cluster 1": "cat", "cluster 2": "background", "cluster 3": "cat"}
@@ -205,7 +205,7 @@ def test_pictures_of_the_page_have_one_color_for_joined_clusters(clustered: Sett
     for image in reader.segmented():
         maps = reader.maps(image)
         assert maps.semantic is not None
-        colors = class_palette()[np.array([0, 1, 0, 1])]
+        colors = category_palette()[np.array([0, 1, 0, 1])]
         np.testing.assert_array_equal(drawn(maps, reader.palette())["semantic"], colors[maps.semantic])
 
 

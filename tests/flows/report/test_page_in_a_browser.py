@@ -241,6 +241,20 @@ def test_classes_of_one_name_become_one_class(tab: Tab, own: Settings) -> None:
     tab.run("localStorage.clear()")
 
 
+def test_names_of_a_file_are_those_of_the_page(tab: Tab, own: Settings, tmp_path: Path) -> None:
+    (tmp_path / "names.yaml").write_text("1: disc\n2: disc\n")
+    named = changed(own, report={"names": str(tmp_path / "names.yaml")})
+    ran = run_stages(named)
+    assert [stage for stage, result in ran.items() if not result.reused] == ["report"]
+    opened(tab, named)
+    names = tab.run(
+        "[...document.querySelectorAll('#legend li')].map((one) => one.innerText.split('\\n')[0])"
+    )
+    assert names.count("disc") == 1
+    assert "cluster 3" in names
+    assert tab.run("document.querySelector('.naming input').value") == "disc"
+
+
 def test_a_file_of_pictures_that_is_missing_is_named(tab: Tab, own: Settings, tmp_path: Path) -> None:
     (tmp_path / "report.html").write_bytes(page_of(own).read_bytes())
     tab.open(tmp_path / "report.html")

@@ -148,7 +148,7 @@ def test_a_comparison_runs_them_only_if_they_have_a_folder() -> None:
     assert "labels" not in load_settings("sample").compare.segmenters
     settings = load_settings("sample", ["compare.segmenters=[kmeans, labels]"])
     with pytest.raises(
-        InvalidSettingsError, match=r"compare.segmenters labels: segment.segmenter.root: Field required"
+        InvalidSettingsError, match=r"compare.segmenters labels: segment.segmenter.root: it has no value"
     ):
         segmenter_variants(settings)
     result = CliRunner().invoke(app, ["compare", "sample", "--set", "compare.segmenters=[labels]"])
