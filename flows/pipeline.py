@@ -6,7 +6,6 @@ of results and errors is JSON, never a pickle.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,8 +15,10 @@ from typing import Any, TypeVar
 from prefect import Flow, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
+from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from dcn.datasets import DatasetOptions
 from flows import progress
 from flows.compare.page import write_comparison
 from flows.compare.rows import ComparisonRow
@@ -28,9 +29,12 @@ from flows.execution.process import prepare_process
 from flows.execution.retries import RETRIES
 from flows.execution.run import run_stage
 from flows.execution.runners import open_runner
+from flows.execution.time_limit import time_limit
 from flows.prefect_ui.artifacts import publish, publish_comparison, publish_failure, publish_pipeline
 from flows.prefect_ui.progress import PageProgress
+from flows.prefect_ui.run_log import TrainingLog, stage_line
 from flows.prefect_ui.settings import NOT_KEPT
+from flows.printable import printable_line
 from flows.settings import (
     AnyDataset,
     BackboneSettings,
@@ -107,18 +111,19 @@ def _run_shards(job: Job, stage: str, shards: list[int]) -> None:
     with open_runner(job.settings.runner, _warn) as runner:
         size = math.ceil(len(shards) / (_TASKS_PER_WORKER * runner.workers))
         parts = [shards[start : start + size] for start in range(0, len(shards), size)]
-        as_task = task(name=f"{stage} shards", cache_policy=NO_CACHE, **NOT_KEPT, **RETRIES)
-        shard_range = as_task(runner.compute)
+
+        @task(name=f"{stage} shards", cache_policy=NO_CACHE, **NOT_KEPT, **RETRIES)
+        def shard_range(part: list[int]) -> dict[str, Any]:
+            # Prefect warns of its own time-outs in threads, although they do the same.
+            with time_limit(job.settings.runner.task_timeout):
+                return runner.compute(job.to_json(), stage, part)
 
         def submit_all() -> None:
             futures = {}
-            limit = job.settings.runner.task_timeout
             try:
                 for part in parts:
-                    named = shard_range.with_options(
-                        task_run_name=f"{stage} {part[0]}-{part[-1]}", timeout_seconds=limit
-                    )
-                    futures[named.submit(job.to_json(), stage, part)] = part
+                    named = shard_range.with_options(task_run_name=f"{stage} {part[0]}-{part[-1]}")
+                    futures[named.submit(part)] = part
                 for future in as_completed(list(futures)):
                     future.result()
                     if job.settings.runner.kind == "dask":  # its workers have no watcher
@@ -128,7 +133,9 @@ def _run_shards(job: Job, stage: str, shards: list[int]) -> None:
                 raise
 
         threads: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=min(len(parts), runner.waiting))
-        flow(name=f"{stage} shards", task_runner=threads, **NOT_KEPT)(submit_all)()
+        name = f"{stage} shards"
+        run_name = _run_name(job.settings.dataset, name)
+        flow(name=name, flow_run_name=run_name, task_runner=threads, **NOT_KEPT)(submit_all)()
 
 
 def _warn(message: str) -> None:
@@ -151,10 +158,22 @@ def _run_stage(stage: str, job: Job) -> StageRecord:
 
     with PageProgress(stage) as page, progress.watched(page):
         result = run_stage(job, stage, _run_shards, _warn, say, attempt)
-    logger.info("%s %s: %s", stage, result.manifest.key, "reused" if result.reused else "computed")
     publish(job, result)
     manifest = result.manifest
-    return StageRecord(stage, manifest.key, result.reused, manifest.seconds, manifest.summary)
+    record = StageRecord(stage, manifest.key, result.reused, manifest.seconds, manifest.summary)
+    _log(record)
+    return record
+
+
+def _log(record: StageRecord) -> None:
+    """Write a line about a finished stage into the log of the current flow run."""
+    line = stage_line(record.stage, record.key, record.reused, record.seconds, record.summary)
+    get_run_logger().info("%s", line)
+
+
+def _run_name(dataset: DatasetOptions, what: str) -> str:
+    """Name a flow run after its data set and its stage."""
+    return printable_line(f"{dataset.title}: {what}")
 
 
 def _make_flow(
@@ -180,30 +199,34 @@ def _make_flow(
         """Build the settings, and run. The form of a deployment shows the descriptions of the arguments.
 
         Args:
-            dataset: Photographs, and their ground truth if there is one.
-            backbone: The frozen ViT.
-            train: The network and its training.
-            segment: Segmentation into regions, and choice of the foreground regions.
-            embed: Embeddings of the regions.
-            language: Classification by a language-image model; off if it names no model.
-            evaluate: Evaluation of the regions and the classes.
-            report: The page of the results.
-            compare: Segmenters of the flow compare.
-            sweep: Settings and their values in the flow sweep.
-            runner: Where the shards are computed. Results do not depend on it.
-            workspace: Location of the checkpoints, the same for all workers.
-            shard_images: Number of images in one file of a new checkpoint.
+            dataset: Choose the photographs, with their ground truth if there is one.
+            backbone: Choose the frozen ViT that computes the tokens.
+            train: Set up the network and its training.
+            segment: Choose how photographs are divided into regions, and which regions are foreground.
+            embed: Set up the embeddings of the regions.
+            language: Name a language-image model to classify by it; without a name this is off.
+            evaluate: Choose how regions and classes are measured.
+            report: Set up the page of the results.
+            compare: Choose the segmenters that the flow compare runs.
+            sweep: Choose settings and their values for the flow sweep.
+            runner: Choose where the shards are computed. Results do not depend on it.
+            workspace: Name the location of the checkpoints, the same for all workers.
+            shard_images: Set the number of images in one file of a new checkpoint.
 
         """
         arguments = locals()
         prepare_process()
         try:
-            return run(Settings(**{name: arguments[name] for name in Settings.model_fields}))
+            with progress.watched(TrainingLog(get_run_logger())):
+                return run(Settings(**{name: arguments[name] for name in Settings.model_fields}))
         except Exception as error:
             _show_failure(error)
             raise
 
-    return flow(name=name, description=description, **NOT_KEPT)(from_sections)
+    def run_name() -> str:
+        return _run_name(flow_run.parameters.get("dataset", _DEFAULTS.dataset), name)
+
+    return flow(name=name, flow_run_name=run_name, description=description, **NOT_KEPT)(from_sections)
 
 
 def _show_failure(error: Exception) -> None:
@@ -231,13 +254,21 @@ def _stage_flow(stage: str, listing: str | None = None) -> Flow[..., list[StageR
         for earlier in stages_up_to(stage, settings)[:-1]:
             manifest = job.checkpoint(earlier).read_manifest()
             if manifest is None or not manifest.complete:
-                records.extend(_stage_flow(earlier, job.listing)(**sections(settings)))
+                records.extend(_run_below(earlier, settings, job.listing))
                 # The keys after the index are known once it is complete.
                 job = _find_job(settings, stage, job.listing)
         return [*records, _run_stage(stage, job)]
 
     description = next(entry.description for entry in STAGE_TABLE if entry.name == stage)
-    return _make_flow(stage, run, f"{description}\n\n{inspect.getdoc(STAGES[stage])}")
+    return _make_flow(stage, run, f"{description} The stages before it run first if they are missing.")
+
+
+def _run_below(stage: str, settings: Settings, listing: str) -> list[StageRecord]:
+    """Run the flow of a stage inside of the current flow, whose log gets a line for each stage that ran."""
+    records: list[StageRecord] = _stage_flow(stage, listing)(**sections(settings))
+    for record in records:
+        _log(record)
+    return records
 
 
 def sections(settings: Settings) -> dict[str, Any]:
@@ -258,7 +289,7 @@ def _run_pipeline(settings: Settings) -> list[StageRecord]:
         page.start("pipeline", len(stages), 0)
         for stage in stages:
             # Each flow finds the stages before it complete, and adds the record of its own.
-            records[stage] = _stage_flow(stage, listing)(**sections(settings))[-1]
+            records[stage] = _run_below(stage, settings, listing)[-1]
             page.advance("pipeline", 1, stage)
     publish_pipeline(Results.from_json(records["evaluate"].summary))
     return list(records.values())
@@ -274,7 +305,7 @@ def run_variants(variants: list[Variant]) -> list[ComparisonRecord]:
     for variant in variants:
         logger.info("%s", variant.name)
         progress.say(variant.name)
-        _stage_flow("evaluate", listing)(**sections(variant.settings))
+        _run_below("evaluate", variant.settings, listing)
     checkpoint, rows = write_comparison([replace(variant, listing=listing) for variant in variants])
     publish_comparison(rows)
     return [ComparisonRecord(checkpoint.key, rows)]

@@ -9,6 +9,9 @@ import re
 # that are no UTF-8.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _BYTES = range(0xDC80, 0xDD00)
+# What to do about such a name. Checkpoints, the tasks of workers and Prefect's parameters are JSON, which has
+# no other texts.
+NOT_UNICODE = "its name is not Unicode (UTF-8); rename it, or make a link (ln -s) with another name"
 
 
 def printable(text: str) -> str:

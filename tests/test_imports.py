@@ -19,6 +19,7 @@ FLOORS = (
     ("report",),
     ("stages",),
     ("execution",),
+    ("library",),
     ("compare",),
     ("prefect_ui",),
     ("pipeline",),

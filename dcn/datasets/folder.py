@@ -17,12 +17,15 @@ from dcn.datasets.dataset import Dataset, DatasetOptions, Item
 from dcn.datasets.mask_classes import check_mask_values, map_values, mask_class_names, sampled_values
 from dcn.errors import InvalidDatasetError
 from dcn.images.files import is_lasting, read_file
+from dcn.images.raw import RAW_SUFFIXES
 from dcn.text_files import decode_text
 
 _SPLIT = "all"
 _MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif")
-# Photographs that Pillow does not decode. They are listed, so that the index reports them.
-_UNKNOWN_SUFFIXES = {".heic", ".heif", ".jxl"}
+# Photographs that Pillow does not decode. They are listed, so that the index reads or reports them.
+_OTHER_SUFFIXES = RAW_SUFFIXES | {".jxl"}
+# Files that operating systems put beside every file, or into every folder.
+_OF_SYSTEMS = ("._", ".ds_store", "thumbs.db", "desktop.ini")
 
 
 def _with_text_keys(value: Any) -> Any:
@@ -48,6 +51,10 @@ class FolderOptions(DatasetOptions):
         "colors ``{0 0 0: background, 255 0 0: cat}``. Without ``classes`` these names are the classes. "
         "Empty: the values count the classes from 0, and 255 is ignored.",
     )
+
+    @property
+    def title(self) -> str:
+        return self.root.absolute().name or self.name
 
     @property
     def has_classes(self) -> bool:
@@ -97,6 +104,7 @@ class FolderDataset(Dataset):
             )
         self.root = root.absolute()
         self._masks = None if masks is None else masks.absolute()
+        self._classes = None if classes is None else classes.absolute()
         self.class_names = _read_classes(classes) if classes else mask_class_names(mask_values or {})
         if mask_values is not None:
             self.mask_values = map_values(mask_values, self.class_names, self.ignore_label)
@@ -121,6 +129,14 @@ class FolderDataset(Dataset):
             )
         yield first
         yield from items
+
+    def skipped(self) -> Iterator[str]:
+        for folder, subfolders, names in os.walk(self.root):
+            subfolders[:] = [name for name in subfolders if Path(folder, name) != self._masks]
+            for name in names:
+                file = Path(folder, name)
+                if not (_is_photograph(name) or _is_of_system(name) or file == self._classes):
+                    yield file.relative_to(self.root).as_posix()
 
     def _items(self, folder: str) -> Iterator[Item]:
         """List the photographs of a folder and its subfolders, sorted by path.
@@ -166,7 +182,7 @@ class FolderDataset(Dataset):
             return None
         if folder:
             return entry.name if entry.is_symlink() else f"{entry.name}/"
-        return entry.name if Path(entry.name).suffix.lower() in _listed_suffixes() else None
+        return entry.name if _is_photograph(entry.name) else None
 
     def _mask_file(self, stem: str) -> str | None:
         if self._masks is None:
@@ -189,10 +205,19 @@ def _exists(path: Path) -> bool:
     return True
 
 
+def _is_photograph(name: str) -> bool:
+    """Whether a file with this name may be a photograph."""
+    return Path(name).suffix.lower() in _listed_suffixes() and not _is_of_system(name)
+
+
+def _is_of_system(name: str) -> bool:
+    return name.lower().startswith(_OF_SYSTEMS)
+
+
 @cache
 def _listed_suffixes() -> set[str]:
     known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    return known | _UNKNOWN_SUFFIXES
+    return known | _OTHER_SUFFIXES
 
 
 def _stem(file: str) -> str:

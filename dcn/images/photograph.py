@@ -10,25 +10,32 @@ from contextlib import contextmanager, suppress
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
+from pillow_heif import register_heif_opener
 
 from dcn.errors import InvalidMaskError, InvalidPhotographError
 from dcn.images.mask_values import MaskValues, gray_values
+from dcn.images.raw import decode_raw, is_raw
 
 # Formats that are decoded, whatever the suffix of a file says. Of Pillow's other formats some run another
 # program (Pillow gives EPS to Ghostscript), and none holds photographs.
-_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+_FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+# Pillow itself does not read the photographs of iPhones. Every process that decodes imports this module.
+register_heif_opener()
 # Pixels that are converted at once.
 _BAND_PIXELS = 1 << 20
 
 
-def decode_photograph(content: bytes) -> npt.NDArray[np.uint8]:
+def decode_photograph(content: bytes, smallest_side: int | None = None) -> npt.NDArray[np.uint8]:
     """Decode an image file to RGB as a viewer would show it.
 
     The EXIF orientation is applied, transparent pixels are put on white, 16-bit channels are scaled to 8
-    bits, and CMYK and palettes become RGB. An animation gives its first frame.
+    bits, and CMYK and palettes become RGB. An animation gives its first frame. A raw photograph is developed
+    (:func:`dcn.images.raw.decode_raw`).
 
     Args:
         content: bytes of the file.
+        smallest_side: a JPEG may be decoded at a half, a quarter or an eighth of its size, which is faster,
+            if no side becomes shorter than this number of pixels; None: at its own size.
 
     Returns:
         ``[H, W, 3]`` uint8.
@@ -38,7 +45,9 @@ def decode_photograph(content: bytes) -> npt.NDArray[np.uint8]:
 
     """
     try:
-        with _decoded(content) as image:
+        if is_raw(content):
+            return decode_raw(content)
+        with _decoded(content, smallest_side) as image:
             return _pixels(image)
     except InvalidPhotographError:
         raise
@@ -46,12 +55,26 @@ def decode_photograph(content: bytes) -> npt.NDArray[np.uint8]:
         raise InvalidPhotographError(_describe(error, content)) from error
 
 
+def upright_pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Convert an image to RGB as a viewer would show it, like :func:`decode_photograph`: ``[H, W, 3]`` uint8.
+
+    Raises:
+        InvalidPhotographError: its values have no defined brightness.
+
+    """
+    with suppress(Exception):  # as below; the caller's image stays as it is
+        image = ImageOps.exif_transpose(image)
+    return _pixels(image)
+
+
 @contextmanager
-def _decoded(content: bytes) -> Iterator[Image.Image]:
+def _decoded(content: bytes, smallest_side: int | None = None) -> Iterator[Image.Image]:
     """Decode the first frame of an image, upright. Warnings of Pillow about the file are for programmers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+            if smallest_side is not None:
+                image.draft(None, (smallest_side, smallest_side))
             image.load()
             with suppress(Exception):  # the EXIF data are broken; viewers show such a photograph as it is
                 ImageOps.exif_transpose(image, in_place=True)  # a copy would hold a large photograph twice

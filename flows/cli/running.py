@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 def run_flow(name: str, config: str, workspace: str | None, overrides: list[str] | None) -> None:
     """Run the flow of one stage, or the pipeline, and print a table of its stages."""
+    from flows.execution.checks import check_inputs
+
     settings = load(config, workspace, overrides)
+    check_inputs(settings, None if name == "pipeline" else name)
     with _watched_flows() as flows:
         flow = flows.FLOWS.get(name, flows.pipeline)
         records = flow(**flows.sections(settings))
@@ -44,7 +47,9 @@ def run_flow(name: str, config: str, workspace: str | None, overrides: list[str]
 def run_comparison(name: str, settings: Settings) -> None:
     """Run the flow ``compare`` or ``sweep``, print its table, and say where its page is."""
     from flows.compare.rows import comparison_table
+    from flows.execution.checks import check_inputs
 
+    check_inputs(settings, "evaluate")
     with _watched_flows() as flows:
         (record,) = getattr(flows, name)(**flows.sections(settings))
     titles, cells = comparison_table(record.rows)
@@ -54,6 +59,11 @@ def run_comparison(name: str, settings: Settings) -> None:
         table.add_row(*(safe(cell) for cell in row))
     # A narrow terminal breaks the lines of a wide table; it must not cut numbers off.
     Console(width=TABLE_WIDTH, emoji=False).print(table, soft_wrap=True)
+    chosen = [row.name for row in record.rows if row.chosen]
+    if chosen:
+        out.print(
+            f"Without labels, the choice is [bold]{safe(chosen[0])}[/]: its label-free score is the best."
+        )
     _print_page(settings, "compare", record.key, "comparison.html")
 
 
@@ -90,8 +100,8 @@ def _watched_flows() -> Iterator[Any]:
         from prefect.client.orchestration import get_client
 
         if uses_temporary_server():
-            # The server starts in a process of its own while this process imports PyTorch. Import its starter
-            # first, because threads that import wait for each other.
+            # The server starts in a process of its own while this process imports the flows. Import its
+            # starter first, because threads that import wait for each other.
             import prefect.server.api.server  # noqa: F401
         starting = pool.submit(get_client, sync_client=True)
         from flows import pipeline, progress

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from dcn.did_you_mean import did_you_mean
 from dcn.images.files import read_file
-from dcn.options import Options
+from dcn.options import Options, expand_path
 from dcn.text_files import decode_text
 from flows.errors import InvalidSettingsError
-from flows.printable import is_unicode
+from flows.printable import NOT_UNICODE, is_unicode
 from flows.settings import Settings
-from flows.settings.problems import NOT_UNICODE, problem_in_words
+from flows.settings.mistakes import describe_mistakes, source_of
 from flows.settings.yaml_text import Place, read_yaml
 
-_PACKAGE = "dynamic-clustering-network"
 _CONFIGS = Path(__file__).parent.parent / "configs"
 
 
@@ -67,15 +65,15 @@ def validate(values: dict[str, Any], source: str, sources: Mapping[Place, str] |
 
     """
     for place, text in _not_unicode(values):
-        where = f"{_source(place, source, sources or {})}: {'.'.join(place)}"
+        where = f"{source_of(place, source, sources or {})}: {'.'.join(place)}"
         raise InvalidSettingsError(f"{where}: {text}: {NOT_UNICODE}")
     try:
         return Settings.model_validate(_without_empty_sections(values, Settings))
     except ValidationError as error:
-        raise InvalidSettingsError(_describe(error, source, sources or {})) from error
+        raise InvalidSettingsError(describe_mistakes(error, source, sources or {})) from error
 
 
-def _not_unicode(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[list[str], str]]:
+def _not_unicode(value: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
     """Find the texts with surrogates, which Python makes of bytes that are no UTF-8."""
     if isinstance(value, dict):
         for name, inner in value.items():
@@ -84,7 +82,7 @@ def _not_unicode(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[list
         for number, inner in enumerate(value):
             yield from _not_unicode(inner, (*place, str(number)))
     elif isinstance(value, str | Path) and not is_unicode(str(value)):
-        yield list(place), str(value)
+        yield place, str(value)
 
 
 def _without_empty_sections(values: dict[str, Any], section: type[Options]) -> dict[str, Any]:
@@ -106,39 +104,21 @@ def config_names() -> list[str]:
     return sorted(path.stem for path in _CONFIGS.glob("*.yaml"))
 
 
-def _describe(error: ValidationError, source: str, sources: Mapping[Place, str]) -> str:
-    """Describe the errors, one line per wrong setting: where it stands, its name, the problem, its value."""
-    lines = []
-    for problem in error.errors():
-        # The location contains the tag of a union (dataset.voc2012.root). The user wrote dataset.root.
-        place = [str(part) for part in problem["loc"]]
-        for union in (["dataset"], ["segment", "segmenter"]):
-            if place[: len(union)] == union and len(place) > len(union):
-                place.pop(len(union))
-        # An unknown setting is a typing error or belongs to a newer version. The user can tell which.
-        unknown = f" in dcn {version(_PACKAGE)}" * (problem["type"] == "extra_forbidden")
-        shown = problem_in_words(problem)
-        lines.append(f"{_source(place, source, sources)}: {'.'.join(place)}: {shown}{unknown}")
-    return "\n".join(lines)
-
-
-def _source(place: list[str], source: str, sources: Mapping[Place, str]) -> str:
-    """Say where a setting stands, or else the section that it is missing from, or a part of its value."""
-    here = tuple(place)
-    above = (here[:length] for length in range(len(here), 0, -1))
-    below = (other for other in sources if other[: len(here)] == here)
-    return next((sources[other] for other in chain(above, below) if other in sources), source)
-
-
 def _find_config(config: str | Path) -> Path:
-    path = Path(config)
+    name, path = str(config), Path(expand_path(str(config)))
     if path.is_file():
         return path
-    packaged = _CONFIGS / f"{config}.yaml"
-    if str(config) in config_names():
-        return packaged
+    if name in config_names():
+        return _CONFIGS / f"{name}.yaml"
+    if path.is_dir():
+        raise InvalidSettingsError(
+            f"{config} is a folder, not a configuration; `dcn init {config} > mine.yaml` writes one for the "
+            f"photographs in it"
+        )
+    beside = [str(path.parent / found.name) for found in path.parent.glob("*.y*ml")]
     raise InvalidSettingsError(
         f"there is no configuration {config}; give a YAML file or one of {', '.join(config_names())}"
+        f"{did_you_mean(name, [*config_names(), *beside])}"
     )
 
 

@@ -16,8 +16,10 @@ from PIL import Image, features
 from safetensors.torch import save
 from scipy.io import savemat
 
+from dcn.class_names import cluster_names, name_classes, read_names
 from dcn.datasets import BSDS500Dataset, FolderDataset, Item, VOC2012Dataset
 from dcn.errors import (
+    InvalidClassNamesError,
     InvalidDatasetError,
     InvalidMaskError,
     InvalidModelFileError,
@@ -26,7 +28,8 @@ from dcn.errors import (
 )
 from dcn.images.mask_values import MaskValues, value_code
 from dcn.images.photograph import decode_mask, decode_photograph
-from dcn.model_file import ModelDescription, model_bytes, read_model
+from dcn.model_description import BackboneDescription, ClassDescription, ModelDescription
+from dcn.model_file import model_bytes, read_model
 from dcn.network import DynamicClusteringNetwork
 from dcn.weights.pretrained import read_state_dict
 from flows.errors import InvalidSettingsError
@@ -63,7 +66,7 @@ def pictures() -> tuple[bytes, ...]:
         ("PNG", "RGB", {}), ("PNG", "RGBA", {}), ("PNG", "P", {"transparency": 0}), ("PNG", "1", {}),
         ("JPEG", "RGB", {"progressive": True}), ("JPEG", "CMYK", {}), ("JPEG", "L", {}), ("GIF", "P", {}),
         ("TIFF", "RGB", {"compression": "tiff_lzw"}), ("TIFF", "I;16", {}), ("TIFF", "L", {"compression": "jpeg"}),
-        ("BMP", "RGB", {}), ("PPM", "RGB", {}), ("WEBP", "RGBA", {}), ("JPEG2000", "RGB", {}),
+        ("HEIF", "RGB", {}), ("BMP", "RGB", {}), ("PPM", "RGB", {}), ("WEBP", "RGBA", {}), ("JPEG2000", "RGB", {}),
     ]  # fmt: skip
     kinds += [("AVIF", "RGB", {})] if features.check("avif") else []
     exif = Image.Exif()
@@ -102,16 +105,14 @@ def weights() -> tuple[bytes, ...]:
 
 
 def model() -> bytes:
-    network = DynamicClusteringNetwork(dim=8, num_prototypes=2, num_stages=1)
-    backbone = {
-        "name": "dino-s8",
-        "weights": None,
-        "input_size": 224,
-        "token_layer": -1,
-        "attention_block": -1,
-    }
-    described = ModelDescription({"dim": 8, "num_prototypes": 2, "num_stages": 1}, backbone)
-    return model_bytes(network.state_dict(), described)
+    arguments: dict[str, Any] = {"dim": 8, "num_prototypes": 2, "num_stages": 1}
+    described = ModelDescription(
+        network=arguments,
+        backbone=BackboneDescription(name="dino-s8", input_size=224, token_layer=-1, attention_block=-1),
+        classes=ClassDescription(matched=(0, 1, 2), named=name_classes(cluster_names(2), {1: "cat"})),
+    )
+    weights = DynamicClusteringNetwork(**arguments).state_dict()
+    return model_bytes(weights, described, np.eye(2, 6, dtype=np.float32))
 
 
 def segmentations() -> bytes:
@@ -202,6 +203,11 @@ def readers() -> dict[str, Reader]:
         ),
         "classes": Reader(
             read_classes, (InvalidDatasetError,), (b"ground\ncat\n", "\ufeffGrund\r\nKätzchen\r\n".encode())
+        ),
+        "names": Reader(
+            lambda content, folder: read_names(put(folder / "names.yaml", content)),
+            (InvalidClassNamesError,),
+            (b"1: cat\n2: tree # two\n5: cat\n", b'{"1": "K\\u00e4tzchen", "3": "no"}'),
         ),
         "list": Reader(
             read_list,

@@ -62,8 +62,13 @@ class KNN(Protocol[KNNMetrics]):
         if not metrics.root:
             return []
         k = headline_neighbors(metrics.root)
+        explanation = (
+            "How well the looks of a region tell its class: it gets the class of the regions in other "
+            "photographs that are most like it. 1 is perfect."
+        )
         miou = metrics.miou(k)
-        return [Headline("k-NN mIoU", shown_metric(miou), meaning_of(miou, f"at k = {k}"))]
+        meaning = meaning_of(miou, f"at k = {k}")
+        return [Headline("k-NN mIoU", shown_metric(miou), meaning, explanation)]
 
     def columns(self) -> tuple[Column[KNNMetrics], ...]:
         title = f"k-NN mIoU, k = {HEADLINE_NEIGHBORS}"

@@ -160,8 +160,8 @@ def test_an_empty_section_is_its_defaults(tmp_path: Path) -> None:
         ("workspace: 2026", "{}, line 1: workspace: write a text; a number, true, false and null need quotes to be one, not 2026"),
         ("workspace:", "{}, line 1: workspace: write a text; a number, true, false and null need quotes to be one; it is empty"),
         ("dataset:\n  name: folder\n  root: 2012\n", "{}, line 3: dataset.root: write a path; a number, true, false and null need quotes to be one, not 2012"),
-        ("dataset: {name: folder}", "{}, line 1: dataset.root: it is missing; give it a value"),
-        ("dataset: {root: a}", "{}, line 1: dataset: give it a name: 'name'"),
+        ("dataset: {name: folder}", "{}, line 1: dataset.root: it has no value; write dataset: {{root: PATH}}, or --set dataset.root=PATH (Folder of the photographs; its subfolders are searched as well)"),
+        ("dataset: {root: a}", "{}, line 1: dataset.name: it has no value; write one of sample, voc2012, folder, bsds500"),
         ("train: {seed: 4294967296}", "{}, line 1: train.seed: write a number below 4294967296, not 4294967296"),
         ("shard_images: 99999999999999999999", "{}, line 1: shard_images: write a smaller number, not 1e+20"),
         ("train: 3", "{}, line 1: train: write names with values, as in {{seed: 1}}, not 3"),
@@ -171,7 +171,7 @@ def test_an_empty_section_is_its_defaults(tmp_path: Path) -> None:
         ("segment: {refine: never}", "{}, line 1: segment.refine: write true or false, not 'never'"),
         ("train: {norm: Pre}", "{}, line 1: train.norm: write 'pre' or 'post', not 'Pre'"),
         ("train: {held_out: 0.6}", "{}, line 1: train.held_out: write a number of at most 0.5, not 0.6"),
-        ("a: 1\nb: 2", "{}, line 1: a: there is no such setting in dcn {version}\n{}, line 2: b: there is no such setting in dcn {version}"),
+        ("a: 1\nb: 2", "{}, line 1: a: dcn {version} has no such setting\n{}, line 2: b: dcn {version} has no such setting"),
         ("workspace: 'M\\xf6'\nreport: {num_photographs: true}", None),
         ("workspace: \"M\\uDCF6we\"", "{}, line 1: workspace: M\udcf6we: its name is not Unicode (UTF-8); rename it, or make a link (ln -s) with another name"),
     ],
@@ -227,7 +227,7 @@ def test_no_message_has_the_words_of_pydantic(tmp_path: Path) -> None:
         (".seed=3", "--set .seed=3: write section.name=value"),
         ("train.seed.x=3", "--set: train.seed: write a whole number, not {\"x\": 3}"),
         ("train.seed=", "--set: train.seed: write a whole number; it is empty"),
-        ("dataset={name: folder}", "--set: dataset.root: it is missing; give it a value"),
+        ("dataset={name: folder}", "--set: dataset.root: it has no value; write dataset: {root: PATH}, or --set dataset.root=PATH (Folder of the photographs; its subfolders are searched as well)"),
     ],
 )  # fmt: skip
 def test_overrides_are_read_as_strictly(tmp_path: Path, override: str, message: str | None) -> None:
@@ -257,6 +257,6 @@ def test_the_packaged_configurations_are_read_as_by_another_reader() -> None:
 
 def test_a_configuration_that_is_no_file_or_cannot_be_read_is_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
-    for path in (tmp_path, tmp_path / "pipe.yaml", Path("/dev/zero")):
+    for path in (tmp_path / "pipe.yaml", Path("/dev/zero")):
         with pytest.raises(InvalidSettingsError, match=f"there is no configuration {path}"):
             load_settings(path)
