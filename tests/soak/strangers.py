@@ -38,6 +38,7 @@ from flows.settings.loading import load_settings
 from storage import ArraySpec, Checkpoint, Manifest, StorageError, Workspace
 from storage.key import content_key
 from tests.conftest import draw_scene
+from tests.dcn.images.camera_files import dng
 
 KEY = "0" * 32
 COLORS = MaskValues({value_code(text): label for text, label in {"0 0 0": 0, "220 40 30": 1}.items()})
@@ -182,7 +183,7 @@ def readers() -> dict[str, Reader]:
     images, (manifest, record) = pictures(), stored()
     return {
         "photograph": Reader(
-            lambda content, _: decode_photograph(content), (InvalidPhotographError,), images
+            lambda content, _: decode_photograph(content), (InvalidPhotographError,), (*images, dng())
         ),
         "mask": Reader(lambda content, _: decode_mask(content), (InvalidMaskError,), images),
         "colored mask": Reader(
