@@ -20,10 +20,11 @@ demo: .venv/.installed-focus
 	$(BIN)/dcn demo
 
 test: .venv/.installed-test
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest -m "not soak" --numprocesses auto --dist loadfile
 
-# Kill runs fifty times at random moments: tests/soak/soak.py.
+# Run the tests that are too long for `make test`. Then kill runs fifty times at random moments: tests/soak/soak.py.
 soak: .venv/.installed-test
+	$(BIN)/python -m pytest -m soak
 	$(BIN)/python -m tests.soak
 
 # Run every benchmark that has a goal, print a table, write benchmarks.json: docs/how-it-works/performance.md.
