@@ -20,11 +20,12 @@ demo: .venv/.installed-focus
 	$(BIN)/dcn demo
 
 test: .venv/.installed-test
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest -m "not soak" --numprocesses auto --dist loadfile
 
-# Feed thousands of damaged files to every reader, stress the native libraries for an hour, and kill runs fifty times at
-# random moments: tests/soak/fuzz.py, native.py and soak.py.
+# Run the tests that are too long for `make test`, feed thousands of damaged files to every reader, stress the native
+# libraries for an hour, and kill runs fifty times at random moments: tests/soak/fuzz.py, native.py and soak.py.
 soak: .venv/.installed-test
+	$(BIN)/python -m pytest -m soak
 	$(BIN)/python -m tests.soak.fuzz
 	$(BIN)/python -m tests.soak.native
 	$(BIN)/python -m tests.soak

@@ -10,6 +10,7 @@ from tests.soak.native import stress
 from tests.soak.soak import configuration, soak
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_a_few_kills_change_no_result(
     photograph_folder: Path, tiny_weights: Path, prefect_server: dict[str, str], tmp_path: Path
