@@ -8,8 +8,8 @@ from dcn.datasets.voc2012 import VOC2012Dataset, VOC2012Options
 
 DATASETS: tuple[type[DatasetOptions], ...] = (
     SampleOptions,
-    VOC2012Options,
     FolderOptions,
+    VOC2012Options,
     BSDS500Options,
 )
 

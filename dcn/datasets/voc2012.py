@@ -68,6 +68,7 @@ class VOC2012Dataset(Dataset):
     """
 
     class_names = CLASS_NAMES
+    palette_name = "voc"
 
     def __init__(
         self, root: Path, train_split: str | None = None, evaluate_split: str = "val", download: bool = False

@@ -19,8 +19,8 @@ class _FormWithChoices:
     """Makes the schema of a union a form with a tab for each entry, on all of Prefect's pages.
 
     pydantic writes ``oneOf``, which one of Prefect's two pages shows as raw JSON; both know ``anyOf``. A tab
-    has the name of its entry. The pages open the first tab that knows most of the given options, so the entry
-    with the fewest options comes first.
+    has the name of its entry. The pages open the first tab that knows most of the given options, so an entry
+    comes after those that have a part of its options, and else keeps its place in the table.
     """
 
     def __get_pydantic_json_schema__(
@@ -29,15 +29,15 @@ class _FormWithChoices:
         schema = handler(core_schema)
         del schema["discriminator"]
         entries = schema.pop("oneOf")
-        sizes = {}
+        options: dict[str, set[str]] = {}
         for entry in entries:
             definition = handler.resolve_ref_schema(entry)
-            options = definition["properties"]
-            definition["title"] = options["name"]["const"]
+            definition["title"] = definition["properties"]["name"]["const"]
             # An entry without its name would fit several tabs.
             definition["required"] = sorted({"name", *definition.get("required", [])})
-            sizes[entry["$ref"]] = len(options)
-        return {"anyOf": sorted(entries, key=lambda entry: sizes[entry["$ref"]]), **schema}
+            options[entry["$ref"]] = set(definition["properties"])
+        smaller = {ref: sum(other < own for other in options.values()) for ref, own in options.items()}
+        return {"anyOf": sorted(entries, key=lambda entry: smaller[entry["$ref"]]), **schema}
 
 
 if TYPE_CHECKING:
