@@ -23,10 +23,10 @@ from flows.inputs.image_index import ImageIndex, evenly_spread, open_index
 from flows.inputs.models import _load_network
 from flows.inputs.region_counts import region_counts
 from flows.inputs.summaries import IndexSummary
+from flows.report import run_page
 from flows.settings import Settings
 from flows.stage import Job
 from flows.stages import index as index_stage
-from flows.stages import report
 from storage import Checkpoint
 from storage.arrays import ArrayReader
 from tests.conftest import draw_photographs
@@ -205,7 +205,7 @@ class TestIndex:
     def test_of_very_many_refused_a_page_and_a_manifest_have_the_first(
         self, folder: Path, tiny_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(report, "_SHOWN_REFUSED", 2)
+        monkeypatch.setattr(run_page, "_SHOWN_REFUSED", 2)
         for number in range(120):
             (folder / "photos" / f"{number:03d}.png").touch()
         settings = tiny_settings(dataset={"root": str(folder / "photos"), "masks": None, "classes": None})
