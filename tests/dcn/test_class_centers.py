@@ -58,6 +58,7 @@ def test_without_another_class_there_is_no_doubt_and_without_centers_no_class() 
 
 
 def test_colors_are_those_of_the_first_cluster_of_a_class() -> None:
-    palette = ClassCenters(np.ones((3, 2), np.float32), DESCRIPTION).palette()
+    voc = DESCRIPTION.model_copy(update={"palette": "voc"})
+    palette = ClassCenters(np.ones((3, 2), np.float32), voc).palette()
     assert palette.shape == (256, 3)
     assert palette[:3].tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
