@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from multiprocessing import resource_tracker
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
+import dask
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, Security
 from distributed.deploy.cluster import Cluster
 
+from flows.addresses import is_loopback
 from flows.errors import ClusterError, InvalidSettingsError
 from flows.settings import RunnerSettings, TLSSettings
 from flows.stage import Warn
@@ -106,6 +111,7 @@ def cluster_class(name: str) -> type[Cluster]:
     """
     module, _, attribute = name.rpartition(".")
     package = name.partition(".")[0]
+    handler = signal.getsignal(signal.SIGINT)
     try:
         found = getattr(import_module(module), attribute, None)
     except ImportError as error:
@@ -114,6 +120,10 @@ def cluster_class(name: str) -> type[Cluster]:
             f"runner.cluster: {name} cannot be imported ({error}). "
             f"Install its package: python -m pip install '{wanted}'"
         ) from error
+    finally:
+        # dask_jobqueue sets a handler that ends the process with status 0 after Ctrl-C.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
     if not isinstance(found, type) or not issubclass(found, Cluster):
         raise InvalidSettingsError(
             f"runner.cluster: {name} is no class of Dask clusters (a subclass of distributed.deploy.Cluster)"
@@ -142,18 +152,43 @@ def _make_cluster(settings: RunnerSettings) -> Cluster:
         raise ClusterError(f"runner.cluster {settings.cluster} cannot be started: {error}") from error
 
 
-def _local_cluster(workers: int) -> Cluster:
+@contextmanager
+def _local_cluster(workers: int) -> Iterator[Cluster]:
     """Start workers on this machine, on loopback: processes with one task and their share of the cores."""
     share = str(max(1, CPU_COUNT // workers))
-    return LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        host="127.0.0.1",
-        dashboard_address=None,
-        # A worker that ends during a heartbeat would log a traceback. The flow reports what matters itself.
-        silence_logs=logging.CRITICAL,
-        env=dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), share),
-    )
+    with (
+        # Dask leaves its folder behind.
+        TemporaryDirectory(prefix="dcn-dask-", ignore_cleanup_errors=True) as folder,
+        dask.config.set({"temporary-directory": folder}),
+    ):
+        with _interrupts_blocked():
+            cluster = LocalCluster(
+                n_workers=0,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address=None,
+                # A worker that ends during a heartbeat would log a traceback. The flow reports what matters.
+                silence_logs=logging.CRITICAL,
+                env=dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), share),
+            )
+        with cluster:
+            cluster.scale(workers)
+            cluster.wait_for_workers(workers)
+            yield cluster
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Start threads in which SIGINT is blocked, as it then is in the processes that they start.
+
+    Ctrl-C in a terminal goes to the workers too. They would end with tracebacks before the flow ends them.
+    """
+    resource_tracker.ensure_running()  # when it starts, it allows SIGINT in its thread
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _require_our_code(client: Client, address: str) -> None:
@@ -175,16 +210,9 @@ def _require_our_code(client: Client, address: str) -> None:
 
 def _warn_of_open(address: str, warn: Warn) -> None:
     parts = urlsplit(address)
-    if parts.scheme == "tls" or _is_loopback(parts.hostname or ""):
+    if parts.scheme == "tls" or is_loopback(parts.hostname or ""):
         return
     warn(
         f"the Dask scheduler at {address} does not use TLS: whoever reaches it can run code as its user. "
         f"See docs/guides/clusters.md"
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

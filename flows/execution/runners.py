@@ -60,9 +60,14 @@ def _compute(job: dict[str, Any], stage: str, shards: list[int]) -> dict[str, An
     The scheduler imports this module too, to pass the function on, and needs no PyTorch for that.
     """
     prepare_process()
+    from distributed import get_worker
+
     from flows.execution.run import compute_shards
 
-    return compute_shards(Job.from_json(job), stage, shards)
+    worker = get_worker()
+    task = worker.state.tasks[worker.get_current_task()]
+    # Dask does not interrupt a task that nobody wants any more, because the flow failed or its process ended.
+    return compute_shards(Job.from_json(job), stage, shards, lambda: task.state == "cancelled")
 
 
 class _ThreadRunner(Runner):

@@ -5,7 +5,6 @@ import tempfile
 from pathlib import Path
 
 from tests.conftest import draw_photographs, write_tiny_weights
-from tests.servers import serve_prefect
 from tests.soak import soak
 
 
@@ -19,11 +18,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        home = root / "prefect"
-        home.mkdir()
         config = soak.configuration(draw_photographs(root, arguments.images), write_tiny_weights(root))
-        with serve_prefect(home) as environment:
-            result = soak.soak(config, root, environment, arguments.kills, arguments.seed)
+        result = soak.soak(config, root, arguments.kills, arguments.seed)
     print(
         f"{sum(result.kills.values())} kills {dict(result.kills)}, {result.pipelines} pipelines of {result.work:.0f} s of "
         f"work, all with the digests of the undisturbed one; {result.repeated:.1%} of the work repeated"

@@ -91,13 +91,12 @@ class Soak:
         return self.lost / (self.work + self.lost)
 
 
-def soak(config: dict[str, object], folder: Path, environment: dict[str, str], kills: int, seed: int) -> Soak:
+def soak(config: dict[str, object], folder: Path, kills: int, seed: int) -> Soak:
     """Run pipelines of a configuration and kill them, until ``kills`` processes have been killed.
 
     Args:
         config: settings, see :func:`configuration`.
         folder: folder for workspaces and logs.
-        environment: environment variables of the command, with those of a Prefect server.
         kills: number of kills.
         seed: seed of the random moments and targets.
 
@@ -105,7 +104,7 @@ def soak(config: dict[str, object], folder: Path, environment: dict[str, str], k
     rng = random.Random(seed)
     undisturbed = _settings(config, folder / "undisturbed")
     began = time.monotonic()
-    process = _run(_config_file(undisturbed), environment)
+    process = _run(_config_file(undisturbed))
     wait_until(lambda: _last_write(Path(undisturbed.workspace)) > 0, _PATIENCE, "the undisturbed pipeline")
     start_up = time.monotonic() - began
     assert process.wait() == 0
@@ -119,7 +118,7 @@ def soak(config: dict[str, object], folder: Path, environment: dict[str, str], k
         while sum(result.kills.values()) < kills or result.pipelines == 0:
             workspace = folder / f"pipeline-{result.pipelines}"
             settings = _settings(config, workspace)
-            _disturb(settings, cluster, environment, rng, duration, start_up, kills, result)
+            _disturb(settings, cluster, rng, duration, start_up, kills, result)
             assert digests(settings) == expected, f"{workspace} differs from the undisturbed pipeline"
             result.pipelines += 1
             result.work += work
@@ -137,7 +136,6 @@ def configuration(photographs: Path, weights: Path) -> dict[str, object]:
 def _disturb(
     settings: Settings,
     cluster: Cluster,
-    environment: dict[str, str],
     rng: random.Random,
     duration: float,
     start_up: float,
@@ -148,11 +146,11 @@ def _disturb(
     while not _complete(settings):
         target = rng.choice(TARGETS)
         if target == "command":
-            process = _run(_config_file(settings), environment)
+            process = _run(_config_file(settings))
         else:
             cluster.mend()
             process = _run(
-                _config_file(settings), environment,
+                _config_file(settings),
                 "--set", "runner.kind=dask", "--set", f"runner.address={cluster.address}",
                 "--set", f"runner.workers={cluster.workers_wanted}",
             )  # fmt: skip
@@ -209,8 +207,6 @@ def _config_file(settings: Settings) -> Path:
     return path
 
 
-def _run(config: Path, environment: dict[str, str], *arguments: str) -> subprocess.Popen[bytes]:
+def _run(config: Path, *arguments: str) -> subprocess.Popen[bytes]:
     with config.with_suffix(".log").open("ab") as log:
-        return subprocess.Popen(
-            command("run", config, *arguments), env=environment, stdout=log, stderr=subprocess.STDOUT
-        )
+        return subprocess.Popen(command("run", config, *arguments), stdout=log, stderr=subprocess.STDOUT)
