@@ -64,13 +64,13 @@ def readable_errors() -> Iterator[None]:
         err.print(f"[bold red]error[/] {escape(printable(message))}", soft_wrap=True)
         return typer.Exit(1)
 
+    if not _has_current_folder():  # PyTorch's library of matrix products would end the process
+        raise fail("the current folder does not exist any more; change to another one")
     try:
         yield
     except (DCNError, FlowError, StorageError) as error:
         raise fail(describe_error(error)) from None
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and error.filename is None and not _has_current_folder():
-            raise fail("the current folder does not exist any more; change to another one") from None
         raise fail(f"{error.filename or 'the system'}: {error.strerror or error}") from None
     except KeyboardInterrupt:
         err.print("interrupted; the same command continues")

@@ -20,7 +20,7 @@ import psutil
 import pytest
 import yaml
 from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster, Security
+from distributed import Client, LocalCluster, Security, Worker
 from PIL import Image
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -290,18 +290,27 @@ def test_a_cluster_without_this_package_ends_the_flow_with_a_sentence(
     assert f"{address}, or a worker of it, cannot import this package (No module named 'flows')" in errors
 
 
-def test_an_interrupt_does_not_wait_for_the_rest(
-    start: StartDask, extract: StartCommand, tmp_path: Path
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_worker_does_not_finish_its_range_for_a_flow_that_ended(
+    number: signal.Signals, expected: int, start: StartDask, extract: StartCommand, tmp_path: Path
 ) -> None:
+    """A range has four shards here. The worker finishes the one that it computes, and takes no other."""
     address, _, _ = start_cluster(start, 1)
     running = extract(f"runner.address={address}", "backbone.input_size=448")  # slow enough to be met
     workspace = tmp_path / "workspace"
     wait_for_shards(running, workspace, 1)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(number)
     code, errors = end(running)
-    assert code == 130, errors
-    assert "the same command continues" in errors
-    assert len(records(workspace, "extract")) < 14
+    assert code == expected, errors
+    if number == signal.SIGINT:
+        assert "the same command continues" in errors
+    with Client(address, set_as_default=False) as client:
+        wait_until(lambda: not any(client.run(tasks_in_progress).values()), 60, "the end of the work")
+    assert len(records(workspace, "extract")) < 4
+
+
+def tasks_in_progress(dask_worker: Worker) -> int:
+    return len(dask_worker.active_threads)
 
 
 # -- TLS -------------------------------------------------------------------------------------------------
