@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -60,14 +60,21 @@ def _compute(job: dict[str, Any], stage: str, shards: list[int]) -> dict[str, An
     The scheduler imports this module too, to pass the function on, and needs no PyTorch for that.
     """
     prepare_process()
-    from distributed import get_worker
-
     from flows.execution.run import compute_shards
+
+    return compute_shards(Job.from_json(job), stage, shards, _nobody_waits())
+
+
+def _nobody_waits() -> Callable[[], bool]:
+    """What says whether the task of this thread is still wanted. Dask interrupts none.
+
+    A task is not wanted any more if the flow failed or was interrupted, or if its process has ended.
+    """
+    from distributed import get_worker
 
     worker = get_worker()
     task = worker.state.tasks[worker.get_current_task()]
-    # Dask does not interrupt a task that nobody wants any more, because the flow failed or its process ended.
-    return compute_shards(Job.from_json(job), stage, shards, lambda: task.state == "cancelled")
+    return lambda: task.state == "cancelled"
 
 
 class _ThreadRunner(Runner):

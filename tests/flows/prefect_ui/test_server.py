@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,3 +133,18 @@ def test_a_server_on_loopback_is_not_asked_through_a_proxy(
     address = prefect_server["PREFECT_API_URL"]
     with temporary_settings({PREFECT_API_URL: address}):
         connect(address)
+
+
+@pytest.mark.slow
+def test_no_line_of_prefects_log_reaches_the_terminal() -> None:
+    """Its services log under their own names, such as ``EventsWorker - Still processing items``."""
+    code = (
+        "from flows.prefect_ui.settings import set_command_line_defaults; set_command_line_defaults();"
+        "import logging; from prefect import flow;"
+        "names = ['EventsWorker', 'APILogWorker', 'prefect', 'prefect.flow_runs', 'prefect._internal'];"
+        "[logging.getLogger(name).error('Still processing items') for name in names];"
+        "print('done')"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert result.stdout == "done\n"
+    assert result.stderr == ""
