@@ -79,23 +79,21 @@ def print_metrics(results: Results) -> None:
 @contextmanager
 def _watched_flows() -> Iterator[CallFlow]:
     """Import what runs flows: this process, or Prefect if the user names a server. Show their progress."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP
-            signal.signal(number, _exit_on_signal)
-    with err.status("starting"), _without_garbage_collection():
-        from flows import progress
-        from flows.cli.terminal import TerminalProgress
-        from flows.prefect_ui.server import connect, find_server
+    with _signals_that_end():
+        with err.status("starting"), _without_garbage_collection():
+            from flows import progress
+            from flows.cli.terminal import TerminalProgress
+            from flows.prefect_ui.server import connect, find_server
 
-        watcher = TerminalProgress(err)
-        server = find_server(watcher.warn)
-        if server is None:
-            from flows.orchestration.in_process import call_flow
-        else:
-            connect(server)
-            from flows.pipeline import call_flow
-    with watcher, progress.watched(watcher):
-        yield call_flow
+            watcher = TerminalProgress(err)
+            server = find_server(watcher.warn)
+            if server is None:
+                from flows.orchestration.in_process import call_flow
+            else:
+                connect(server)
+                from flows.pipeline import call_flow
+        with watcher, progress.watched(watcher):
+            yield call_flow
 
 
 def _print_page(settings: Settings, stage: str, key: str, name: str) -> None:
@@ -106,8 +104,22 @@ def _print_page(settings: Settings, stage: str, key: str, name: str) -> None:
     out.print(safe(checkpoint.file_location(name)), style="bold", soft_wrap=True)
 
 
+@contextmanager
+def _signals_that_end() -> Iterator[None]:
+    """Turn signals that would end this process at once into SystemExit inside of this context."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is signal.SIG_DFL:  # nohup ignores SIGHUP
+            signal.signal(number, _exit_on_signal)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _exit_on_signal(number: int, _: object) -> None:
-    """Turn a signal into SystemExit, so that workers and temporary files go."""
+    """Let workers and temporary files go before the process ends."""
     with suppress(OSError):  # the terminal may be gone
         err.print("terminated; the same command continues")
     sys.exit(128 + number)

@@ -17,13 +17,14 @@ from flows.errors import PrefectError
 from flows.prefect_ui.settings import set_command_line_defaults
 
 _WITHOUT = "run without a server: unset PREFECT_API_URL, or use another profile of Prefect"
+_PUT_RIGHT = f"Put that right, or {_WITHOUT}"
 
 
 def find_server(warn: Callable[[str], None]) -> str | None:
     """Find the address of the Prefect server of the user: in ``PREFECT_API_URL``, or in the active profile.
 
-    Other files that Prefect reads, such as ``prefect.toml`` of this folder, are not asked: they may have
-    come with the data.
+    Other files that Prefect reads, such as a ``prefect.toml`` in the current folder, are not asked: they may
+    have come with the data.
 
     Args:
         warn: receives a warning if the profiles cannot be read.
@@ -40,7 +41,7 @@ def find_server(warn: Callable[[str], None]) -> str | None:
         found = tomllib.loads(path.read_text())
         active = os.environ.get("PREFECT_PROFILE") or found.get("active")
         profile = found.get("profiles", {}).get(active, {})
-        return profile.get("PREFECT_API_URL") or None
+        return str(profile["PREFECT_API_URL"]) if profile.get("PREFECT_API_URL") else None
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, AttributeError, TypeError) as error:
@@ -56,7 +57,10 @@ def connect(address: str) -> None:
 
     """
     set_command_line_defaults()
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        raise PrefectError(f"{address} is no address of a Prefect server ({error}). {_PUT_RIGHT}") from error
     if is_loopback(parts.hostname or ""):
         _bypass_proxies(str(parts.hostname))
     shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # without a password
@@ -66,8 +70,7 @@ def connect(address: str) -> None:
         client = get_client(sync_client=True)
     except Exception as error:  # its settings, files and certificates, and those of the libraries below it
         raise PrefectError(
-            f"Prefect cannot be set up for the server {shown}: {_one_line(error)}. Put that right, or "
-            f"{_WITHOUT}"
+            f"Prefect cannot be set up for the server {shown}: {_one_line(error)}. {_PUT_RIGHT}"
         ) from error
     try:
         with client:

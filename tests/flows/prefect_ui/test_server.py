@@ -117,6 +117,11 @@ def test_an_address_that_is_none_is_named(address: str) -> None:
     assert message(address).startswith(f"no Prefect server answers at {address} (")
 
 
+def test_an_address_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(PrefectError, match=r"^http://\[bad/api is no address of a Prefect server \("):
+        connect("http://[bad/api")
+
+
 def test_a_missing_certificate_is_named() -> None:
     with temporary_settings({PREFECT_API_SSL_CERT_FILE: "/nowhere/ca.pem"}):
         said = message("http://127.0.0.1:9/api")
