@@ -4,7 +4,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-oldest soak bench audit docs lint clean
+# `make demo TORCH=cpu` installs the CPU build of PyTorch, which exists for Linux in an index of its own.
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+# No other source of packages may mix in: a torch of one build breaks with a torchvision of another.
+ALONE := PIP_CONFIG_FILE=/dev/null PIP_EXTRA_INDEX_URL= PIP_FIND_LINKS=
+ifeq ($(TORCH),cpu)
+DISK := less than 3 GB
+else
+DISK := 7 GB, of which 3.2 GB are NVIDIA's libraries; make demo TORCH=cpu does without them
+endif
+
+.PHONY: demo test test-oldest soak bench audit pictures docs lint clean
 
 demo: .venv/.installed-focus
 	$(BIN)/dcn demo
@@ -32,6 +42,10 @@ audit: .venv/.installed-focus
 	$(PIP) pip-audit
 	.ci/audit $(BIN)
 
+# Write the pictures of the README and of the guides. Tests say when they are outdated.
+pictures: .venv/.installed-focus
+	$(BIN)/python -m docs.pictures
+
 # Build the documentation as a site: site/index.html. A broken link is an error. Material for MkDocs gets fixes until
 # May 2027, which it prints at each build; its successor Zensical reads the same mkdocs.yml.
 docs: .venv/.installed-docs
@@ -44,6 +58,11 @@ lint: .venv/.installed-lint
 	$(BIN)/mypy
 
 .venv/.installed-focus: pyproject.toml | .venv/bin/python
+	@echo "Installing into .venv takes several minutes and $(DISK)."
+ifeq ($(TORCH),cpu)
+	$(ALONE) $(PIP) --retries 1 --timeout 10 --index-url $(CPU_INDEX) torch torchvision \
+	    || { echo "The CPU build of PyTorch is not to be had from $(CPU_INDEX). Without TORCH=cpu, make takes the usual build." >&2; exit 1; }
+endif
 	$(PIP) --editable ".[focus]"
 	touch $@
 

@@ -65,12 +65,12 @@ def main() -> None:
             overrides = [*common, *(f"train.{name}={json.dumps(value)}" for name, value in changes.items())]
             job = run_up_to("train", arguments.config, overrides, arguments.workspace)
             checkpoint, settings = job.checkpoint("train"), job.settings.train
-            batches, loss = evaluated_tokens(job), (settings.resolution, settings.temperature, None)
+            batches, loss = evaluated_tokens(job), settings.loss
             if attainable is None:
                 k = settings.num_prototypes
-                attainable = torch.cat([attainable_modularity(b, k, *loss) for b in batches]).mean().item()
-            network, _ = read_model(checkpoint.read_file("dcn.safetensors"), "dcn.safetensors")
-            reached = torch.cat([held_out_modularity(network, b, *loss) for b in batches])
+                attainable = torch.cat([attainable_modularity(b, k, loss) for b in batches]).mean().item()
+            network = read_model(checkpoint.read_file("dcn.safetensors"), "dcn.safetensors").network
+            reached = torch.cat([held_out_modularity(network, b, loss) for b in batches])
             summary = TrainSummary.of(checkpoint.require())
             last = json.loads(checkpoint.read_file("curve.json"))["held_out"][-1][1]
             print(

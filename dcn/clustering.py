@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import KMeans
-from sklearn.preprocessing import normalize
 
 # Rows that are compared at a time when distinct rows are counted.
 _COUNTED = 64
@@ -41,6 +39,9 @@ def cluster_directions(vectors: npt.NDArray[np.float32], num_clusters: int, seed
         seed: random seed of the initialization (k-means++, one run).
 
     """
+    from sklearn.cluster import KMeans
+    from sklearn.preprocessing import normalize
+
     if not len(vectors):
         return Clusters(np.zeros(0, np.int64), np.zeros((0, vectors.shape[1]), np.float32), 0.0)
     unit = normalize(vectors)
@@ -58,3 +59,24 @@ def _count_distinct(rows: npt.NDArray[np.float32], enough: int) -> int:
         if len(found) >= enough:
             return enough
     return len(found)
+
+
+def center_distances(
+    vectors: npt.NDArray[np.float32], centers: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float64]:
+    """Compute the distances of the directions of vectors to cluster centers.
+
+    Args:
+        vectors: ``[m, d]``, none of them zero.
+        centers: ``[k, d]``, see :class:`Clusters`.
+
+    Returns:
+        ``[m, k]`` Euclidean distances in [0, 2].
+
+    """
+    from sklearn.preprocessing import normalize
+
+    unit = normalize(vectors.astype(np.float64))  # of two equal float32 numbers the difference may be 5e-4
+    squared = 1 + (centers.astype(np.float64) ** 2).sum(axis=1) - 2 * unit @ centers.T
+    distances: npt.NDArray[np.float64] = np.sqrt(np.maximum(squared, 0))
+    return distances

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
-from torch import Tensor
 
 from dcn.images.photograph import squash
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from dcn.backbone import Backbone
 
 
@@ -79,6 +79,8 @@ def masked_inputs(backbone: Backbone, crops: Sequence[Crop]) -> Tensor:
         ``[B, 3, size, size]``, an input of :meth:`dcn.backbone.Backbone.embed`.
 
     """
+    import torch
+
     inputs = backbone.preprocess(np.stack([crop.pixels for crop in crops]))
     inside = torch.from_numpy(np.stack([crop.inside for crop in crops])).to(inputs.device)  # [B, size, size]
     return inputs * inside[:, None]

@@ -28,6 +28,10 @@ class InvalidPhotographError(DCNError):
     """A file is not a photograph that can be read."""
 
 
+class InvalidLabelMapError(DCNError):
+    """The label map that another program made of a photograph is missing or cannot be used."""
+
+
 class InvalidMaskError(DCNError):
     """A ground-truth mask cannot be read, or does not fit its image or its classes."""
 
@@ -58,3 +62,7 @@ class NonFiniteTrainingError(DCNError):
 
 class InvalidModelFileError(DCNError):
     """A file is not a trained DCN of this project."""
+
+
+class InvalidClassNamesError(DCNError):
+    """The names that a person gave to clusters cannot be read, or do not fit the clusters."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from dcn.regions import region_areas, upsampled_bands
 from dcn.weights.presets import AttentionReduction, ForegroundSplit, RegionScore
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def reduce_heads(attention: Tensor, reduction: AttentionReduction) -> Tensor:

@@ -1,83 +1,129 @@
-"""A trained DCN as one safetensors file: the weights, and metadata that say how to use them."""
+"""A model as one safetensors file: weights, centers of the classes, and how to use them."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
 
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
-from dcn.errors import InvalidModelFileError
+from dcn.class_names import name_classes
+from dcn.errors import InvalidClassNamesError, InvalidModelFileError
+from dcn.model_description import ClassDescription, ModelDescription
 from dcn.network import DynamicClusteringNetwork
-from dcn.weights.presets import Precision
 from dcn.weights.tensor_file import read_tensors
 
 # The metadata have a single entry: safetensors writes several in any order, and equal models must be equal
 # files.
 _KEY = "dynamic-clustering-network"
-_VERSION = 1
+# Version 2 added the description of regions, embeddings and classes, and the centers of the classes.
+_VERSION = 2
+_CENTERS = "class_centers"
 
 
 @dataclass(frozen=True)
-class ModelDescription:
-    """How to build a trained network, and how to compute the tokens that it was trained on.
+class StoredModel:
+    """The content of a model file.
 
     Attributes:
-        network: arguments of :class:`dcn.network.DynamicClusteringNetwork`.
-        backbone: ``name`` of the backbone, ``weights`` (path of a file, or None), ``input_size`` in pixels,
-            ``token_layer``, ``attention_block`` and ``precision``.
+        network: the network, float32 on the CPU, in evaluation mode.
+        description: how to use it.
+        class_centers: ``[K, d]`` float32 centers of k-means; None if the model knows no classes.
 
     """
 
-    network: dict[str, Any]
-    backbone: dict[str, Any]
+    network: DynamicClusteringNetwork
+    description: ModelDescription
+    class_centers: npt.NDArray[np.float32] | None = None
+
+    def to_bytes(self) -> bytes:
+        """Serialize as the content of a model file."""
+        return model_bytes(self.network.state_dict(), self.description, self.class_centers)
+
+    def renamed(self, names: Mapping[int, str]) -> StoredModel:
+        """Return the model with other names of its classes; classes with the same name become one.
+
+        Args:
+            names: name by the number that a class has in the label maps of this model
+                (:func:`dcn.class_names.read_names`).
+
+        Raises:
+            InvalidClassNamesError: the model has no such class, or knows none.
+
+        """
+        classes = self.description.classes
+        if classes is None:
+            raise InvalidClassNamesError(
+                "the model knows no classes that could be named; give a model of a run with classes",
+                parameter="names",
+            )
+        named = name_classes(classes.named.names, names)
+        joined = ClassDescription(matched=tuple(classes.class_of_cluster.tolist()), named=named)
+        return replace(self, description=self.description.model_copy(update={"classes": joined}))
+
+    def portable(self) -> StoredModel:
+        """Return the model for other machines: of a file of weights it names the file without its folder."""
+        backbone = self.description.backbone
+        name = Path(backbone.weights).name if backbone.weights else None
+        moved = backbone.model_copy(update={"weights": name})
+        return replace(self, description=self.description.model_copy(update={"backbone": moved}))
 
 
-def model_bytes(weights: dict[str, Tensor], description: ModelDescription) -> bytes:
-    """Serialize a trained network as the content of a model file.
+def model_bytes(
+    weights: dict[str, Tensor],
+    description: ModelDescription,
+    class_centers: npt.NDArray[np.float32] | None = None,
+) -> bytes:
+    """Serialize a network as the content of a model file.
+
+    The weights are stored in half precision, which halves the file. The centers of the classes, which are
+    small and decide between classes, keep their precision.
 
     Args:
         weights: state dict of a :class:`dcn.network.DynamicClusteringNetwork`.
-        description: how to build the network, and its backbone.
+        description: how to build the network, and how to use it.
+        class_centers: ``[K, d]`` centers of the classes of ``description.classes``.
 
     Returns:
         Content of a safetensors file. Equal arguments give equal bytes.
 
     """
-    content = {"version": _VERSION, "network": description.network, "backbone": description.backbone}
-    tensors = {name: value.cpu().contiguous() for name, value in weights.items()}
+    content = {"version": _VERSION, **description.model_dump(mode="json", exclude_none=True)}
+    tensors = {name: _in_half_precision(value) for name, value in weights.items()}
+    if class_centers is not None:
+        tensors[_CENTERS] = torch.from_numpy(class_centers)
     return save(tensors, {_KEY: json.dumps(content, sort_keys=True)})
 
 
-def load_model(path: Path) -> tuple[DynamicClusteringNetwork, ModelDescription]:
-    """Load a trained network from a model file.
+def load_model(path: Path) -> StoredModel:
+    """Load a model file.
 
     Args:
-        path: the file, ``dcn.safetensors`` of a training.
-
-    Returns:
-        The network, in evaluation mode on the CPU, and its description.
+        path: the file.
 
     Raises:
-        InvalidModelFileError: the file does not exist, cannot be read, or is not a trained DCN.
+        InvalidModelFileError: the file does not exist, cannot be read, or is no model of this project.
 
     Example:
         >>> backbone = {"name": "dino-s8", "weights": None, "input_size": 224}
         >>> backbone |= {"token_layer": -1, "attention_block": -1}
         >>> weights = DynamicClusteringNetwork(dim=384).state_dict()
-        >>> content = model_bytes(weights, ModelDescription({"dim": 384}, backbone))
+        >>> content = model_bytes(weights, ModelDescription(network={"dim": 384}, backbone=backbone))
         >>> _ = Path("dcn.safetensors").write_bytes(content)
-        >>> network, description = load_model(Path("dcn.safetensors"))
-        >>> description.backbone["name"]
+        >>> load_model(Path("dcn.safetensors")).description.backbone.name
         'dino-s8'
 
     """
     if not path.is_file():
-        raise InvalidModelFileError(f"there is no model file {path}; name a dcn.safetensors")
+        raise InvalidModelFileError(f"there is no model file {path}; name a file of safetensors")
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -85,18 +131,15 @@ def load_model(path: Path) -> tuple[DynamicClusteringNetwork, ModelDescription]:
     return read_model(content, str(path))
 
 
-def read_model(content: bytes, source: str) -> tuple[DynamicClusteringNetwork, ModelDescription]:
-    """Build a trained network from the content of a model file.
+def read_model(content: bytes, source: str) -> StoredModel:
+    """Build a network from the content of a model file.
 
     Args:
         content: bytes from :func:`model_bytes`.
         source: name of the file, for error messages.
 
-    Returns:
-        The network, in evaluation mode on the CPU, and its description.
-
     Raises:
-        InvalidModelFileError: the content is not a trained DCN.
+        InvalidModelFileError: the content is no model of this project.
 
     """
     try:
@@ -106,26 +149,42 @@ def read_model(content: bytes, source: str) -> tuple[DynamicClusteringNetwork, M
             raise InvalidModelFileError(
                 f"{source} is not a trained DCN: it does not say how it was trained; name a dcn.safetensors"
             )
-        if described["version"] != _VERSION:
+        version = described.pop("version")
+        if version > _VERSION:
             raise InvalidModelFileError(
-                f"{source} has version {described['version']}; this software reads version {_VERSION}"
+                f"{source} has version {version}; this software reads versions up to {_VERSION}"
             )
-        description = ModelDescription(described["network"], described["backbone"])
+        description = ModelDescription.model_validate(described)
+        centers = _checked_centers(tensors.pop(_CENTERS, None), description)
         network = DynamicClusteringNetwork(**description.network)
         network.load_state_dict(tensors)
-        _check_backbone(description.backbone)
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except ValidationError as error:
+        raise InvalidModelFileError(f"{source} is not a trained DCN: {_describe(error)}") from error
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise InvalidModelFileError(f"{source} is not a trained DCN: {error}") from error
-    return network.eval().requires_grad_(False), description
+    return StoredModel(network.eval().requires_grad_(False), description, centers)
 
 
-def _check_backbone(backbone: dict[str, Any]) -> None:
-    """Raise ValueError if a description is not that of a backbone. The file may come from anybody."""
-    numbers = ("input_size", "token_layer", "attention_block")
-    kinds: dict[str, tuple[type, ...]] = {"name": (str,), "weights": (str, type(None))}
-    kinds |= dict.fromkeys(numbers, (int,))
-    wrong = [name for name, kind in kinds.items() if not isinstance(backbone.get(name), kind)]
-    if backbone.get("precision", "float32") not in get_args(Precision):
-        wrong.append("precision")
-    if wrong:
-        raise ValueError(f"{wrong[0]} of its backbone is {backbone.get(wrong[0])!r}")
+def _in_half_precision(weights: Tensor) -> Tensor:
+    """Convert to float16, unless a value is too large for it."""
+    half = weights.cpu().half()
+    return (half if half.isfinite().all() else weights.cpu()).contiguous()
+
+
+def _checked_centers(centers: Tensor | None, description: ModelDescription) -> npt.NDArray[np.float32] | None:
+    """Check that a file has a finite center for each cluster of its description."""
+    if description.classes is None and centers is None:
+        return None
+    clusters = len(description.classes.matched) - 1 if description.classes else 0
+    if centers is None or centers.ndim != 2 or len(centers) != clusters or not centers.isfinite().all():
+        raise ValueError(f"it does not have the centers of {clusters} clusters")
+    return centers.float().numpy()
+
+
+def _describe(error: ValidationError) -> str:
+    """Say which value of a description is wrong."""
+    first = error.errors()[0]
+    place = " of its ".join(str(part) for part in reversed(first["loc"]))
+    if first["type"] == "missing":
+        return f"{place} is missing"
+    return f"{place} is {first['input']!r}: {first['msg']}"

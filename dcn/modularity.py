@@ -18,6 +18,7 @@ so one pass over the pairs gives value and gradient. On a CPU the pass is compil
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
@@ -103,6 +104,30 @@ def modularity(
             return potts_modularity(graph, assignment.clamp(min=0), expected_affinity)
         value: Tensor = _Modularity.apply(graph, assignment, resolution)
     return value
+
+
+@dataclass(frozen=True)
+class ModularityLoss:
+    """The modularity that training maximizes, with the arguments of :func:`modularity`.
+
+    Attributes:
+        resolution: see :func:`modularity`.
+        temperature: likewise.
+        expected_affinity: likewise.
+
+    """
+
+    resolution: float = 1.0
+    temperature: float | None = None
+    expected_affinity: float | None = None
+
+    def modularity(self, tokens: Tensor, assignment: Tensor) -> Tensor:
+        """Compute the modularity ``[B]`` of an assignment ``[B, n, k]`` of tokens ``[B, n, d]``."""
+        return modularity(tokens, assignment, self.resolution, self.temperature, self.expected_affinity)
+
+
+# The loss of the paper (equation 10).
+PAPER_LOSS = ModularityLoss()
 
 
 class _Modularity(torch.autograd.Function):

@@ -190,7 +190,7 @@ class DynamicClusteringNetwork(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Compute cluster centers ``[B, k, p]`` from the projected tokens ``[B, n, p]`` of ``B`` images."""
-        centers = self.prototypes.expand(len(tokens), -1, -1)  # [B, k, d]
+        centers = self.prototypes.expand(tokens.shape[0], -1, -1)  # [B, k, d]
         for dynamic_update, self_update in zip_longest(self.dynamic_updates, self.self_updates):
             centers = dynamic_update(centers, tokens)
             if self_update is not None:

@@ -6,7 +6,6 @@ from math import isqrt
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from dcn.images.photograph import squash
 from dcn.regions import label_map, upsampled_bands
@@ -62,6 +61,8 @@ def fine_label_map(
 
 def _filtered(assignment: npt.NDArray[np.float16], guide: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Upsample an assignment ``[n, c]`` to the pixels of the guide, and filter it by the guide."""
+    import torch
+
     from dcn.guided_filter import guided_filter
 
     bands = upsampled_bands(torch.from_numpy(assignment), *guide.shape[:2])

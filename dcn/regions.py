@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Pixels in one band of rows. A few values for each of them stay in the processor's cache.
 _BAND_PIXELS = 1 << 16
@@ -30,6 +31,8 @@ def upsampled_bands(values: Tensor, height: int, width: int) -> Iterator[tuple[i
         First row of the band, and its values ``[c, rows, width]`` float32.
 
     """
+    import torch.nn.functional as F  # masks and areas need no PyTorch
+
     n, channels = values.shape
     side = round(n**0.5)
     grid = values.float().T.reshape(1, channels, side, side)
@@ -59,6 +62,8 @@ def label_map(assignment: npt.NDArray[np.floating], height: int, width: int) -> 
                [2, 2, 3, 3]], dtype=uint8)
 
     """
+    import torch
+
     labels = np.empty((height, width), dtype=np.uint8)
     for top, band in upsampled_bands(torch.from_numpy(assignment), height, width):
         _argmax(band.numpy(), labels[top : top + band.shape[1]])

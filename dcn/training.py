@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dcn.errors import NonFiniteTrainingError
-from dcn.modularity import cosine_assignment, modularity
+from dcn.modularity import PAPER_LOSS, ModularityLoss, cosine_assignment
 from dcn.network import DynamicClusteringNetwork
 
 # Below this variance between images the unit centers do not depend on the image any more: a network that
@@ -59,7 +59,7 @@ class Trainer:
         iterations: length of the schedule.
         weight_decay: weight decay of AdamW.
         max_gradient_norm: clips the gradient of all parameters together to this norm; None does not clip.
-        resolution, temperature, expected_affinity: of the loss, see :func:`dcn.modularity.modularity`.
+        loss: the modularity to maximize; the paper's by default.
 
     Example:
         >>> trainer = Trainer(DynamicClusteringNetwork(dim=16), iterations=100)
@@ -77,9 +77,7 @@ class Trainer:
         iterations: int = 2500,
         weight_decay: float = 0.01,
         max_gradient_norm: float | None = 0.5,
-        resolution: float = 1.0,
-        temperature: float | None = None,
-        expected_affinity: float | None = None,
+        loss: ModularityLoss = PAPER_LOSS,
     ) -> None:
         self.network = network
         self.iteration = 0
@@ -87,7 +85,7 @@ class Trainer:
         self._schedule = schedule
         self._iterations = iterations
         self._max_gradient_norm = max_gradient_norm
-        self._loss_settings = (resolution, temperature, expected_affinity)
+        self._loss = loss
         self._parameters = dict(network.named_parameters())
         self._optimizer = torch.optim.AdamW(
             self._parameters.values(), lr=learning_rate, weight_decay=weight_decay, fused=True
@@ -111,7 +109,7 @@ class Trainer:
         tokens = self.network.project(tokens)  # [B, n, p]
         centers = _centers(self.network, tokens)  # [B, k, p]
         assignment = cosine_assignment(tokens, centers)  # [B, n, k]
-        values = modularity(tokens, assignment, *self._loss_settings)  # [B]
+        values = self._loss.modularity(tokens, assignment)  # [B]
         loss = -values.mean()
         self._optimizer.zero_grad()
         loss.backward()
@@ -175,19 +173,13 @@ class Trainer:
 
 
 @torch.inference_mode()
-def held_out_modularity(
-    network: DynamicClusteringNetwork,
-    tokens: Tensor,
-    resolution: float = 1.0,
-    temperature: float | None = None,
-    expected_affinity: float | None = None,
-) -> Tensor:
+def held_out_modularity(network: DynamicClusteringNetwork, tokens: Tensor, loss: ModularityLoss) -> Tensor:
     """Compute the modularity of held-out images, with the network in evaluation mode.
 
     Args:
         network: network in training; its mode changes to evaluation.
         tokens: ``[B, n, d]`` float32 tokens of ``B`` images.
-        resolution, temperature, expected_affinity: of the loss, see :func:`dcn.modularity.modularity`.
+        loss: the modularity that the network was trained with.
 
     Returns:
         ``[B]``.
@@ -196,7 +188,7 @@ def held_out_modularity(
     network.eval()
     tokens = network.project(tokens)
     assignment = cosine_assignment(tokens, _centers(network, tokens))
-    return modularity(tokens, assignment, resolution, temperature, expected_affinity)
+    return loss.modularity(tokens, assignment)
 
 
 def _centers(network: DynamicClusteringNetwork, tokens: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ a pickle.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -15,8 +14,10 @@ from typing import Any, TypeVar
 from prefect import Flow, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
+from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from dcn.datasets import DatasetOptions
 from flows import progress
 from flows.evaluation.results import Results
 from flows.execution.plan import STAGES
@@ -27,7 +28,9 @@ from flows.orchestration.dag import run_compare, run_pipeline, run_stage_flow, r
 from flows.orchestration.orchestrator import ComparisonRecord, Orchestrator, StageRecord
 from flows.prefect_ui.artifacts import publish, publish_comparison, publish_failure, publish_pipeline
 from flows.prefect_ui.progress import PageProgress
+from flows.prefect_ui.run_log import TrainingLog, stage_line
 from flows.prefect_ui.settings import NOT_KEPT, RETRIES
+from flows.printable import printable_line
 from flows.settings import (
     AnyDataset,
     BackboneSettings,
@@ -58,10 +61,21 @@ def step(work: Work) -> dict[str, Any]:
 
 
 class _Prefect(Orchestrator):
-    """Calls flows and tasks of Prefect, and shows them on the page of the flow run."""
+    """Calls flows and tasks of Prefect, and shows them on the page of the flow run.
+
+    Args:
+        dataset: data set of the flow run, for the names of those that it calls.
+
+    """
+
+    def __init__(self, dataset: DatasetOptions) -> None:
+        self._dataset = dataset
 
     def run_stage(self, stage: str, settings: Settings, listing: str) -> list[StageRecord]:
-        return list(_stage_flow(stage, listing)(**sections(settings)))
+        records: list[StageRecord] = _stage_flow(stage, listing)(**sections(settings))
+        for record in records:  # the log of this flow run gets a line for each stage that ran
+            _log(record)
+        return records
 
     def run_task(self, name: str, work: Work, limit: float | None = None) -> dict[str, Any]:
         named = step.with_options(name=name, task_run_name=name, timeout_seconds=limit)
@@ -91,7 +105,8 @@ class _Prefect(Orchestrator):
                 raise
 
         runner: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=threads)
-        flow(name=name, task_runner=runner, **NOT_KEPT)(submit_all)()
+        run_name = _run_name(self._dataset, name)
+        flow(name=name, flow_run_name=run_name, task_runner=runner, **NOT_KEPT)(submit_all)()
 
     @contextmanager
     def count(self, stages: Sequence[str]) -> Iterator[Callable[[str], None]]:
@@ -113,9 +128,19 @@ class _Prefect(Orchestrator):
         super().warn(message)
 
     def publish(self, job: Job, result: StageResult) -> None:
-        how = "reused" if result.reused else "computed"
-        get_run_logger().info("%s %s: %s", result.stage, result.manifest.key, how)
         publish(job, result)
+        _log(StageRecord.of(result))
+
+
+def _log(record: StageRecord) -> None:
+    """Write a line about a finished stage into the log of the current flow run."""
+    line = stage_line(record.stage, record.key, record.reused, record.seconds, record.summary)
+    get_run_logger().info("%s", line)
+
+
+def _run_name(dataset: DatasetOptions, what: str) -> str:
+    """Name a flow run after its data set and its stage."""
+    return printable_line(f"{dataset.title}: {what}")
 
 
 def _make_flow(
@@ -141,30 +166,35 @@ def _make_flow(
         """Build the settings, and run. The form of a deployment shows the descriptions of the arguments.
 
         Args:
-            dataset: Photographs, and their ground truth if there is one.
-            backbone: The frozen ViT.
-            train: The network and its training.
-            segment: Segmentation into regions, and choice of the foreground regions.
-            embed: Embeddings of the regions.
-            language: Classification by a language-image model; off if it names no model.
-            evaluate: Evaluation of the regions and the classes.
-            report: The page of the results.
-            compare: Segmenters of the flow compare.
-            sweep: Settings and their values in the flow sweep.
-            runner: Where the shards are computed. Results do not depend on it.
-            workspace: Location of the checkpoints, the same for all workers.
-            shard_images: Number of images in one file of a new checkpoint.
+            dataset: Choose the photographs, with their ground truth if there is one.
+            backbone: Choose the frozen ViT that computes the tokens.
+            train: Set up the network and its training.
+            segment: Choose how photographs are divided into regions, and which regions are foreground.
+            embed: Set up the embeddings of the regions.
+            language: Name a language-image model to classify by it; without a name this is off.
+            evaluate: Choose how regions and classes are measured.
+            report: Set up the page of the results.
+            compare: Choose the segmenters that the flow compare runs.
+            sweep: Choose settings and their values for the flow sweep.
+            runner: Choose where the shards are computed. Results do not depend on it.
+            workspace: Name the location of the checkpoints, the same for all workers.
+            shard_images: Set the number of images in one file of a new checkpoint.
 
         """
         arguments = locals()
         prepare_process()
         try:
-            return run(_Prefect(), Settings(**{name: arguments[name] for name in Settings.model_fields}))
+            settings = Settings(**{name: arguments[name] for name in Settings.model_fields})
+            with progress.watched(TrainingLog(get_run_logger())):
+                return run(_Prefect(settings.dataset), settings)
         except Exception as error:
             _show_failure(error)
             raise
 
-    return flow(name=name, description=description, **NOT_KEPT)(from_sections)
+    def run_name() -> str:
+        return _run_name(flow_run.parameters.get("dataset", _DEFAULTS.dataset), name)
+
+    return flow(name=name, flow_run_name=run_name, description=description, **NOT_KEPT)(from_sections)
 
 
 def _show_failure(error: Exception) -> None:
@@ -183,7 +213,7 @@ def _stage_flow(stage: str, listing: str | None = None) -> Flow[..., list[StageR
         return run_stage_flow(orchestrator, stage, settings, listing)
 
     description = next(entry.description for entry in STAGE_TABLE if entry.name == stage)
-    return _make_flow(stage, run, f"{description}\n\n{inspect.getdoc(STAGES[stage])}")
+    return _make_flow(stage, run, f"{description} The stages before it run first if they are missing.")
 
 
 def sections(settings: Settings) -> dict[str, Any]:

@@ -23,6 +23,9 @@ class Watcher(Protocol):
     def end_early(self, stage: str, note: str) -> None:
         """The stage needs no more units than those that are finished; ``note`` says why."""
 
+    def end(self, stage: str) -> None:
+        """The stage is complete."""
+
     def say(self, message: str) -> None:
         """Show what happens next."""
 
@@ -59,6 +62,12 @@ def end_early(stage: str, note: str) -> None:
     """Report that a stage needs no more units; ``note`` says why, and is shown beside the bar."""
     for watcher in _watchers:
         watcher.end_early(stage, note)
+
+
+def end(stage: str) -> None:
+    """Report that a stage is complete."""
+    for watcher in _watchers:
+        watcher.end(stage)
 
 
 def say(message: str) -> None:

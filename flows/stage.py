@@ -110,6 +110,8 @@ class ShardResult:
 class Stage(ABC):
     """A stage of the pipeline: independent shards, and then everything that needs all of them.
 
+    Import PyTorch and other heavy libraries inside of methods: ``dcn status`` imports this class.
+
     Attributes:
         name: name of the stage, and of its folder in the workspace.
         version: raise it when the computation or a default of :meth:`settings` changes, because the key alone
@@ -152,6 +154,10 @@ class Stage(ABC):
 
     def remark(self, manifest: Manifest) -> str:
         """Say what ``dcn status`` adds about a complete checkpoint, in a few words; empty for most stages."""
+        return ""
+
+    def closing(self, job: Job, manifest: Manifest) -> str:
+        """Say what a run says when the stage is complete, in a few words; empty for most stages."""
         return ""
 
     def identity(self, manifest: Manifest) -> str:

@@ -38,6 +38,12 @@ class Workspace:
         """Path or URL of the workspace, for people."""
         return self._store.location
 
+    def exists(self) -> bool:
+        """Whether the folder is there; in an object store, whether anything has the prefix."""
+        if "://" in self.location:
+            return next(self._store.folders(), None) is not None
+        return Path(self.location).is_dir()
+
     def checkpoint(self, stage: str, key: str) -> Checkpoint:
         """Return the checkpoint of a stage with a key, whether it exists or not.
 

@@ -19,6 +19,7 @@ FLOORS = (
     ("report",),
     ("stages",),
     ("execution",),
+    ("library",),
     ("compare",),
     ("orchestration",),
     ("prefect_ui",),

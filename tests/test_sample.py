@@ -5,7 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from docs.pictures.drawing import draw
+from docs.pictures.table import PICTURES
 from flows.evaluation.protocols.foreground import Foreground
 from flows.evaluation.protocols.kmeans import KMeans
 from flows.evaluation.protocols.knn import KNN
@@ -62,6 +65,15 @@ def test_training_reaches_nearly_the_attainable_modularity(sample: Settings) -> 
     assert TrainSummary.read(find_job(sample)).collapsed_iterations == 0
 
 
+def test_the_picture_of_the_readme_shows_these_results(sample: Settings) -> None:
+    """Processors differ in a few pixels at borders, and JPEG in a few gray levels."""
+    (strip,) = (picture for picture in PICTURES if picture.name == "strip")
+    drawn = draw(strip, [find_job(sample)]).astype(float)
+    shown = np.asarray(Image.open(strip.file)).astype(float)
+    assert shown.shape == drawn.shape
+    assert np.abs(shown - drawn).mean() < 6, "run make pictures"
+
+
 def test_the_page_opens_in_a_browser_without_an_error(sample: Settings, tmp_path: Path) -> None:
     page = Path(find_job(sample).checkpoint("report").location, "files", "report.html")
     shot = tmp_path / "page.png"
@@ -71,7 +83,7 @@ def test_the_page_opens_in_a_browser_without_an_error(sample: Settings, tmp_path
     dom = browse(page, tmp_path / "profile", "--dump-dom").stdout
     pictures = re.findall(r'<img[^>]* alt="([^"]+)" src="data:image/', dom)
     photographs = [name for name in pictures if " of " in name]
-    columns = ("photograph", "regions", "foreground", "semantic", "ground truth")
+    columns = ("photograph", "regions", "foreground", "classes", "ground truth")
     ids = [image.item.id for image in open_index(find_job(sample)).images()]
     assert sorted(photographs) == sorted(f"{column} of {name}" for column in columns for name in ids)
     assert [name for name in pictures if name not in photographs] == [

@@ -6,12 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from dcn.errors import InvalidDatasetError, InvalidMaskError
 from dcn.images.files import is_lasting, read_file
+from dcn.images.palette import CLASS_PALETTES, PaletteName
 from dcn.images.photograph import check_mask, decode_mask
 from dcn.options import Options
 
@@ -59,6 +61,11 @@ class DatasetOptions(Options, ABC):
     name: str
 
     @property
+    def title(self) -> str:
+        """Name of the photographs for people: of a folder the name that it has on the disk."""
+        return self.name
+
+    @property
     @abstractmethod
     def has_classes(self) -> bool:
         """Whether the data set has masks with classes. It is known before any file is read."""
@@ -90,8 +97,14 @@ class Dataset(ABC):
     class_names: tuple[str, ...]
     ignore_label: int = 255
     has_segmentations: bool = False
+    palette_name: ClassVar[PaletteName] = "category"
     train_split: str
     evaluate_split: str
+
+    @property
+    def palette(self) -> npt.NDArray[np.uint8]:
+        """Colors of the classes, ``[256, 3]`` uint8."""
+        return CLASS_PALETTES[self.palette_name](self.ignore_label)
 
     @abstractmethod
     def items(self) -> Iterator[Item]:
@@ -101,6 +114,13 @@ class Dataset(ABC):
             InvalidDatasetError: the data set is not there.
 
         """
+
+    def skipped(self) -> Iterator[str]:
+        """List the files of a folder that are no photographs, relative to the root, with ``/``.
+
+        A data set that names its photographs in lists has none.
+        """
+        return iter(())
 
     def truth_file(self, item: Item) -> str | None:
         """Return the ground-truth file of a photograph, relative to the root. The file may not exist."""

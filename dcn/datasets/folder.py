@@ -16,11 +16,14 @@ from pydantic import Field
 from dcn.datasets.dataset import Dataset, DatasetOptions, Item
 from dcn.errors import InvalidDatasetError
 from dcn.images.files import is_lasting
+from dcn.images.raw import RAW_SUFFIXES
 
 _SPLIT = "all"
 _MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif")
-# Photographs that Pillow does not decode. They are listed, so that the index reports them.
-_UNKNOWN_SUFFIXES = {".heic", ".heif", ".jxl"}
+# Photographs that Pillow does not decode. They are listed, so that the index reads or reports them.
+_OTHER_SUFFIXES = RAW_SUFFIXES | {".jxl"}
+# Files that operating systems put beside every file, or into every folder.
+_OF_SYSTEMS = ("._", ".ds_store", "thumbs.db", "desktop.ini")
 
 
 class FolderOptions(DatasetOptions):
@@ -32,6 +35,10 @@ class FolderOptions(DatasetOptions):
     classes: Path | None = Field(
         None, description="Text file with one class name per line; the first is the background."
     )
+
+    @property
+    def title(self) -> str:
+        return self.root.absolute().name or self.name
 
     @property
     def has_classes(self) -> bool:
@@ -72,6 +79,7 @@ class FolderDataset(Dataset):
             )
         self.root = root.absolute()
         self._masks = None if masks is None else masks.absolute()
+        self._classes = None if classes is None else classes.absolute()
         self.class_names = _read_classes(classes) if classes else ()
 
     def items(self) -> Iterator[Item]:
@@ -84,6 +92,14 @@ class FolderDataset(Dataset):
             )
         yield first
         yield from items
+
+    def skipped(self) -> Iterator[str]:
+        for folder, subfolders, names in os.walk(self.root):
+            subfolders[:] = [name for name in subfolders if Path(folder, name) != self._masks]
+            for name in names:
+                file = Path(folder, name)
+                if not (_is_photograph(name) or _is_of_system(name) or file == self._classes):
+                    yield file.relative_to(self.root).as_posix()
 
     def _items(self, folder: str) -> Iterator[Item]:
         """List the photographs of a folder and its subfolders, sorted by path.
@@ -129,7 +145,7 @@ class FolderDataset(Dataset):
             return None
         if folder:
             return entry.name if entry.is_symlink() else f"{entry.name}/"
-        return entry.name if Path(entry.name).suffix.lower() in _listed_suffixes() else None
+        return entry.name if _is_photograph(entry.name) else None
 
     def _mask_file(self, stem: str) -> str | None:
         if self._masks is None:
@@ -152,10 +168,19 @@ def _exists(path: Path) -> bool:
     return True
 
 
+def _is_photograph(name: str) -> bool:
+    """Whether a file with this name may be a photograph."""
+    return Path(name).suffix.lower() in _listed_suffixes() and not _is_of_system(name)
+
+
+def _is_of_system(name: str) -> bool:
+    return name.lower().startswith(_OF_SYSTEMS)
+
+
 @cache
 def _listed_suffixes() -> set[str]:
     known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    return known | _UNKNOWN_SUFFIXES
+    return known | _OTHER_SUFFIXES
 
 
 def _stem(file: str) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dcn.clustering import cluster_directions
-from dcn.modularity import cosine_assignment, modularity
+from dcn.modularity import PAPER_LOSS, ModularityLoss, cosine_assignment
 
 _LEARNING_RATE = 0.02
 _MAX_STEPS = 500
@@ -23,9 +23,7 @@ _TOLERANCE = 1e-3
 def attainable_modularity(
     tokens: Tensor,
     num_centers: int,
-    resolution: float = 1.0,
-    temperature: float | None = None,
-    expected_affinity: float | None = None,
+    loss: ModularityLoss = PAPER_LOSS,
     seed: int = 0,
 ) -> Tensor:
     """Search the best modularity of each image over ``num_centers`` free centers.
@@ -36,9 +34,7 @@ def attainable_modularity(
     Args:
         tokens: ``[B, n, d]`` floating point.
         num_centers: ``k``; an image with fewer distinct tokens uses fewer.
-        resolution: as in :func:`dcn.modularity.modularity`.
-        temperature: as in :func:`dcn.modularity.modularity`.
-        expected_affinity: as in :func:`dcn.modularity.modularity`.
+        loss: the modularity to maximize; the paper's by default.
         seed: seed of k-means.
 
     Returns:
@@ -53,7 +49,7 @@ def attainable_modularity(
     means: list[float] = []
     for _ in range(_MAX_STEPS):
         assignment = cosine_assignment(unit, centers)  # [B, n, k]
-        value = modularity(unit, assignment, resolution, temperature, expected_affinity)  # [B]
+        value = loss.modularity(unit, assignment)  # [B]
         best = torch.maximum(best, value.detach())
         means.append(best.mean().item())
         if len(means) > _PATIENCE and means[-1] - means[-1 - _PATIENCE] < _TOLERANCE * abs(means[-1]):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import normalize
 
 NEIGHBORS = (1, 3, 5, 10)  # Table 2
 # Queries in one search. This bounds the memory of the result; scikit-learn splits the bank itself.
@@ -41,6 +39,9 @@ class RegionBank:
         classes: npt.NDArray[np.int64],
         images: npt.NDArray[np.int64],
     ) -> None:
+        from sklearn.neighbors import NearestNeighbors
+        from sklearn.preprocessing import normalize
+
         known = np.flatnonzero((classes >= 0) & embeddings.any(axis=1))
         self._classes, self._images = classes[known], images[known]
         # Unit vectors have the same order by distance as by cosine, and the search has bounded memory.
@@ -70,6 +71,8 @@ class RegionBank:
             Classes ``[Q]`` for each k.
 
         """
+        from sklearn.preprocessing import normalize
+
         predicted = {k: np.zeros(len(queries), dtype=np.int64) for k in neighbors}
         directed = np.flatnonzero(queries.any(axis=1))
         if not len(self._classes) or not len(directed):

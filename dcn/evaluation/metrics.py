@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
 
 from dcn.options import Options
 
@@ -89,6 +88,8 @@ def match_clusters(matrix: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         ``[K]`` class of each cluster. If there are more clusters than classes, the remaining ones have -1.
 
     """
+    from scipy.optimize import linear_sum_assignment
+
     union = matrix.sum(axis=1)[:, None] + matrix.sum(axis=0)[None, :] - matrix
     iou = np.divide(matrix, union, out=np.zeros(matrix.shape), where=union > 0)
     clusters, classes = linear_sum_assignment(iou, maximize=True)

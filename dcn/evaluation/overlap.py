@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -28,20 +27,15 @@ def region_overlap(
         ValueError: a label is no region, or the sizes differ.
 
     """
+    from dcn.evaluation.pair_counts import count_pairs
+
     if labels.shape != mask.shape:
         raise ValueError(f"labels are {labels.shape}, the mask is {mask.shape}; give both the same size")
     if labels.max(initial=0) >= num_regions:
         raise ValueError(f"label {labels.max()} is too large for {num_regions} regions; labels count from 0")
     counts = np.zeros((num_regions, 256), np.int64)
-    _count(labels.ravel(), mask.ravel(), counts)
+    count_pairs(labels.ravel(), mask.ravel(), counts)
     return counts[:, :num_classes]
-
-
-@numba.njit(nogil=True)
-def _count(labels: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], counts: npt.NDArray[np.int64]) -> None:
-    """Count pairs of labels of two arrays ``[P]``. ``numpy.bincount`` needs an array of wide integers."""
-    for pixel in range(len(labels)):
-        counts[labels[pixel], mask[pixel]] += 1
 
 
 def confusion_matrix(

@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.preprocessing import normalize
 
 from dcn.clustering import Clusters, cluster_directions
 from dcn.evaluation.knn import RegionBank, majority_classes
@@ -120,6 +119,8 @@ def kmeans_predictions(regions: Regions, clusters: Clusters) -> npt.NDArray[np.i
         ``[R]`` clusters, counted from 1. Background regions and regions without embedding have 0.
 
     """
+    from sklearn.preprocessing import normalize
+
     predicted = np.zeros(len(regions.foreground), dtype=np.int64)
     known = np.flatnonzero(regions.foreground & regions.embedded)
     if len(known) and len(clusters.centers):

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from dcn.figures.grid import RGB, cell_aspect, picture_grid, plain, show
-from dcn.images.palette import class_palette, colorize, overlay, region_palette
+from dcn.images.palette import colorize, overlay, region_palette
 
 _CELL_INCHES = 2.4
 _LEGEND_COLUMNS = 6
@@ -38,23 +38,26 @@ class SegmentedPhotograph:
 
 
 def qualitative_figure(
-    photographs: Sequence[SegmentedPhotograph], class_names: Sequence[str], ignore_label: int
+    photographs: Sequence[SegmentedPhotograph],
+    class_names: Sequence[str],
+    palette: npt.NDArray[np.uint8],
+    ignore_label: int,
 ) -> Figure:
-    """Draw figure 4: each row shows a photograph, its regions, its semantic segmentation and ground truth.
+    """Draw figure 4: each row shows a photograph, its regions, its classes and ground truth.
 
     A legend below names the classes that occur.
 
     Args:
         photographs: one for each row. A column without any picture is left out.
         class_names: name of each label; empty if there is no ground truth and classes are clusters.
+        palette: ``[256, 3]`` uint8, the color of each class.
         ignore_label: label of pixels that no metric counts.
 
     """
-    palette = class_palette(ignore_label)
     columns: dict[str, list[RGB | None]] = {
         "photograph": [p.photograph for p in photographs],
         "regions": [overlay(p.photograph, p.regions, region_palette()) for p in photographs],
-        "semantic segmentation": [_colored(p.semantic, palette) for p in photographs],
+        "classes": [_colored(p.semantic, palette) for p in photographs],
         "ground truth": [_colored(p.truth, palette) for p in photographs],
     }
     columns = {title: pictures for title, pictures in columns.items() if any(p is not None for p in pictures)}

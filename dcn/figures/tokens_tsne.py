@@ -16,6 +16,8 @@ from dcn.images.palette import overlay, region_palette
 
 _CELL_INCHES, _TITLE_INCHES = 3.0, 0.25
 _PERPLEXITY = 30.0
+# A map of more tokens shows nothing more, and more iterations hardly move them.
+_MOST_TOKENS, _ITERATIONS = 256, 500
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class ClusteredImage:
 def tokens_tsne_figure(images: Sequence[ClusteredImage]) -> Figure:
     """Draw figure 1: each row shows a photograph, its regions, and a map of its tokens and cluster centers.
 
-    A cluster has the same color in the regions and in the map. Centers without a region are left out.
+    A cluster has the same color in the regions and in the map. Centers without a region are left out. The map
+    of an image with very many tokens shows a sample of them.
     """
     aspects = [cell_aspect([image.photograph]) for image in images]
     figure, rows = picture_grid(aspects, 3, _CELL_INCHES, _TITLE_INCHES * (len(images) - 1))
@@ -72,6 +75,7 @@ def token_map(
     vectors = np.concatenate([tokens, centers]).astype(np.float32)
     alike = np.ptp(vectors, axis=0).max() == 0  # no principal component to start from
     places = TSNE(
+        max_iter=_ITERATIONS,
         perplexity=min(_PERPLEXITY, (len(vectors) - 1) / 3),  # t-SNE needs three times as many neighbors
         metric="cosine",
         init="random" if alike else "pca",
@@ -88,13 +92,14 @@ def _gray(photograph: RGB) -> RGB:
 
 def _draw_map(cell: Axes, image: ClusteredImage, found: npt.NDArray[np.uint8]) -> None:
     """Draw the map of the tokens and of the centers ``found``."""
+    shown = np.sort(np.random.default_rng(0).permutation(len(image.tokens))[:_MOST_TOKENS])
     clusters = image.assignment.argmax(axis=1)  # [n]
     # Draw the star of the smallest cluster last, so that the star of a larger cluster does not hide it.
     stars = found[np.argsort(-np.bincount(clusters, minlength=256)[found], kind="stable")]
-    tokens, centers = token_map(image.tokens, image.centers[stars])
+    tokens, centers = token_map(image.tokens[shown], image.centers[stars])
     colors = region_palette() / 255
     x, y = tokens.T
-    cell.scatter(x, y, s=9, c=colors[clusters], linewidths=0)
+    cell.scatter(x, y, s=9, c=colors[clusters[shown]], linewidths=0)
     x, y = centers.T
     cell.scatter(x, y, s=200, c=colors[stars], marker="*", edgecolors="black", linewidths=1)
     cell.margins(0.08)

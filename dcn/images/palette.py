@@ -4,24 +4,46 @@ from __future__ import annotations
 
 import colorsys
 import io
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 _OVERLAY_OPACITY = 0.55
+_IGNORED = 224, 224, 192
+# Colors that people with any color vision can tell apart, on light and on dark ground, the most different
+# ones first. The first seven are those of Okabe and Ito (https://jfly.uni-koeln.de/color) without black. Each
+# of the following ones is the color that is most different from all before, under normal vision and under
+# simulated protanopia, deuteranopia and tritanopia (Machado et al., 2009; distances in CIELAB).
+_CATEGORIES = (
+    "0072b2e69f00009e73cc79a756b4e9d55e00f0e4428700f0c3f0c3693c1e870f5a69ff879678ffff005a"
+    "4b2da5ffb4d287c387c3a54b785a87a50f4b870f87964b0f5a783ca5f0ff"
+)
 # Pixels that are mixed at once: in floating point they take eight times the memory.
 _BAND_PIXELS = 1 << 20
 
 
 def region_palette() -> npt.NDArray[np.uint8]:
-    """Make the palette of regions: ``[256, 3]`` uint8. Golden-ratio hues keep the first few far apart."""
-    colors = [colorsys.hsv_to_rgb((0.58 + i * 0.618034) % 1, 0.75, 0.95) for i in range(256)]
-    return (np.array(colors) * 255).round().astype(np.uint8)
+    """Make the palette of regions: ``[256, 3]`` uint8, the most different colors first."""
+    categories = np.frombuffer(bytes.fromhex(_CATEGORIES), np.uint8).reshape(-1, 3)
+    hues = [colorsys.hsv_to_rgb((0.58 + i * 0.618034) % 1, 0.75, 0.95) for i in range(256 - len(categories))]
+    return np.concatenate([categories, (np.array(hues) * 255).round().astype(np.uint8)])
+
+
+def category_palette(ignore_label: int = 255) -> npt.NDArray[np.uint8]:
+    """Make the palette of classes of any data set: ``[256, 3]`` uint8.
+
+    The background is black, and class c has the color of region c - 1. The ignore label is VOC's cream.
+    """
+    colors = np.concatenate([np.zeros((1, 3), np.uint8), region_palette()[:-1]])
+    colors[ignore_label] = _IGNORED
+    return colors
 
 
 def class_palette(ignore_label: int = 255) -> npt.NDArray[np.uint8]:
-    """Make the palette of classes: the colors of PASCAL VOC, ``[256, 3]`` uint8.
+    """Make the palette of the classes of VOC 2012: the colors of PASCAL VOC, ``[256, 3]`` uint8.
 
     VOC spreads the bits of a label over the three channels. The ignore label is always VOC's cream.
     """
@@ -31,8 +53,16 @@ def class_palette(ignore_label: int = 255) -> npt.NDArray[np.uint8]:
         for channel in range(3):
             bit = (labels >> (3 * level + channel)) & 1
             colors[:, channel] |= (bit << (7 - level)).astype(np.uint8)
-    colors[ignore_label] = 224, 224, 192
+    colors[ignore_label] = _IGNORED
     return colors
+
+
+PaletteName = Literal["category", "voc"]
+# Palettes of classes: any data set, and VOC 2012.
+CLASS_PALETTES: dict[PaletteName, Callable[[int], npt.NDArray[np.uint8]]] = {
+    "category": category_palette,
+    "voc": class_palette,
+}
 
 
 def colorize(labels: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -8,22 +8,29 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
+from pillow_heif import register_heif_opener
 
 from dcn.errors import InvalidMaskError, InvalidPhotographError
+from dcn.images.raw import decode_raw, is_raw
 
 # Formats that are decoded, whatever the suffix of a file says. Of Pillow's other formats some run another
 # program (Pillow gives EPS to Ghostscript), and none holds photographs.
-_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+_FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+# Pillow itself does not read the photographs of iPhones. Every process that decodes imports this module.
+register_heif_opener()
 
 
-def decode_photograph(content: bytes) -> npt.NDArray[np.uint8]:
+def decode_photograph(content: bytes, smallest_side: int | None = None) -> npt.NDArray[np.uint8]:
     """Decode an image file to RGB as a viewer would show it.
 
     The EXIF orientation is applied, transparent pixels are put on white, 16-bit channels are scaled to 8
-    bits, and CMYK and palettes become RGB. An animation gives its first frame.
+    bits, and CMYK and palettes become RGB. An animation gives its first frame. A raw photograph is developed
+    (:func:`dcn.images.raw.decode_raw`).
 
     Args:
         content: bytes of the file.
+        smallest_side: a JPEG may be decoded at a half, a quarter or an eighth of its size, which is faster,
+            if no side becomes shorter than this number of pixels; None: at its own size.
 
     Returns:
         ``[H, W, 3]`` uint8.
@@ -33,19 +40,33 @@ def decode_photograph(content: bytes) -> npt.NDArray[np.uint8]:
 
     """
     try:
-        with _open(content) as image:
-            return np.asarray(_as_rgb(_upright(image)))
+        if is_raw(content):
+            return decode_raw(content)
+        with _open(content, smallest_side) as image:
+            return upright_pixels(image)
     except InvalidPhotographError:
         raise
     except Exception as error:  # every format of Pillow has its own errors for a broken file
         raise InvalidPhotographError(_describe(error, content)) from error
 
 
-def _open(content: bytes) -> Image.Image:
+def upright_pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Convert an image to RGB as a viewer would show it, like :func:`decode_photograph`: ``[H, W, 3]`` uint8.
+
+    Raises:
+        InvalidPhotographError: its values have no defined brightness.
+
+    """
+    return np.asarray(_as_rgb(_upright(image)))
+
+
+def _open(content: bytes, smallest_side: int | None = None) -> Image.Image:
     """Decode the first frame of an image."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         image = Image.open(io.BytesIO(content), formats=_FORMATS)
+    if smallest_side is not None:
+        image.draft(None, (smallest_side, smallest_side))
     image.load()
     return image
 

@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 def product(a: Tensor, b: Tensor) -> Tensor:
     """Compute ``a @ b.mT`` of ``a [m, d]`` and ``b [n, d]``: ``[m, n]``, differentiable in both."""
+    if torch.compiler.is_exporting():  # oneDNN's product has no meaning in a graph for another software
+        return F.linear(a, b)
     if a.device.type != "cpu" or a.dtype != torch.float32 or b.dtype != torch.float32 or _onednn() is None:
         return F.linear(a, b)
     if not torch.is_grad_enabled():

@@ -4,6 +4,7 @@ A segmenter is one module with one class. :data:`SEGMENTERS` is the only list of
 """
 
 from dcn.segmenters.kmeans import KMeansSegmenter
+from dcn.segmenters.labels import LabelsSegmenter
 from dcn.segmenters.louvain import ModularitySegmenter
 from dcn.segmenters.ncut import NCutSegmenter
 from dcn.segmenters.network import DCNSegmenter
@@ -19,12 +20,14 @@ SEGMENTERS: tuple[type[Segmenter], ...] = (
     NCutSegmenter,
     PixelsSegmenter,
     ModularitySegmenter,
+    LabelsSegmenter,
 )
 
 __all__ = [
     "SEGMENTERS",
     "DCNSegmenter",
     "KMeansSegmenter",
+    "LabelsSegmenter",
     "ModularitySegmenter",
     "NCutSegmenter",
     "PixelsSegmenter",

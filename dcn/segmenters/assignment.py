@@ -7,6 +7,8 @@ exactly. The differences that decide then lie near zero, where float16 is precis
 
 from __future__ import annotations
 
+from math import isqrt
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,6 +16,28 @@ import numpy.typing as npt
 # token has a weight of at least 1/4, so the column of its label is at least -3/4.
 ABSENT = -1.0
 _LEAST_LOSS = float(np.finfo(np.float16).smallest_subnormal)
+
+
+def map_assignment(labels: npt.NDArray[np.uint8], patches: int, num_regions: int) -> npt.NDArray[np.float32]:
+    """Turn a label map into an assignment: each patch belongs to the region that has most of its pixels.
+
+    Args:
+        labels: ``[S, S]``, ``S`` a multiple of the patches in a row.
+        patches: number of patches ``n``, a square number.
+        num_regions: number of columns ``k``.
+
+    Returns:
+        ``[n, k]``, see :func:`assignment_of`. The score of a region is its share of the patch. A region that
+        has the most pixels of no patch is absent.
+
+    """
+    side = isqrt(patches)
+    occurring = np.unique(labels)  # [c]
+    blocks = labels.reshape(side, len(labels) // side, side, -1)
+    shares = np.zeros((patches, num_regions))
+    for region in occurring.tolist():
+        shares[:, region] = (blocks == region).mean(axis=(1, 3)).ravel()
+    return assignment_of(shares.argmax(axis=1), shares, num_regions)
 
 
 def assignment_of(

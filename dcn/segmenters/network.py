@@ -44,8 +44,12 @@ class DCNSegmenter(Segmenter):
             for images, converted in zip(few, torch.split(context, _CONVERTED), strict=True):
                 converted.copy_(network.project(images.to(device).float()))
             centers = image_centers(network, context)  # [B, k, p]
+            # Whitened tokens are in the precision of the network; others were rounded to it for the context.
+            exact = stored if network.whitening is None else context
             assignment = [
-                cosine_assignment(network.project(images.to(device).float()).float(), of_images)
-                for images, of_images in zip(few, torch.split(centers, _CONVERTED), strict=True)
+                cosine_assignment(images.to(device).float(), of_images)
+                for images, of_images in zip(
+                    torch.split(exact, _CONVERTED), torch.split(centers, _CONVERTED), strict=True
+                )
             ]
             return np.concatenate([cosines.cpu().numpy() for cosines in assignment])  # [B, n, k]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +48,8 @@ class Segmenter(Options, ABC):
         cosines: the assignment holds cosines of tokens and cluster centers (equation 5), so that the
             modularity loss is defined for it.
         regions_are_classes: regions are classes of the whole data set, so nothing is left to classify.
+        reads_maps: the segmenter reads a label map for each photograph (:meth:`read_map`) and computes
+            nothing from tokens. The borders of its regions stay where they are.
         uses_resolution: the result depends on the resolution of the modularity.
         compared_at: numbers of regions at which ``compare`` runs the segmenter: ``every`` requested number;
             the ``largest`` one, for a method that finds the number itself; or its ``own`` number alone.
@@ -59,6 +61,7 @@ class Segmenter(Options, ABC):
     trained: ClassVar[bool] = False
     cosines: ClassVar[bool] = False
     regions_are_classes: ClassVar[bool] = False
+    reads_maps: ClassVar[bool] = False
     uses_resolution: ClassVar[bool] = False
     compared_at: ClassVar[Literal["every", "largest", "own"]] = "every"
     published_miou: ClassVar[str | None] = None
@@ -69,6 +72,13 @@ class Segmenter(Options, ABC):
     def needs_colors(self) -> bool:
         """Whether the segmenter reads the mean colors of the patches beside their tokens."""
         return False
+
+    def content(self) -> dict[str, Any]:
+        """Select the options that name files, with what identifies the content of the files, as JSON.
+
+        It stands in keys instead of the names of the files. Most segmenters read no files.
+        """
+        return {}
 
     @abstractmethod
     def columns(self, num_prototypes: int) -> int:
@@ -124,6 +134,25 @@ class Segmenter(Options, ABC):
 
         """
         raise NotImplementedError(f"{type(self).__name__} handles one image per thread: call assign")
+
+    def read_map(self, photograph: str, side: int) -> npt.NDArray[np.uint8]:
+        """Read the label map of a photograph. Segmenters with ``reads_maps`` have this method.
+
+        Called from several threads at once.
+
+        Args:
+            photograph: id of the photograph.
+            side: side of the result.
+
+        Returns:
+            ``[side, side]`` regions, numbered from 0 without gaps.
+
+        Raises:
+            InvalidLabelMapError: the map is missing or cannot be used.
+            OSError: the file cannot be read now, but a retry may succeed.
+
+        """
+        raise NotImplementedError(f"{type(self).__name__} reads no label maps: call assign")
 
     def background_region(self, labels: npt.NDArray[np.integer]) -> int | None:
         """Label of the background in a label map ``[H, W]``; None leaves the decision to attention."""

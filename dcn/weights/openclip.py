@@ -12,7 +12,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from dcn.errors import UnknownModelError, WeightsUnavailableError
-from dcn.weights.pretrained import check_weights_file, read_state_dict
+from dcn.weights.hub import require_hub
+from dcn.weights.pretrained import read_state_dict
+from dcn.weights.weights_file import check_weights_file
 
 Tokenizer = Callable[[list[str]], Tensor]
 
@@ -110,7 +112,10 @@ def _find_file(architecture: str, training: dict[str, Any], weights: Path | None
             f"open_clip: {_trainings(architecture)}",
             parameter="weights",
         )
+    repository = training.get("hf_hub", "").rpartition("/")[0]
     try:
+        if repository:
+            require_hub(repository)
         return Path(open_clip.download_pretrained(training))
     except Exception as error:  # every hub client has its own errors; all mean the same to the user
         raise WeightsUnavailableError(

@@ -6,9 +6,12 @@ A new backbone is one entry in :data:`PRESETS`. Layers count from the end: -1 is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Literal
 
+from dcn.did_you_mean import did_you_mean
 from dcn.errors import UnknownModelError
+from dcn.weights.timm_vits import timm_vits
 
 AttentionReduction = Literal["max", "mean", "min"]
 RegionScore = Literal["sum", "mean"]
@@ -49,8 +52,6 @@ class Preset:
     packaged: bool = False
 
 
-_VIT_MODULES = ("timm.models.vision_transformer", "timm.models.eva")
-
 PRESETS: dict[str, Preset] = {
     "dino-s8": Preset("vit_small_patch8_224.dino", weights_file="dino_deitsmall8_pretrain.pth"),
     "dino-s16": Preset("vit_small_patch16_224.dino", weights_file="dino_deitsmall16_pretrain.pth"),
@@ -79,8 +80,7 @@ def find_preset(name: str) -> Preset:
     """Find the preset called ``name``; any other ViT of timm gets a preset with the paper's defaults.
 
     Raises:
-        UnknownModelError: neither this table nor timm knows the name, or the model is not a ViT with a CLS
-            token.
+        UnknownModelError: neither this table nor timm has a ViT of this name.
 
     Example:
         >>> find_preset("dino-s8").timm_name
@@ -89,22 +89,29 @@ def find_preset(name: str) -> Preset:
     """
     if name in PRESETS:
         return PRESETS[name]
-    import timm
-
     architecture, _, tag = name.partition(".")
-    if timm.is_model(name):
-        if tag and name not in (known := timm.list_models(f"{architecture}.*", pretrained=True)):
-            raise UnknownModelError(
-                f"backbone {name!r}: timm has no weights {tag!r} for it, only {', '.join(known) or 'none'}",
-                parameter="name",
-            )
-        if timm.model_entrypoint(name).__module__ not in _VIT_MODULES:
-            raise UnknownModelError(
-                f"backbone {name!r} is a model of timm, but not a ViT with a CLS token", parameter="name"
-            )
+    vits = timm_vits()
+    if name in vits:
         return Preset(name)
+    if architecture in vits:
+        known = sorted(vit for vit in vits if vit.startswith(f"{architecture}.")) or _pretrained(architecture)
+        if name in known:
+            return Preset(name)
+        raise UnknownModelError(
+            f"backbone {name!r}: timm has no weights {tag!r} for it, only {', '.join(known) or 'none'}",
+            parameter="name",
+        )
     raise UnknownModelError(
-        f"backbone {name!r} is neither a preset ({', '.join(PRESETS)}) nor a model of timm "
-        f"{timm.__version__}; timm.list_models('vit*') lists the ViTs of timm",
+        f"backbone {name!r} is neither a preset ({', '.join(PRESETS)}) nor a ViT with a CLS token in timm "
+        f"{version('timm')}, whose names timm.list_models('vit*') lists"
+        f"{did_you_mean(name, [*PRESETS, *sorted(vits)])}",
         parameter="name",
     )
+
+
+def _pretrained(architecture: str) -> list[str]:
+    """Ask timm for the weights of an architecture. Its source says those of most."""
+    import timm
+
+    found: list[str] = timm.list_models(f"{architecture}.*", pretrained=True)
+    return found

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from dcn.errors import UnknownModelError, WeightsUnavailableError
 from dcn.weights.focus import focus_state_dict
-from dcn.weights.presets import Preset
+from dcn.weights.hub import require_hub
+from dcn.weights.presets import PRESETS, Preset
+from dcn.weights.weights_file import check_weights_file
 
 # Errors that PyTorch and safetensors raise when a file is broken.
 _UNREADABLE = (
@@ -26,6 +28,8 @@ _UNREADABLE = (
     ValueError,
     OSError,
 )
+# A backbone that needs no network.
+_PACKAGED = next(name for name, preset in PRESETS.items() if preset.packaged)
 
 
 def create_pretrained(name: str, preset: Preset, weights: Path | None, **kwargs: Any) -> nn.Module:
@@ -91,17 +95,6 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     return {key: value for key, value in state.items() if not key.startswith("head.")}
 
 
-def check_weights_file(path: Path) -> None:
-    """Check that a file of weights exists.
-
-    Raises:
-        WeightsUnavailableError: there is no such file.
-
-    """
-    if not path.is_file():
-        raise WeightsUnavailableError(f"there is no weights file {path}", parameter="weights")
-
-
 def _create(name: str, preset: Preset, kwargs: dict[str, Any], *, pretrained: bool) -> nn.Module:
     import timm  # it brings torchvision; a run that finds everything done needs neither
 
@@ -115,21 +108,24 @@ def _create(name: str, preset: Preset, kwargs: dict[str, Any], *, pretrained: bo
 
 
 def _from_hub(name: str, preset: Preset, kwargs: dict[str, Any]) -> nn.Module:
+    import timm
+
+    hub_id = getattr(timm.get_pretrained_cfg(preset.timm_name), "hf_hub_id", None)
     try:
+        if hub_id:
+            require_hub(hub_id)
         return _create(name, preset, kwargs, pretrained=True)
     except UnknownModelError:
         raise
     except Exception as error:  # every hub client has its own errors; all mean the same to the user
-        import timm
-
-        hub_id = getattr(timm.get_pretrained_cfg(preset.timm_name), "hf_hub_id", None)
         files = [f"model.safetensors of {hub_id}"] if hub_id else []
         if preset.weights_file:
             files.append(f"the authors' {preset.weights_file}")
         raise WeightsUnavailableError(
             f"the weights of {name} ({preset.timm_name}) could not be downloaded: {_reason(error)}\n"
-            f"Without network, download {' or '.join(files) or 'a checkpoint of this model'} on another "
-            f"machine and give the file as weights",
+            f"Without network, take the backbone {_PACKAGED}, whose weights are installed as a package. Or "
+            f"download {' or '.join(files) or 'a checkpoint of this model'} on another machine and give the "
+            f"file as weights",
             parameter="weights",
         ) from error
 

@@ -66,6 +66,8 @@ def _parameters(function: Callable[..., Any]) -> Iterator[tuple[str, bool, str]]
         required = parameter.default is inspect.Parameter.empty
         empty = parameter.default is None or parameter.default is False
         default = "required" if required else "" if empty else f"`{parameter.default}`"
+        if isinstance(info.show_default, str):  # what the help says instead
+            default = info.show_default
         if isinstance(info, ArgumentInfo):
             several = any(get_origin(choice) is list for choice in (kind, *get_args(kind)))
             shown = (info.metavar or name.upper()) + "..." * several

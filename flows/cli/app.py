@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.table import Table
+from rich.console import Console
+from rich.table import Column, Table
 
 from flows.cli.options import (
+    TABLE_WIDTH,
     Config,
     SetOption,
     WorkspaceOption,
-    err,
     load,
+    open_workspace,
     out,
     readable_errors,
     safe,
@@ -81,7 +83,11 @@ for _entry in STAGE_TABLE:
 def compare(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
     """Run several segmenters on one feature cache. Print a table and make a page that compares them."""
     with readable_errors():
-        run_comparison("compare", load(config, workspace, overrides))
+        from flows.compare.variants import segmenter_variants
+
+        settings = load(config, workspace, overrides)
+        segmenter_variants(settings)  # a mistake is said before anything starts
+        run_comparison("compare", settings)
 
 
 @app.command()
@@ -105,26 +111,53 @@ def sweep(
 
 
 @app.command()
+def settings(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A section (train) or a setting (train.iterations).", show_default="all settings"
+        ),
+    ] = None,
+) -> None:
+    """Print the settings: their values, their defaults and what they mean."""
+    with readable_errors():
+        from flows.cli.configurations import print_settings
+
+        print_settings(name)
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="Folder of photographs.")]) -> None:
+    """Print a commented configuration for a folder of photographs: dcn init FOLDER > mine.yaml."""
+    with readable_errors():
+        from flows.settings.starter import starting_config
+
+        sys.stdout.write(starting_config(folder))
+
+
+@app.command()
 def status(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
     """Show the state of every stage in the workspace."""
     with readable_errors():
         from flows.execution.plan import STAGES, states
-        from storage import Workspace
 
         settings = load(config, workspace, overrides)
-        table = Table("stage", "key", "state", "images", "bytes", "seconds", box=None)
+        place = open_workspace(settings.workspace)
+        table = Table("stage", Column("key", no_wrap=True), "state", "images", "bytes", "seconds", box=None)
         remarks = []
         for state in states(settings):
             manifest = state.manifest
             row = [state.stage, state.key or "needs the index", state.state, "", "", ""]
             if manifest is not None and state.key is not None:
-                size = Workspace(settings.workspace).checkpoint(state.stage, state.key).stored_bytes()
+                size = place.checkpoint(state.stage, state.key).stored_bytes()
                 images = f"{manifest.rows - state.missing_images}/{manifest.rows}" if manifest.rows else ""
                 row[3:] = [images, shown_bytes(size), f"{manifest.seconds:.1f}"]
                 if manifest.complete and (remark := STAGES[state.stage].remark(manifest)):
                     remarks.append(f"{state.stage} {remark}")
             table.add_row(*row)
-        out.print(table)
+        # A narrow terminal breaks the lines, but no key is cut off.
+        Console(width=TABLE_WIDTH).print(table, soft_wrap=True)
+        out.print(f"in {safe(place.location)}", soft_wrap=True)
         for remark in remarks:
             out.print(safe(remark), soft_wrap=True)
 
@@ -141,7 +174,9 @@ def results(
         from flows.cli.results import complete_manifests, manifests_json
         from flows.evaluation.results import Results
 
-        manifests = complete_manifests(load(config, workspace, overrides))
+        settings = load(config, workspace, overrides)
+        open_workspace(settings.workspace)
+        manifests = complete_manifests(settings)
         if as_json:
             found = manifests_json(manifests)
             sys.stdout.write(json.dumps(found, indent=1, allow_nan=False) + "\n")
@@ -151,52 +186,88 @@ def results(
 
 @app.command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Photographs to segment.")],
-    model: Annotated[Path, typer.Option(help="Checkpoint of train, or the dcn.safetensors in it.")],
-    output: Annotated[Path, typer.Option(help="Folder for label maps and overlays.")],
+    photographs: Annotated[
+        list[str], typer.Argument(help="Files, folders with their subfolders, or quoted patterns ('*.jpg').")
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A trained model: a configuration, a workspace, a checkpoint of train or its key, a model "
+            "file, a folder or an id of the Hugging Face Hub. Without it, the network as it starts, on the "
+            "backbone focus-s14."
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("predicted"),
     weights: Annotated[Path | None, typer.Option(help="Local file with the weights of the backbone.")] = None,
     device: Annotated[str, typer.Option(help="Device of PyTorch: auto, cpu, cuda, ...")] = "auto",
-    refine: Annotated[
-        bool, typer.Option(help="Let the borders follow the edges of the photograph (segment.refine).")
-    ] = True,
-    smallest_part: Annotated[
-        float,
-        typer.Option(min=0, max=1, help="Share of the photograph; smaller parts go (segment.smallest_part)."),
-    ] = 0.0,
+    names: Annotated[Path | None, typer.Option(help="Names of the classes, a file names.yaml.")] = None,
+    workspace: WorkspaceOption = None,
+    overrides: SetOption = None,
 ) -> None:
-    """Segment photographs outside a data set with a trained model."""
+    """Segment photographs outside a data set: regions, classes, overlays and a table of regions."""
     with readable_errors():
-        from flows.cli.predict import predict as predict_photographs
-        from flows.settings import SegmentSettings
+        from flows.cli.predict import print_predictions
 
-        borders = SegmentSettings(refine=refine, smallest_part=smallest_part)
-        refused = 0
-        for prediction in predict_photographs(images, model, output, weights, device, borders):
-            if prediction.reason:
-                refused += 1
-                err.print(
-                    f"[red]refused[/] {safe(prediction.image)}: {safe(prediction.reason)}",
-                    soft_wrap=True,
-                )
-            else:
-                out.print(f"{safe(prediction.labels)}  {prediction.num_regions} regions", soft_wrap=True)
-        if refused:
+        source = model, output, weights, device, workspace, overrides or [], names
+        if print_predictions(photographs, *source):
             raise typer.Exit(1)
+
+
+@app.command(name="export-model")
+def export_model(
+    model: Annotated[str, typer.Argument(help="A configuration, or anything that predict takes as a model.")],
+    file_format: Annotated[
+        Literal["safetensors", "onnx"],
+        typer.Option("--format", help="safetensors: for Python and the Hugging Face Hub. onnx: graphs."),
+    ] = "safetensors",
+    output: Annotated[Path, typer.Option(help="Folder of the files.")] = Path("model"),
+    weights: Annotated[Path | None, typer.Option(help="Local file with the weights of the backbone.")] = None,
+    workspace: WorkspaceOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Write a trained model to take away: one file with network and classes, or ONNX graphs."""
+    with readable_errors():
+        from flows.errors import name_parameters
+        from flows.library import load as load_model
+        from flows.library.exporting import EXPORTS
+
+        with name_parameters("option --{}"):
+            found = load_model(
+                model, workspace=workspace, overrides=overrides or [], weights=weights, device="cpu"
+            )
+            for line in EXPORTS[file_format](found, output):
+                out.print(safe(line), soft_wrap=True)
 
 
 @app.command()
 def export(
     config: Config,
-    output: Annotated[Path, typer.Option(help="Folder for the label maps.")],
+    output: Annotated[Path, typer.Option(help="Folder for the files.")],
     what: Annotated[
         Literal["regions", "semantic"], typer.Option(help="Labels to write: regions or classes.")
     ] = "semantic",
+    formats: Annotated[
+        str, typer.Option("--format", help="Formats, separated by commas: png, coco, csv.")
+    ] = "png",
+    names: Annotated[
+        Path | None, typer.Option(help="Names of clusters, a file names.yaml (report.names).")
+    ] = None,
     workspace: WorkspaceOption = None,
     overrides: SetOption = None,
 ) -> None:
-    """Write the label map of every photograph as a palette PNG at its original size."""
+    """Write the regions or the classes of every photograph for other programs.
+
+    png is a palette PNG of the original size for each photograph, coco a file coco.json with all masks, and
+    csv a table regions.csv with a line for each region.
+    """
     with readable_errors():
         from flows.cli.export import export_labels
 
-        count = export_labels(load(config, workspace, overrides), what, output)
-        out.print(f"{count} label maps in {safe(output)}", soft_wrap=True)
+        chosen = [name.strip() for name in formats.split(",")]
+        settings = load(config, workspace, overrides)
+        open_workspace(settings.workspace)
+        if names is not None:
+            report = settings.report.model_copy(update={"names": names})
+            settings = settings.model_copy(update={"report": report})
+        count = export_labels(settings, what, output, chosen)
+        out.print(f"{count} photographs as {safe(', '.join(chosen))} in {safe(output)}", soft_wrap=True)

@@ -15,6 +15,7 @@ from flows.printable import printable, printable_line
 
 if TYPE_CHECKING:
     from flows.settings import Settings
+    from storage import Workspace
 
 # Results go to standard output; everything else that a person reads while waiting goes to standard error.
 # A file that is called :boom:.jpg is shown as that.
@@ -30,7 +31,11 @@ Config = Annotated[
 ]
 WorkspaceOption = Annotated[
     str | None,
-    typer.Option("--workspace", help="Where the checkpoints are: a folder, or s3://BUCKET/PREFIX."),
+    typer.Option(
+        "--workspace",
+        help="Where the checkpoints are: a folder, or s3://BUCKET/PREFIX.",
+        show_default="that of the configuration, else workspace",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -42,6 +47,25 @@ def load(config: str, workspace: str | None, overrides: list[str] | None) -> Set
     from flows.settings.loading import load_settings
 
     return load_settings(config, overrides, workspace)
+
+
+def open_workspace(location: str) -> Workspace:
+    """Open a workspace to read it.
+
+    Raises:
+        FlowError: it does not exist.
+
+    """
+    from flows.errors import FlowError
+    from storage import Workspace
+
+    workspace = Workspace(location)
+    if not workspace.exists():
+        raise FlowError(
+            f"there is no workspace {workspace.location}; run the configuration first, or name another "
+            f"workspace with --workspace"
+        )
+    return workspace
 
 
 def safe(value: object) -> str:

@@ -1,36 +1,104 @@
-"""Segmentation of single photographs with a trained model."""
+"""Segmentation of photographs outside of a data set, with a trained model or the network as it starts."""
 
 from __future__ import annotations
 
+import csv
 import io
-import os
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 
-from dcn.backbone import Backbone
+from dcn.class_names import read_names
 from dcn.errors import InvalidPhotographError
 from dcn.images.files import read_file
-from dcn.images.palette import overlay, palette_png, region_palette
-from dcn.images.photograph import decode_photograph, squash
-from dcn.model_file import ModelDescription, load_model, read_model
-from dcn.modularity import cosine_assignment
-from dcn.network import DynamicClusteringNetwork, image_centers
-from dcn.refinement import fine_label_map
-from dcn.regions import label_map, resize_label_map
+from dcn.images.palette import palette_png, region_palette
+from dcn.images.photograph import decode_photograph
+from dcn.model import BATCH, Model
+from dcn.segmentation import Region, Segmentation
+from dcn.untrained import untrained_model
+from flows import progress
+from flows.cli.export.labels import CLASSES_FILE
+from flows.cli.export.region_table import COLUMNS, TABLE_FILE, file_cell, text_cell
+from flows.cli.options import err, out, safe
 from flows.cli.output_files import output_path
+from flows.cli.terminal import TerminalProgress
 from flows.errors import FlowError, name_parameters
-from flows.inputs.models import choose_device
-from flows.settings import SegmentSettings
-from storage import Workspace
-from storage.stores.files import write_atomically
+from flows.inputs.given_files import GivenFile, find_photographs
+from flows.inputs.image_index import evenly_spread
+from flows.inputs.parallel import batched, in_threads
+from flows.library import load
+from storage.stores.files import open_atomically, write_atomically
 
+# The backbone of the network as it starts. It comes as a package.
+BACKBONE = "focus-s14"
+# Photographs that determine the prototypes of the network as it starts.
+_SAMPLED = 16
+# Photographs that wait between two steps, at their original size: a dozen megapixels take 36 MB.
+_WAITING = 8
 _LONGEST_JPEG_SIDE = 65_500
+# As in the table of `dcn export`, and what a model says about a region of a new photograph.
+_COLUMNS = (*COLUMNS, "score", "confidence")
+
+
+def print_predictions(
+    named: Sequence[str],
+    source: str | None,
+    output: Path,
+    weights: Path | None,
+    device: str,
+    workspace: str | None,
+    overrides: Sequence[str],
+    names: Path | None,
+) -> int:
+    """Run the command ``predict``: show the progress, name each refused photograph, and say what was written.
+
+    Args:
+        named: files, folders and patterns.
+        source: what names the model, see :func:`flows.library.load`; None for the network as it starts.
+        output: folder of the results.
+        weights: local file of the backbone's weights.
+        device: device of PyTorch.
+        workspace: workspace of the model's configuration or key.
+        overrides: changes of its configuration.
+        names: file ``names.yaml`` with names of the classes; None keeps those of the model.
+
+    Returns:
+        Number of refused photographs.
+
+    """
+    given = find_photographs(named)
+    given.check_output(output)
+    files, refused = given.files, 0
+    with name_parameters("option --{}"), TerminalProgress(err) as watcher, progress.watched(watcher):
+        if source is None:
+            err.print(f"without --model: the network as it starts, untrained, on {BACKBONE}")
+            model = untrained(files, device)
+        else:
+            model = load(source, workspace=workspace, overrides=overrides, weights=weights, device=device)
+        if names is not None:
+            model = Model(model.stored.renamed(read_names(names)), weights, device)
+        progress.start("predict", len(files))
+        for prediction in predict(files, model, output):
+            progress.advance("predict", 1)
+            if prediction.reason:
+                refused += 1
+                shown = f"{safe(prediction.image)}: {safe(prediction.reason)}"
+                err.print(f"[red]refused[/] {shown}", soft_wrap=True)
+    written = "regions/, overlays/" if model.class_centers is None else "regions/, semantic/, overlays/"
+    counts = f"{len(files) - refused:,} photographs, {refused:,} refused"
+    if given.skipped:
+        number = sum(given.skipped.values())
+        kinds = ", ".join(f"{count} {ending}" for ending, count in given.skipped.items())
+        counts += f", {number:,} other file{'s' * (number > 1)} skipped ({kinds})"
+    out.print(f"{safe(counts)}: {written} and regions.csv in {safe(output)}", soft_wrap=True)
+    return refused
 
 
 @dataclass(frozen=True)
@@ -39,148 +107,197 @@ class Prediction:
 
     Attributes:
         image: file of the photograph.
-        labels: file of its label map, a palette PNG with ``*-overlay.jpg`` beside it; None if it was refused.
-        num_regions: number of regions in the label map.
+        regions: file of its regions, a palette PNG; None if the photograph was refused.
+        rows: its rows of ``regions.csv``.
         reason: why the photograph was refused; else empty.
 
     """
 
     image: Path
-    labels: Path | None = None
-    num_regions: int = 0
+    regions: Path | None = None
+    rows: tuple[tuple[Any, ...], ...] = ()
     reason: str = ""
 
 
-def predict(
-    images: list[Path],
-    model: Path,
-    output: Path,
-    weights: Path | None = None,
-    device: str = "auto",
-    borders: SegmentSettings | None = None,
-) -> Iterator[Prediction]:
-    """Segment photographs one by one with a trained model.
+def untrained(files: Sequence[GivenFile], device: str) -> Model:
+    """Make the model of the network as it starts, with prototypes from some of the photographs.
+
+    Raises:
+        FlowError: none of them can be read.
+        WeightsUnavailableError: the package of the backbone is not installed.
+
+    """
+    chosen = evenly_spread(np.arange(len(files)), _SAMPLED).tolist()
+    read = in_threads(_read, [files[index] for index in chosen], waiting=_WAITING)
+    photographs = [photograph for _, photograph, _ in read if photograph is not None]
+    if not photographs:
+        raise FlowError("none of the photographs can be read; name files or folders of photographs")
+    return untrained_model(BACKBONE, photographs, device)
+
+
+def predict(files: Sequence[GivenFile], model: Model, output: Path) -> Iterator[Prediction]:
+    """Segment photographs. Threads decode and write them while the backbone computes.
+
+    Writes ``regions/`` and ``semantic/`` (palette PNGs of regions, and of classes if the model knows any),
+    ``overlays/`` (JPEG), ``classes.json``, and at the end ``regions.csv``.
 
     Args:
-        images: files of the photographs.
-        model: a checkpoint of the stage ``train``, or a model file.
+        files: the photographs.
+        model: the model.
         output: folder of the results, created if it is missing.
-        weights: local file of the backbone's weights; None takes those that the model was trained with.
-        device: device of PyTorch, or ``auto``; see the setting ``backbone.device``.
-        borders: settings whose ``refine`` and ``smallest_part`` apply; None takes their defaults.
 
     Yields:
         The result for each photograph, in order.
 
     Raises:
-        FlowError: a result would replace one of the photographs.
-        InvalidModelFileError: the model is not a trained DCN.
-        CheckpointDamagedError: the model is not what the training wrote.
+        FlowError: a photograph has a name that the file of a result cannot have.
         WeightsUnavailableError: the weights of the backbone cannot be read.
 
     """
-    outputs = result_paths(images, output)
-    photographs = {os.path.realpath(image) for image in images}
-    for image, paths in outputs.items():
-        for path in paths:
-            if os.path.realpath(path) in photographs:
-                raise FlowError(
-                    f"the result of {image} would replace the photograph {path}; choose another --output"
-                )
-    network, description = _load(model)
-    borders = borders or SegmentSettings()
-    device = choose_device(device)
-    trained = description.backbone
-    precision = trained.get("precision", "float32")
-    network = network.to(device, getattr(torch, precision))
-    local = weights or (Path(trained["weights"]) if trained["weights"] else None)
-    with name_parameters("option --{}"):
-        backbone, _ = Backbone.from_preset(trained["name"], local, device, precision)
-    for image in images:
-        try:
-            photograph = decode_photograph(read_file(image))
-        except OSError as error:
-            yield Prediction(image, reason=error.strerror or str(error))
-            continue
-        except InvalidPhotographError as error:
-            yield Prediction(image, reason=str(error))
-            continue
-        inputs = backbone.preprocess(squash(photograph, trained["input_size"])[None])
-        features = backbone.features(inputs, trained["token_layer"], trained["attention_block"])
-        stored = features.tokens.half().float()  # as `extract` stores them
-        tokens = network.project(stored).float()
-        assignment = cosine_assignment(tokens, image_centers(network, tokens))[0]  # [n, k]
-        labels = _label_map(assignment.half().cpu().numpy(), photograph, borders)
-        labels_path, overlay_path = outputs[image]
-        drawn = overlay(photograph, labels, region_palette())
-        try:
-            write_atomically(labels_path, palette_png(labels, region_palette()))
-            write_atomically(overlay_path, _jpeg(drawn))
-        except OSError as error:
-            yield Prediction(image, reason=f"its result cannot be written: {error.strerror}")
-            continue
-        yield Prediction(image, labels_path, len(np.unique(labels)))
-
-
-def _label_map(
-    assignment: npt.NDArray[np.float16], photograph: npt.NDArray[np.uint8], borders: SegmentSettings
-) -> npt.NDArray[np.uint8]:
-    """Compute the region of every pixel ``[H, W]`` as the stage ``segment`` does."""
-    height, width = photograph.shape[:2]
-    if not borders.stores_labels:
-        return label_map(assignment, height, width)
-    labels = fine_label_map(assignment, photograph if borders.refine else None, borders.smallest_part)
-    return resize_label_map(labels, height, width)
-
-
-def _load(model: Path) -> tuple[DynamicClusteringNetwork, ModelDescription]:
-    """Load the model of a checkpoint, checked by its digest, or of a file, which has no digest."""
-    if not model.is_dir():
-        return load_model(model)
-    path = model.resolve()
+    names = result_names([file.name for file in files])
+    paths = [_ResultPaths.of(output, name) for name in names]
+    rows: list[tuple[Any, ...]] = []
+    read = in_threads(_read, files, waiting=_WAITING)
+    described = in_threads(partial(_describe, model), _assigned(model, read), waiting=_WAITING)
+    work = zip(_classified(model, described), paths, strict=True)
     try:
-        checkpoint = Workspace(path.parent.parent).checkpoint(path.parent.name, path.name)
-        known = checkpoint.read_manifest() is not None and checkpoint.has_file("dcn.safetensors")
-    except ValueError:  # the folder is a copy of a checkpoint under another name
-        known = False
-    if known:
-        return read_model(
-            checkpoint.read_file("dcn.safetensors"), checkpoint.file_location("dcn.safetensors")
+        for prediction in in_threads(partial(_write, model), work, waiting=_WAITING):
+            rows.extend(prediction.rows)
+            yield prediction
+    finally:  # what is written has its rows, also after an interruption
+        if rows:
+            _write_tables(model, output, rows)
+
+
+# A photograph on its way: its file, and its pixels or the reason why there are none.
+_Read = tuple[GivenFile, npt.NDArray[np.uint8] | None, str]
+_Assigned = tuple[_Read, npt.NDArray[np.float16] | None, npt.NDArray[np.float16] | None]
+_Described = tuple[GivenFile, Segmentation | None, str]
+
+
+def _read(file: GivenFile) -> _Read:
+    try:
+        return file, decode_photograph(read_file(file.path)), ""
+    except OSError as error:
+        return file, None, error.strerror or str(error)
+    except InvalidPhotographError as error:
+        return file, None, str(error)
+
+
+def _assigned(model: Model, photographs: Iterator[_Read]) -> Iterator[_Assigned]:
+    """Compute the assignments of batches of photographs."""
+    for few in batched(photographs, BATCH):
+        squashed = [model.squash(photograph) for _, photograph, _ in few if photograph is not None]
+        computed = zip(*model.assign(np.stack(squashed)), strict=True) if squashed else iter(())
+        for read in few:
+            assignment, attention = (None, None) if read[1] is None else next(computed)
+            yield read, assignment, attention
+
+
+def _describe(model: Model, assigned: _Assigned) -> _Described:
+    (file, photograph, reason), assignment, attention = assigned
+    if photograph is None or assignment is None or attention is None:
+        return file, None, reason
+    return file, model.describe(photograph, assignment, attention), ""
+
+
+def _classified(model: Model, described: Iterator[_Described]) -> Iterator[_Described]:
+    """Compute the embeddings of batches of photographs, if the model knows classes."""
+    if model.class_centers is None:
+        yield from described
+        return
+    for few in batched(described, BATCH):
+        model.embed([result for _, result, _ in few if result is not None])
+        yield from few
+
+
+@dataclass(frozen=True)
+class _ResultPaths:
+    """Files of the results of one photograph."""
+
+    regions: Path
+    semantic: Path
+    overlay: Path
+
+    @classmethod
+    def of(cls, output: Path, name: str) -> _ResultPaths:
+        return cls(
+            output_path(output / "regions", name, ".png"),
+            output_path(output / "semantic", name, ".png"),
+            output_path(output / "overlays", name, ".jpg"),
         )
-    inside = [path / "files" / "dcn.safetensors", path / "dcn.safetensors"]
-    return load_model(next((file for file in inside if file.is_file()), inside[0]))
 
 
-def _jpeg(picture: npt.NDArray[np.uint8]) -> bytes:
-    """Encode a picture ``[H, W, 3]`` as JPEG. It is made smaller if it exceeds the sides of JPEG."""
-    image = Image.fromarray(picture)
+def _write(model: Model, work: tuple[_Described, _ResultPaths]) -> Prediction:
+    (file, result, reason), paths = work
+    if result is None:
+        return Prediction(file.path, reason=reason)
+    semantic, centers = result.semantic, model.class_centers
+    try:
+        write_atomically(paths.regions, palette_png(result.labels, region_palette()))
+        if semantic is not None and centers is not None:
+            write_atomically(paths.semantic, palette_png(semantic, centers.palette()))
+        drawn = result.overlay("regions" if semantic is None else "semantic")
+        write_atomically(paths.overlay, _jpeg(drawn))
+    except OSError as error:
+        return Prediction(file.path, reason=f"its result cannot be written: {error.strerror}")
+    return Prediction(file.path, paths.regions, tuple(_row(file, region) for region in result.regions))
+
+
+def _row(file: GivenFile, region: Region) -> tuple[Any, ...]:
+    """Describe a region, a row of the table."""
+    top, left, bottom, right = region.box
+    return (
+        file_cell(str(file.path)),
+        region.label,
+        "" if region.class_name is None else text_cell(region.class_name),
+        int(region.foreground),
+        region.area,
+        left,
+        top,
+        right - left,
+        bottom - top,
+        "" if region.distance is None else round(region.distance, 6),
+        round(region.score, 6),
+        "" if region.confidence is None else round(region.confidence, 6),
+    )
+
+
+def _write_tables(model: Model, output: Path, rows: list[tuple[Any, ...]]) -> None:
+    with open_atomically(output / TABLE_FILE) as file:
+        table = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+        table.writerow(_COLUMNS)
+        table.writerows(rows)
+    if model.class_centers is not None:
+        described = model.class_centers.description
+        listing = json.dumps(described.named.listing(described.colors()), indent=1)
+        write_atomically(output / CLASSES_FILE, f"{listing}\n".encode())
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    """Encode a picture as JPEG. It is made smaller if it exceeds the sides of JPEG."""
     image.thumbnail((_LONGEST_JPEG_SIDE, _LONGEST_JPEG_SIDE))
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=90)
     return buffer.getvalue()
 
 
-def result_paths(images: list[Path], output: Path) -> dict[Path, tuple[Path, Path]]:
-    """Choose the files of the results: label map and overlay of each photograph.
+def result_names(names: Sequence[str]) -> list[str]:
+    """Choose the names of the results: those of the photographs, with a number if several share one.
 
-    Their names are the stem of the photograph, with a number if photographs share the stem. Stems that
-    differ only in case count as shared, because some file systems ignore case.
+    Names that differ only in case count as shared, because some file systems ignore case.
 
     Args:
-        images: files of the photographs.
-        output: folder of the results.
-
-    Raises:
-        FlowError: a photograph has a name that the result's file cannot have.
+        names: name of each photograph, a relative path with ``/`` and without suffix.
 
     """
-    paths: dict[Path, tuple[Path, Path]] = {}
+    chosen: list[str] = []
     taken: set[str] = set()
-    for image in dict.fromkeys(images):
-        name, number = image.stem, 1
-        while name.casefold() in taken:
+    for name in names:
+        unique, number = name, 1
+        while unique.casefold() in taken:
             number += 1
-            name = f"{image.stem}-{number}"
-        taken.add(name.casefold())
-        paths[image] = output_path(output, name, ".png"), output_path(output, name, "-overlay.jpg")
-    return paths
+            unique = f"{name}-{number}"
+        taken.add(unique.casefold())
+        chosen.append(unique)
+    return chosen

@@ -6,7 +6,7 @@ from typing import Any
 
 from flows.execution.plan import states
 from flows.settings import Settings
-from storage import CheckpointMissingError, Manifest
+from storage import CheckpointMissingError, Manifest, Workspace
 
 
 def complete_manifests(settings: Settings) -> dict[str, Manifest]:
@@ -21,7 +21,10 @@ def complete_manifests(settings: Settings) -> dict[str, Manifest]:
         if state.manifest is None or not state.manifest.complete:
             if state.stage == "report":
                 continue
-            raise CheckpointMissingError(f"stage {state.stage} is {state.state}; run the configuration first")
+            raise CheckpointMissingError(
+                f"stage {state.stage} is {state.state} in the workspace "
+                f"{Workspace(settings.workspace).location}; run the configuration first"
+            )
         found[state.stage] = state.manifest
     return found
 

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 def run_flow(name: str, config: str, workspace: str | None, overrides: list[str] | None) -> None:
     """Run the flow of one stage, or the pipeline, and print a table of its stages."""
+    from flows.orchestration.checks import check_inputs
+
     settings = load(config, workspace, overrides)
+    check_inputs(settings, None if name == "pipeline" else name)
     with _watched_flows() as call_flow:
         records = call_flow(name, settings)
     table = Table("stage", "", "seconds", "checkpoint", box=None)
@@ -45,7 +48,9 @@ def run_flow(name: str, config: str, workspace: str | None, overrides: list[str]
 def run_comparison(name: str, settings: Settings) -> None:
     """Run the flow ``compare`` or ``sweep``, print its table, and say where its page is."""
     from flows.compare.rows import comparison_table
+    from flows.orchestration.checks import check_inputs
 
+    check_inputs(settings, "evaluate")
     with _watched_flows() as call_flow:
         (record,) = call_flow(name, settings)
     titles, cells = comparison_table(record.rows)
@@ -55,6 +60,11 @@ def run_comparison(name: str, settings: Settings) -> None:
         table.add_row(*(safe(cell) for cell in row))
     # A narrow terminal breaks the lines of a wide table; it must not cut numbers off.
     Console(width=TABLE_WIDTH, emoji=False).print(table, soft_wrap=True)
+    chosen = [row.name for row in record.rows if row.chosen]
+    if chosen:
+        out.print(
+            f"Without labels, the choice is [bold]{safe(chosen[0])}[/]: its label-free score is the best."
+        )
     _print_page(settings, "compare", record.key, "comparison.html")
 
 

@@ -17,6 +17,7 @@ from flows.cli.options import (
     WorkspaceOption,
     err,
     load,
+    open_workspace,
     out,
     readable_errors,
     shown_bytes,
@@ -179,6 +180,7 @@ def _read_all(chosen: list[Checkpoint]) -> tuple[dict[Checkpoint, list[Damage]],
                     old += manifest is not None and manifest.complete and not manifest.content
                 except StorageError as error:
                     refused.append(str(error))
+            bars.end(stage)
     return damages, refused, old
 
 
@@ -187,19 +189,20 @@ def _open(
 ) -> tuple[Workspace, dict[str, Settings]]:
     """Open the workspace, and load the settings of each configuration by its name."""
     from flows.errors import FlowError
-    from flows.settings import Settings
-    from storage import Workspace
+    from flows.settings.loading import validate
 
     if overrides and not configs:
         raise FlowError(f"--set {overrides[0]} needs a configuration to change; name one")
     settings = {config: load(config, workspace, overrides) for config in configs or []}
-    locations = {found.workspace for found in settings.values()} or {workspace or Settings().workspace}
+    named = {} if workspace is None else {"workspace": workspace}
+    without = validate(named, "--workspace").workspace
+    locations = {found.workspace for found in settings.values()} or {without}
     if len(locations) > 1:
         raise FlowError(
             f"the configurations name several workspaces ({', '.join(sorted(locations))}); choose one with "
             f"--workspace"
         )
-    place = Workspace(locations.pop())
+    place = open_workspace(locations.pop())
     if next(place.checkpoints(), None) is None:
         raise FlowError(f"there are no checkpoints in {place.location}; name the folder with --workspace")
     return place, settings
@@ -209,14 +212,16 @@ def _needed(settings: dict[str, Settings], must_be_known: bool = False) -> dict[
     """Find the keys that each configuration needs. If some are unknown, warn or raise FlowError."""
     from flows.cli.housekeeping import needed_keys
     from flows.errors import FlowError
+    from storage import Workspace
 
     needed = {}
     for name, chosen in settings.items():
         needed[name], known = needed_keys(chosen)
         if not known:
             message = (
-                f"the data set of {name} is not indexed in this workspace in its present state, so it is not "
-                f"known which other checkpoints {name} needs; run dcn index {name} first"
+                f"the data set of {name} is not indexed in the workspace "
+                f"{Workspace(chosen.workspace).location} in its present state, so it is not known which "
+                f"other checkpoints {name} needs; run dcn index {name} first"
             )
             if must_be_known:
                 raise FlowError(message)

@@ -8,7 +8,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from dcn.errors import InvalidPhotographError
+from dcn.figures.matching import matched_labels
 from dcn.images.palette import overlay, region_palette
+from flows.compare.choice import choose
 from flows.compare.rows import ComparisonRow, comparison_row, comparison_table, table_columns
 from flows.compare.seeds import table_rows
 from flows.compare.variants import Variant
@@ -34,10 +36,11 @@ def write_comparison(variants: list[Variant]) -> tuple[Checkpoint, list[Comparis
     """
     jobs = {variant.name: find_job(variant.settings, listing=variant.listing) for variant in variants}
     inputs = {name: job.checkpoint("evaluate").key for name, job in jobs.items()}
-    settings = {"template": template_digest(_TEMPLATE)}
-    key = content_key({"stage": "compare", "version": 2, "settings": settings, "inputs": inputs})
+    title = variants[0].settings.dataset.title
+    settings = {"template": template_digest(_TEMPLATE), "title": title}
+    key = content_key({"stage": "compare", "version": 3, "settings": settings, "inputs": inputs})
     checkpoint = Workspace(variants[0].settings.workspace).checkpoint("compare", key)
-    rows = table_rows(variants)
+    rows = choose(table_rows(variants), variants)
     manifest = checkpoint.read_manifest()
     if manifest is None or not manifest.complete:
         made_of = {
@@ -49,9 +52,10 @@ def write_comparison(variants: list[Variant]) -> tuple[Checkpoint, list[Comparis
         classes = {variant.name for variant in variants if variant.settings.regions_are_classes}
         page = render(
             _TEMPLATE,
-            dataset=variants[0].settings.dataset.name,
+            dataset=title,
             titles=titles,
             cells=cells,
+            chosen=next((row.name for row in rows if row.chosen), None),
             curves=_curves([row for row in rows if row.name not in classes]),
             **_photographs(variants),
             inputs=inputs,
@@ -101,7 +105,10 @@ def _curves(rows: list[ComparisonRow]) -> str | None:
 
 
 def _photographs(variants: list[Variant]) -> dict[str, Any]:
-    """Draw the regions of the same photographs by one variant of each group: ``columns``, ``photographs``."""
+    """Draw the regions of the same photographs by one variant of each group: ``columns``, ``photographs``.
+
+    Regions that overlap those of the first variant have their colors.
+    """
     nearest: dict[str, tuple[float, Variant]] = {}
     for variant in variants:
         # A sweep shows every variant, because they differ in more than the number of regions.
@@ -119,9 +126,9 @@ def _photographs(variants: list[Variant]) -> dict[str, Any]:
             photograph = read_photograph(dataset, image)
         except InvalidPhotographError:
             continue  # the run has warned of it
-        pictures = [jpeg(photograph, _PICTURE_WIDTH)]
-        for reader in readers.values():
-            labels = reader.regions(image)
-            pictures.append(jpeg(overlay(photograph, labels, region_palette()), _PICTURE_WIDTH))
+        found = [reader.regions(image) for reader in readers.values()]
+        alike = [found[0], *(matched_labels(labels, found[0]) for labels in found[1:])]
+        drawn = [overlay(photograph, labels, region_palette()) for labels in alike]
+        pictures = [jpeg(picture, _PICTURE_WIDTH) for picture in (photograph, *drawn)]
         photographs.append({"id": image.item.id, "pictures": [jpeg_uri(picture) for picture in pictures]})
     return {"columns": ["photograph", *readers], "photographs": photographs}

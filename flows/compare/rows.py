@@ -73,12 +73,14 @@ class ComparisonRow:
         name: name of the variant.
         group: variants of one group are the points of one curve.
         cells: value by the name of its column, in the order of the columns.
+        chosen: the row has the best label-free score of a sweep, see :mod:`flows.compare.choice`.
 
     """
 
     name: str
     group: str
     cells: dict[str, Cell]
+    chosen: bool = False
 
     @property
     def regions_per_image(self) -> float:
@@ -89,7 +91,7 @@ class ComparisonRow:
 
     def to_json(self) -> dict[str, Any]:
         """Convert to an entry of ``comparison.json``: one flat dictionary of values."""
-        values: dict[str, Any] = {"name": self.name, "group": self.group}
+        values: dict[str, Any] = {"name": self.name, "group": self.group, "chosen": self.chosen}
         for column in table_columns():
             values[column.name] = self.cells[column.name].value
             deviation = self.cells[column.name].deviation
@@ -120,9 +122,15 @@ def comparison_row(variant: Variant) -> ComparisonRow:
 
 
 def comparison_table(rows: Sequence[ComparisonRow]) -> tuple[list[str], list[list[str]]]:
-    """Titles and cells of the table, as text. A column in which no value is defined is left out."""
+    """Titles and cells of the table, as text. A column in which no value is defined is left out.
+
+    An arrow marks the row that a sweep chooses.
+    """
     shown = [c for c in table_columns() if any(row.cells[c.name].value is not None for row in rows)]
-    texts = [[row.name, *(_text(row.cells[column.name], column.digits) for column in shown)] for row in rows]
+    texts = [
+        [_shown_name(row), *(_text(row.cells[column.name], column.digits) for column in shown)]
+        for row in rows
+    ]
     return ["", *(column.title for column in shown)], texts
 
 
@@ -166,6 +174,10 @@ _SECONDS = TableColumn(
     lambda variant: Cell(variant.segment.segmentation_seconds_per_image),
     digits=4,
 )
+
+
+def _shown_name(row: ComparisonRow) -> str:
+    return f"→ {row.name}" if row.chosen else row.name
 
 
 def _text(cell: Cell, digits: int) -> str:

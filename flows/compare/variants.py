@@ -39,6 +39,10 @@ def segmenter_variants(settings: Settings) -> list[Variant]:
     A segmenter with training has a variant for each seed of ``compare.seeds``; they share a row.
     The segmenter that ``segment`` names keeps the options that stand there, the others have their defaults.
     The attainable modularity and language are left out, because they say nothing of a rival.
+
+    Raises:
+        InvalidSettingsError: a segmenter needs an option, and ``segment`` names another one.
+
     """
     requested = settings.compare.num_regions
     numbers: dict[str, tuple[int | None, ...]] = {
@@ -61,7 +65,7 @@ def segmenter_variants(settings: Settings) -> list[Variant]:
             changed["language"] = {}
             label = name if k is None else f"{name}, k = {k}"
             seeds = settings.compare.seeds if segmenter.trained else ()
-            variants += _seeded(Variant(label, name, Settings.model_validate(changed)), seeds)
+            variants += _seeded(Variant(label, name, validate(changed, f"compare.segmenters {name}")), seeds)
     return variants
 
 

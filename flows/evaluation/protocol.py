@@ -11,11 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 from pydantic import BaseModel
 
 from dcn.evaluation.bootstrap import Interval
@@ -24,6 +23,9 @@ from dcn.evaluation.protocols import Regions
 from flows.evaluation.inputs import EvaluatedRun, Photograph, Shard
 from flows.stage import Warn
 from storage import ArraySpec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Metrics = TypeVar("Metrics", bound=BaseModel)
 Rows = dict[str, npt.NDArray[Any]]
@@ -55,11 +57,20 @@ class ProtocolArray:
 
 @dataclass(frozen=True)
 class Headline:
-    """A metric that a person looks at first: its name, its value as text, and what it means."""
+    """A metric that a person looks at first.
+
+    Attributes:
+        name: its name.
+        value: its value as text.
+        meaning: what it is measured on, in a few words.
+        explanation: what it says to somebody who has not read the paper; the page shows it.
+
+    """
 
     name: str
     value: str
     meaning: str
+    explanation: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,6 +148,8 @@ class Tally(ABC, Generic[Metrics]):
 class Protocol(ABC, Generic[Metrics]):
     """Base class of all protocols.
 
+    Import PyTorch and other heavy libraries inside of methods: ``dcn results`` imports this class.
+
     A protocol may keep arrays, which it fills shard by shard (:meth:`measure_shard`) or photograph by
     photograph (:meth:`measure`). At the end :meth:`tally` goes over the regions of all evaluated photographs,
     in one pass for all protocols.
@@ -210,6 +223,10 @@ class Protocol(ABC, Generic[Metrics]):
 
     def headline(self, metrics: Metrics) -> list[Headline]:
         """Metrics that the page and the command line show first."""
+        return []
+
+    def details(self, metrics: Metrics) -> list[Headline]:
+        """Metrics that need an explanation. The page shows them folded, below the first ones."""
         return []
 
     def columns(self) -> tuple[Column[Metrics], ...]:

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from dcn.evaluation.bootstrap import Interval
 from dcn.evaluation.rank_correlation import rank_correlation
-from dcn.figures.region_counts import region_counts_figure
 from flows.evaluation.inputs import EvaluatedRun
 from flows.evaluation.protocol import Metrics, Plot, Tally, shown_estimate
 
@@ -64,5 +63,7 @@ def region_counts_plot(
     caption: str,
 ) -> Plot:
     """Plot numbers of regions ``[N]`` against the true ones; the caption has their rank correlation."""
+    from dcn.figures.region_counts import region_counts_figure
+
     rho = shown_estimate(*correlation, 2)
     return Plot(region_counts_figure(found, true), title, f"{caption} Spearman's rho: {rho}.")

@@ -74,6 +74,7 @@ def run_stage(
     if manifest is not None and manifest.complete:
         for message in manifest.warnings:
             warn(printable_line(message))
+        _close(job, manifest, say)
         return StageResult(stage, True, manifest)
     warnings: dict[str, None] = {}  # a set that keeps the order
 
@@ -111,10 +112,18 @@ def run_stage(
         if len(warnings) > _MAX_WARNINGS:
             warn(shortened[-1])
         manifest = checkpoint.finish(summary, time.monotonic() - began, shortened)
+        progress.end(stage)
     except BaseException:
         checkpoint.add_seconds(time.monotonic() - began)
         raise
+    _close(job, manifest, say)
     return StageResult(stage, False, manifest)
+
+
+def _close(job: Job, manifest: Manifest, say: Warn) -> None:
+    closing = STAGES[manifest.stage].closing(job, manifest)
+    if closing:
+        say(f"{manifest.stage} {closing}")
 
 
 def _delete_outdated(checkpoint: Checkpoint, job: Job, note: Warn) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,11 @@ from dcn.images.files import is_lasting, read_file
 from dcn.images.photograph import decode_photograph, squash
 from flows.errors import name_parameters
 from flows.inputs.image_index import IndexedImage, digest_truth
-from flows.settings import AnyDataset
+from flows.settings import AnyDataset, Settings
 from storage.key import digest
+
+# What stands behind the last dot of a longer name is a part of the name.
+_LONGEST_ENDING = 10
 
 
 def open_dataset(settings: AnyDataset) -> Dataset:
@@ -24,8 +29,32 @@ def open_dataset(settings: AnyDataset) -> Dataset:
         return settings.open()
 
 
-def read_photograph(dataset: Dataset, image: IndexedImage) -> npt.NDArray[np.uint8]:
+def skipped_files(settings: Settings) -> dict[str, int]:
+    """Count the files in the folder of the data set that are no photographs, by ending.
+
+    The most frequent ending comes first. It is lower case and has no dot: ``xmp``. The files of the workspace
+    do not count.
+    """
+    dataset, workspace = open_dataset(settings.dataset), Path(settings.workspace).absolute()
+    files = (file for file in dataset.skipped() if not (dataset.root / file).is_relative_to(workspace))
+    endings = Counter(map(_ending, files))
+    return dict(sorted(endings.items(), key=lambda counted: (-counted[1], counted[0])))
+
+
+def _ending(file: str) -> str:
+    ending = Path(file).suffix[1:].lower()
+    return ending if ending.isalnum() and len(ending) <= _LONGEST_ENDING else "without ending"
+
+
+def read_photograph(
+    dataset: Dataset, image: IndexedImage, smallest_side: int | None = None
+) -> npt.NDArray[np.uint8]:
     """Read an indexed photograph, ``[H, W, 3]`` uint8 RGB.
+
+    Args:
+        dataset: the data set.
+        image: its entry of the index.
+        smallest_side: see :func:`dcn.images.photograph.decode_photograph`.
 
     Raises:
         InvalidPhotographError: the file is gone, or it changed after it was indexed.
@@ -40,7 +69,7 @@ def read_photograph(dataset: Dataset, image: IndexedImage) -> npt.NDArray[np.uin
         raise InvalidPhotographError(f"it cannot be read any more: {error.strerror}") from error
     if digest(content) != image.digest:
         raise InvalidPhotographError("it was changed after it was indexed; run the pipeline again")
-    return decode_photograph(content)
+    return decode_photograph(content, smallest_side)
 
 
 def read_mask(dataset: Dataset, image: IndexedImage) -> npt.NDArray[np.uint8] | None:

@@ -7,11 +7,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from dcn.errors import InvalidOptionError
-from dcn.model_file import read_model
-from dcn.network import DynamicClusteringNetwork
+from dcn.device import choose_device
 from dcn.weights.presets import Precision
 from flows.errors import name_parameters
 from flows.settings import Settings
@@ -22,29 +18,11 @@ from storage.key import digest
 if TYPE_CHECKING:
     from dcn.backbone import Backbone
     from dcn.language.maskclip import LanguageModel
+    from dcn.network import DynamicClusteringNetwork
 
 
 # Without this lock, every thread that asks before the first one has finished would load its own model.
 _loading = Lock()
-
-
-def choose_device(name: str) -> str:
-    """Choose the PyTorch device for a name. ``auto`` is CUDA if it is available, else the CPU.
-
-    Raises:
-        InvalidOptionError: this machine cannot use the device.
-
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:  # PyTorch without CUDA asserts
-        reason = str(error).partition("\n")[0]
-        raise InvalidOptionError(
-            f"device {name!r} cannot be used on this machine: {reason}; auto chooses one that can"
-        ) from error
-    return name
 
 
 def load_backbone(settings: Settings) -> Backbone:
@@ -97,7 +75,7 @@ def weights_digest(path: Path | None, section: str) -> str | None:
     """
     if path is None:
         return None
-    from dcn.weights.pretrained import check_weights_file
+    from dcn.weights.weights_file import check_weights_file
 
     with name_parameters(f"setting {section}.{{}}"):
         check_weights_file(path)
@@ -125,7 +103,11 @@ def _load_network(
     precision: Precision,
     device: str,
 ) -> DynamicClusteringNetwork:
+    import torch
+
+    from dcn.model_file import read_model
+
     trained = Workspace(workspace).checkpoint("train", key)
     file = trained.read_file("dcn.safetensors")
-    network, _ = read_model(file, trained.file_location("dcn.safetensors"))
+    network = read_model(file, trained.file_location("dcn.safetensors")).network
     return network.to(device, getattr(torch, precision))

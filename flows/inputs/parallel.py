@@ -20,11 +20,11 @@ R = TypeVar("R")
 _AHEAD = 64
 
 
-def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+def in_threads(function: Callable[[T], R], items: Iterable[T], waiting: int | None = None) -> Iterator[R]:
     """Apply a function to items in threads, ahead of the consumer. Results come in the order of the items.
 
-    The function should release the interpreter lock. At most :data:`_AHEAD` results wait for the consumer. A
-    process with one core, such as a Dask worker, uses no further threads.
+    The function should release the interpreter lock. At most ``waiting`` results wait for the consumer,
+    or :data:`_AHEAD`. A process with one core, such as a Dask worker, uses no further threads.
     """
     if THREADS == 1:
         yield from map(function, items)
@@ -36,7 +36,7 @@ def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         try:
             for item in items:
                 pending.append(pool.submit(function, item))
-                if len(pending) == _AHEAD:
+                if len(pending) == (waiting or _AHEAD):
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

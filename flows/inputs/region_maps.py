@@ -40,7 +40,11 @@ class RegionMaps:
 
     def of(self, image: IndexedImage) -> npt.NDArray[np.uint8]:
         """Compute the region of every pixel of a photograph at its own size, ``[H, W]``."""
+        return self.at(image, image.height, image.width)
+
+    def at(self, image: IndexedImage, height: int, width: int) -> npt.NDArray[np.uint8]:
+        """Compute the region of every pixel of a photograph at another size, ``[height, width]``."""
         row = image.row - self.start
         if self.labels is None:
-            return label_map(self.assignment[row], image.height, image.width)
-        return resize_label_map(self.labels[row], image.height, image.width)
+            return label_map(self.assignment[row], height, width)
+        return resize_label_map(self.labels[row], height, width)

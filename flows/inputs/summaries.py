@@ -9,10 +9,14 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ValidationError
 
+from dcn.images.palette import PaletteName
 from dcn.options import Options
 from flows.errors import InvalidSummaryError
 from flows.stage import Job
 from storage import Manifest
+
+# A folder with more kinds of files is no folder of photographs.
+_SHOWN_ENDINGS = 12
 
 
 class Summary(Options):
@@ -70,9 +74,11 @@ class IndexSummary(Summary):
     Attributes:
         images: photographs that can be used, ``N``.
         labelled: photographs of these with ground truth.
-        refused: files that cannot be used.
+        refused: photographs and masks that cannot be used.
+        skipped: number of files that are no photographs by ending, the most frequent first.
         class_names: name of each class, background first; empty without classes.
         ignore_label: label of pixels that count nowhere.
+        palette: name of the colors of the classes.
         train_split: split that the network is trained on.
         evaluate_split: split that ``evaluate`` measures.
         left_out_of_part: number of refused photographs by part of the index; parts without any are absent.
@@ -84,12 +90,41 @@ class IndexSummary(Summary):
     images: int
     labelled: int
     refused: int
+    skipped: dict[str, int]
     class_names: tuple[str, ...]
     ignore_label: int
+    palette: PaletteName
     train_split: str
     evaluate_split: str
     left_out_of_part: dict[int, int]
     content: str
+
+    def describe(self) -> str:
+        """Say how many files were used, refused and skipped.
+
+        Example::
+
+            used 28 photographs, refused 2 photographs and 1 mask, 12 files skipped: 8 .xmp, 4 .txt
+
+        """
+        photographs = sum(self.left_out_of_part.values())
+        masks = self.refused - photographs
+        refused = _counted(photographs, "photograph") + (f" and {_counted(masks, 'mask')}" if masks else "")
+        skipped = _counted(sum(self.skipped.values()), "file") + " skipped"
+        shown = list(self.skipped.items())[:_SHOWN_ENDINGS]
+        endings = [f"{count} {_dotted(ending)}" for ending, count in shown]
+        if len(shown) < len(self.skipped):
+            endings.append("and others")
+        kinds = f": {', '.join(endings)}" if endings else ""
+        return f"used {_counted(self.images, 'photograph')}, refused {refused}, {skipped}{kinds}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _dotted(ending: str) -> str:
+    return ending if " " in ending else f".{ending}"
 
 
 class ExtractSummary(Summary):
@@ -140,10 +175,13 @@ class TrainSummary(Summary):
 
 
 class SegmentSummary(Summary):
-    """Summary of ``segment``: photographs with regions, seconds and mean numbers of regions for each."""
+    """Summary of ``segment``: photographs with regions, seconds and mean numbers of regions for each.
+
+    The seconds are unknown if another program made the label maps.
+    """
 
     stage = "segment"
     images: int
-    segmentation_seconds_per_image: float
+    segmentation_seconds_per_image: float | None
     regions_per_image: float
     foreground_regions_per_image: float

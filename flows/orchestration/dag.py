@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 from flows import progress
-from flows.compare.page import write_comparison
 from flows.compare.variants import Variant, segmenter_variants, sweep_variants
 from flows.execution.plan import find_job, stages_up_to
 from flows.execution.retries import Work
@@ -78,6 +77,8 @@ def run_sweep(orchestrator: Orchestrator, settings: Settings) -> list[Comparison
 
 def run_variants(orchestrator: Orchestrator, variants: list[Variant]) -> list[ComparisonRecord]:
     """Run each variant up to ``evaluate`` on shared checkpoints, write the page, and return one record."""
+    from flows.compare.page import write_comparison  # matplotlib, which other flows need not wait for
+
     # All variants have the same data set.
     listing = _find_job(orchestrator, variants[0].settings, "index").listing
     for variant in variants:
@@ -104,8 +105,7 @@ def _complete_stage(orchestrator: Orchestrator, stage: str, job: Job) -> StageRe
         run_shards = partial(_run_shards, orchestrator)
         result = run_stage(job, stage, run_shards, orchestrator.warn, orchestrator.say, attempt)
     orchestrator.publish(job, result)
-    manifest = result.manifest
-    return StageRecord(stage, manifest.key, result.reused, manifest.seconds, manifest.summary)
+    return StageRecord.of(result)
 
 
 def _run_shards(orchestrator: Orchestrator, job: Job, stage: str, shards: list[int]) -> None:

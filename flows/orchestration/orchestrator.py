@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from flows import progress
 from flows.compare.rows import ComparisonRow
@@ -34,6 +34,12 @@ class StageRecord:
     reused: bool
     seconds: float
     summary: dict[str, Any]
+
+    @classmethod
+    def of(cls, result: StageResult) -> Self:
+        """Describe a finished stage."""
+        manifest = result.manifest
+        return cls(result.stage, manifest.key, result.reused, manifest.seconds, manifest.summary)
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,16 @@ from flows.evaluation.results import Results
 from flows.execution.retries import is_transient
 from flows.execution.run import StageResult
 from flows.prefect_ui.artifact_keys import artifact_key
-from flows.prefect_ui.markdown import block, cell
+from flows.prefect_ui.markdown import block, cell, link_to_file
+from flows.report.contact_sheet import contact_sheet
 from flows.report.headline import headline_metrics
 from flows.report.page import jpeg_uri
-from flows.report.pictures import contact_sheet
 from flows.stage import Job
 from storage import StorageError
 
 _WITH_PICTURES = ("segment", "report")
+# Files that a person opens in a browser.
+_PAGES = {"report": "report.html"}
 _SHEET_PHOTOGRAPHS = 8
 
 
@@ -38,28 +40,37 @@ def publish(job: Job, result: StageResult) -> None:
         {"metric": "seconds", "value": f"{manifest.seconds:.1f}"},
         *({"metric": name, "value": shown} for name, shown in flat_metrics(manifest.summary)),
     ]
-    _create_table(rows, artifact_key(manifest.stage), f"Stage `{manifest.stage}`")
+    key, description = artifact_key(manifest.stage), f"Metrics of the stage `{manifest.stage}`."
+    if manifest.stage in _PAGES:
+        location = job.checkpoint(manifest.stage).file_location(_PAGES[manifest.stage])
+        create_markdown_artifact(_page_text(location, rows), key=key, description=description)
+    else:
+        _create_table(rows, key, description)
     if manifest.warnings:
         warnings = [{"warning": message} for message in manifest.warnings]
         key = artifact_key(manifest.stage, "warnings")
-        _create_table(warnings, key, f"Warnings of stage `{manifest.stage}`")
+        _create_table(warnings, key, f"Warnings of the stage `{manifest.stage}`.")
     if manifest.stage in _WITH_PICTURES:
         semantic = manifest.stage == "report"
         sheet = contact_sheet(job, _SHEET_PHOTOGRAPHS, semantic)
         if sheet is not None:
-            create_image_artifact(jpeg_uri(sheet), key=artifact_key(manifest.stage, "pictures"))
+            key = artifact_key(manifest.stage, "pictures")
+            description = "A few photographs, and what the stages found in them."
+            create_image_artifact(jpeg_uri(sheet), key=key, description=description)
 
 
 def publish_pipeline(results: Results) -> None:
     """Create the table of the main metrics of a whole run."""
-    _create_table([asdict(headline) for headline in headline_metrics(results)], "pipeline", "Metrics")
+    _create_table(
+        [asdict(headline) for headline in headline_metrics(results)], "pipeline", "Metrics of the run."
+    )
 
 
 def publish_comparison(rows: list[ComparisonRow]) -> None:
     """Create the table of a comparison."""
     titles, cells = comparison_table(rows)
     table = [dict(zip(["variant", *titles[1:]], row, strict=True)) for row in cells]
-    _create_table(table, "compare", "Comparison")
+    _create_table(table, "compare", "Metrics of every variant.")
 
 
 def publish_failure(error: Exception) -> None:
@@ -81,7 +92,21 @@ def publish_failure(error: Exception) -> None:
         f"# What went wrong\n\n{cause}\n\n# What to do\n\n"
         f"{advice}: {again}. What is finished is not computed again.\n"
     )
-    create_markdown_artifact(text, key="failure", description="What went wrong, and what to do")
+    create_markdown_artifact(text, key="failure", description="What went wrong, and what to do.")
+
+
+def _page_text(location: str, rows: list[dict[str, str]]) -> str:
+    """Link to a page, and show a table of metrics. Prefect shows no links in an artifact that is a table."""
+    lines = [f"| {row['metric']} | {cell(row['value'])} |" for row in rows]
+    return "\n".join(
+        [
+            f"Open the page in a browser: {link_to_file(location)}",
+            "",
+            "| metric | value |",
+            "|---|---|",
+            *lines,
+        ]
+    )
 
 
 def _create_table(rows: list[dict[str, str]], key: str, description: str) -> None:

@@ -7,6 +7,7 @@ block interpret nothing, if the text cannot end them.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from flows.printable import printable
 
@@ -23,6 +24,16 @@ def cell(text: str) -> str:
         return text
     fence = "`" * (_longest_run(text) + 1)
     return f"{fence} {text} {fence}"
+
+
+def link_to_file(location: str) -> str:
+    """Link to a file in a folder. A file on an object store has no address that a browser can open."""
+    if "://" in location:
+        return cell(location)
+    # Percent signs replace all characters that could end the link. The address is the text as well, because
+    # browsers open a file only if its address is pasted.
+    address = Path(location).absolute().as_uri()
+    return f"[`{address}`](<{address}>)"
 
 
 def block(text: str) -> str:

@@ -73,6 +73,9 @@ class PageProgress:
             done, _, _ = self._state
             self._state = done, done, note
 
+    def end(self, stage: str) -> None:
+        """The state of the flow run has it."""
+
     def say(self, message: str) -> None:
         """The logs of the flow run have it."""
 

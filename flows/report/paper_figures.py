@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
 from sklearn.preprocessing import normalize
 
-from dcn.errors import InvalidPhotographError
+from dcn.errors import InvalidMaskError, InvalidPhotographError
 from dcn.evaluation.knn import majority_classes
 from dcn.evaluation.protocols import Regions, join_regions
 from dcn.figures.qualitative import SegmentedPhotograph, qualitative_figure
@@ -20,16 +21,18 @@ from dcn.figures.similarity import Query, TokenImage, query_patch, similarity_fi
 from dcn.figures.tokens_tsne import ClusteredImage, tokens_tsne_figure
 from dcn.network import image_centers
 from flows.evaluation.region_table import read_regions, region_blocks
-from flows.evaluation.results import read_results
 from flows.inputs.image_index import IndexedImage, evenly_spread
 from flows.inputs.models import load_network
+from flows.report.photographs import region_view
 from flows.report.pictures import ResultMaps, ResultReader
 from flows.stage import Job
 
-_TSNE_IMAGES = 3
+_TSNE_IMAGES = 2
 _SIMILARITY_IMAGES, _SIMILARITY_QUERIES = 4, 3
-_QUALITATIVE_IMAGES = 6
-_RETRIEVAL_QUERIES, _RETRIEVAL_NEIGHBORS = 5, 5
+_QUALITATIVE_IMAGES = 4
+_RETRIEVAL_QUERIES, _RETRIEVAL_NEIGHBORS = 4, 5
+# Pixels of the longest side of a photograph, more than a cell of a figure shows.
+_LONGEST_SIDE = 480
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,23 @@ class PaperFigure:
 
 @dataclass(frozen=True)
 class ShownImage:
-    """An evaluated photograph with all its maps."""
+    """An evaluated photograph, whose maps are read when a figure needs them."""
 
     image: IndexedImage
-    maps: ResultMaps
+    reader: ResultReader
+
+    @cached_property
+    def maps(self) -> ResultMaps:
+        """All maps, at the size of the figures."""
+        return self.reader.maps(self.image, _LONGEST_SIDE)
+
+    @property
+    def readable(self) -> bool:
+        """Whether photograph and ground truth are still there."""
+        try:
+            return self.maps.photograph.size > 0
+        except (InvalidPhotographError, InvalidMaskError):
+            return False
 
 
 def paper_figures(job: Job, reader: ResultReader, shown: list[ShownImage]) -> Iterator[PaperFigure]:
@@ -58,31 +74,42 @@ def paper_figures(job: Job, reader: ResultReader, shown: list[ShownImage]) -> It
         shown: photographs of the evaluated split. Without photographs there are no figures.
 
     """
-    if not shown:
+    few = list(islice((one for one in shown if one.readable), _QUALITATIVE_IMAGES))
+    if not few:
         return
     yield PaperFigure(
         "Tokens and cluster centers",
-        "t-SNE of the tokens of single photographs, colored by their cluster; stars are the centers "
-        "(figure 1 of the paper).",
-        tokens_tsne_figure([_clustered(job, one) for one in shown[:_TSNE_IMAGES]]),
+        "t-SNE of the tokens of single photographs, colored by their cluster: tokens that are alike lie "
+        "close together. Stars are the centers of the clusters (after figure 1 of the paper).",
+        tokens_tsne_figure([_clustered(job, one) for one in few[:_TSNE_IMAGES]]),
     )
-    few = shown[:_SIMILARITY_IMAGES]
     yield PaperFigure(
         "Similarity within and across photographs",
         "Cosine similarity of the marked patch with every patch of its own photograph and of others "
-        "(figure 2 of the paper).",
-        _similarity(job, few),
+        "(after figure 2 of the paper).",
+        _similarity(job, few[:_SIMILARITY_IMAGES]),
     )
-    labelled = read_results(job).labelled_images
+    named = reader.named
+    assert named is not None
+    labelled = any(one.maps.truth is not None for one in few)
+    columns = (
+        "Regions, classes by k-means, and ground truth" if labelled else "Regions, and classes by k-means"
+    )
     yield PaperFigure(
         "Qualitative results",
-        "Regions, classes by k-means, and ground truth (figure 4 of the paper).",
+        f"{columns} (after figure 4 of the paper).",
         qualitative_figure(
             [
-                SegmentedPhotograph(m.photograph, m.regions, m.semantic, m.truth)
-                for m in (one.maps for one in shown[:_QUALITATIVE_IMAGES])
+                SegmentedPhotograph(
+                    m.photograph,
+                    m.regions,
+                    None if m.semantic is None else named.of_clusters(m.semantic),
+                    m.truth,
+                )
+                for m in (one.maps for one in few)
             ],
-            reader.index.class_names if labelled else (),
+            named.names,
+            reader.named_palette(),
             reader.index.summary.ignore_label,
         ),
     )
@@ -91,8 +118,8 @@ def paper_figures(job: Job, reader: ResultReader, shown: list[ShownImage]) -> It
         if retrievals:
             yield PaperFigure(
                 "Region retrieval",
-                "Foreground regions and the regions of other training photographs that are most like them, "
-                "with the cosine of their embeddings (figure 5 of the paper).",
+                "Foreground regions and the regions of other photographs that are most like them, "
+                "with the cosine of their embeddings (after figure 5 of the paper).",
                 retrieval_figure(retrievals),
             )
 
@@ -128,7 +155,10 @@ def _similarity(job: Job, shown: list[ShownImage]) -> Figure:
 
 
 def _retrievals(job: Job, reader: ResultReader, shown: list[ShownImage]) -> list[Retrieval]:
-    """Find the neighbors in the training split of the largest foreground region of some photographs."""
+    """Find the nearest neighbors of the largest foreground region of some photographs.
+
+    They come from the training split, or from the evaluated one if only its regions are embedded.
+    """
     asked = read_regions(job, np.array([one.image.row for one in shown]))
     queries = []
     for one in shown:
@@ -136,7 +166,9 @@ def _retrievals(job: Job, reader: ResultReader, shown: list[ShownImage]) -> list
         if len(candidates):
             area = job.checkpoint("segment").array("area").rows(one.image.row, one.image.row + 1)[0]  # [k]
             queries.append(int(candidates[area[asked.index[candidates]].argmax()]))
-    rows = reader.index.split_rows(reader.index.summary.train_split)
+    summary = reader.index.summary
+    training = job.settings.embeds_training_split
+    rows = reader.index.split_rows(summary.train_split if training else summary.evaluate_split)
     bank = region_blocks(job, evenly_spread(rows, job.settings.evaluate.sampled_images))
     nearest = _nearest(asked, queries, bank)
     found: list[Retrieval] = []
@@ -147,7 +179,7 @@ def _retrievals(job: Job, reader: ResultReader, shown: list[ShownImage]) -> list
         try:
             views = [_view(reader, neighbors, row) for row in range(len(neighbors.image))]
             found.append(Retrieval(_view(reader, asked, query), views, cosines))
-        except InvalidPhotographError:
+        except (InvalidPhotographError, InvalidMaskError):
             continue  # a photograph vanished after its embedding, so another query is shown
     return found
 
@@ -167,5 +199,6 @@ def _nearest(asked: Regions, queries: list[int], bank: Iterable[Regions]) -> lis
 def _view(reader: ResultReader, regions: Regions, row: int) -> RegionView:
     image = reader.index.image(int(regions.image[row]))
     label = int(majority_classes(regions.overlap[row : row + 1])[0])
-    mask: npt.NDArray[np.bool_] = reader.regions(image) == regions.index[row]
-    return RegionView(reader.photograph(image), mask, reader.index.class_names[label] if label >= 0 else None)
+    name = reader.index.class_names[label] if label >= 0 else None
+    maps = reader.maps(image, _LONGEST_SIDE)
+    return region_view(reader, image, maps, int(regions.index[row]), name)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from dcn.datasets import Dataset
-from dcn.errors import InvalidMaskError, InvalidPhotographError
-from dcn.images.palette import class_palette, colorize, overlay, region_palette
+from dcn.images.palette import colorize, overlay, region_palette
+from flows.evaluation.named_classes import named_classes
 from flows.evaluation.protocols.kmeans import SEMANTIC
 from flows.inputs.datasets import open_dataset, read_mask, read_photograph
 from flows.inputs.image_index import IndexedImage, evenly_spread, open_index
@@ -52,12 +52,18 @@ class ResultReader:
         job: the run. Its ``segment`` is complete, and its ``evaluate`` too if ``semantic`` is true.
         semantic: read the classes as well.
 
+    Attributes:
+        index: the index of the run.
+        named: names of the classes, and which of them are one (``report.names``); None without classes.
+
     """
 
     def __init__(self, job: Job, semantic: bool) -> None:
         self.index = open_index(job)
+        self.named = named_classes(job) if semantic else None
         self._dataset: Dataset = open_dataset(job.settings.dataset)
         self._foreground = job.checkpoint("segment").array("foreground")
+        self._area = job.checkpoint("segment").array("area")
         self._job = job
         self._semantic = job.checkpoint("evaluate").read_values(SEMANTIC) if semantic else None
 
@@ -66,51 +72,122 @@ class ResultReader:
         rows = self.index.split_rows(self.index.summary.evaluate_split)
         return [self.index.image(row) for row in evenly_spread(rows, count).tolist()]
 
+    def segmented_first_evaluated(self, count: int) -> list[IndexedImage]:
+        """Select up to ``count`` photographs with regions: those of the evaluated split, then all others."""
+        found = np.flatnonzero(region_counts(self._job))
+        evaluated = np.intersect1d(found, self.index.split_rows(self.index.summary.evaluate_split))
+        others = np.setdiff1d(found, evaluated)
+        more = evenly_spread(others, max(0, count - len(evaluated)))
+        rows = np.concatenate([evenly_spread(evaluated, count), more])
+        return [self.index.image(row) for row in rows.tolist()]
+
     def segmented(self) -> Iterator[IndexedImage]:
         """Iterate over the photographs that have regions."""
         counts = region_counts(self._job)
         return (image for image in self.index.images() if counts[image.row])
 
-    def regions(self, image: IndexedImage) -> npt.NDArray[np.uint8]:
-        """Compute the region of every pixel, ``[H, W]``."""
-        return RegionMaps.read(self._job, image.row, image.row + 1).of(image)
+    def regions(self, image: IndexedImage, size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
+        """Compute the region of every pixel, ``[H, W]``, at the size of the photograph or at another one."""
+        maps = RegionMaps.read(self._job, image.row, image.row + 1)
+        return maps.of(image) if size is None else maps.at(image, *size)
+
+    def foreground(self, image: IndexedImage) -> npt.NDArray[np.bool_]:
+        """Read which regions are foreground, ``[k]``."""
+        found: npt.NDArray[np.bool_] = self._foreground.rows(image.row, image.row + 1)[0]
+        return found
+
+    def areas(self, image: IndexedImage) -> npt.NDArray[np.int64]:
+        """Read the area of every region in pixels, ``[k]``; 0 if it does not occur."""
+        found: npt.NDArray[np.int64] = self._area.rows(image.row, image.row + 1)[0]
+        return found
 
     def classes(self, image: IndexedImage) -> npt.NDArray[np.uint8] | None:
-        """Read the class of every region ``[k]``; None if the photograph was not evaluated."""
+        """Read the class of every region ``[k]`` before the naming; None if it was not evaluated."""
         if self._semantic is None:
             return None
         classes = self._semantic[image.row]  # [k]
         return None if (classes < 0).all() else np.maximum(classes, 0).astype(np.uint8)
 
-    def photograph(self, image: IndexedImage) -> RGB:
+    def dataset_palette(self) -> npt.NDArray[np.uint8]:
+        """Color of each class of the data set, ``[256, 3]``."""
+        return self._dataset.palette
+
+    def palette(self) -> npt.NDArray[np.uint8]:
+        """Color of each class that :meth:`classes` reads, ``[256, 3]``. Joined classes have one color."""
+        palette = self._dataset.palette
+        return palette if self.named is None else self.named.cluster_palette(palette)
+
+    def named_palette(self) -> npt.NDArray[np.uint8]:
+        """Color of each class after the naming, ``[256, 3]``."""
+        palette = self._dataset.palette
+        if self.named is not None:
+            palette[: len(self.named.names)] = self.named.colors(palette)
+        return palette
+
+    def photograph(self, image: IndexedImage, size: tuple[int, int] | None = None) -> RGB:
         """Read the photograph, ``[H, W, 3]`` RGB.
+
+        Args:
+            image: its entry of the index.
+            size: height and width to which it is made smaller; None: its own size.
 
         Raises:
             InvalidPhotographError: the file is gone or was changed.
 
         """
-        return read_photograph(self._dataset, image)
+        if size is None:
+            return read_photograph(self._dataset, image)
+        height, width = size
+        read = Image.fromarray(read_photograph(self._dataset, image, min(size)))
+        return np.asarray(read.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2))
 
-    def maps(self, image: IndexedImage) -> ResultMaps:
+    def maps(self, image: IndexedImage, longest_side: int | None = None) -> ResultMaps:
         """Read or compute all maps of one photograph.
+
+        Args:
+            image: its entry of the index.
+            longest_side: most pixels of height and width, for small pictures, which take much less time;
+                None: the size of the photograph.
 
         Raises:
             InvalidPhotographError: the photograph is gone or was changed.
             InvalidMaskError: the ground truth is gone or was changed.
 
         """
-        regions, classes = self.regions(image), self.classes(image)
+        size = _reduced_size(image, longest_side)
+        regions, classes = self.regions(image, size), self.classes(image)
+        truth = read_mask(self._dataset, image)
         return ResultMaps(
-            photograph=self.photograph(image),
+            photograph=self.photograph(image, size),
             regions=regions,
-            foreground=self._foreground.rows(image.row, image.row + 1)[0][regions],
+            foreground=self.foreground(image)[regions],
             semantic=None if classes is None else classes[regions],
-            truth=read_mask(self._dataset, image),
+            truth=truth if truth is None or size is None else _nearest(truth, size),
         )
 
 
-def drawn(maps: ResultMaps, ignore_label: int) -> dict[str, RGB]:
-    """Draw the maps as pictures ``[H, W, 3]``, in the order in which pages show them."""
+def _reduced_size(image: IndexedImage, longest_side: int | None) -> tuple[int, int] | None:
+    """Height and width with a longest side of at most so many pixels; None if the photograph has that."""
+    longest = max(image.height, image.width)
+    if longest_side is None or longest <= longest_side:
+        return None
+    scale = longest_side / longest
+    return max(1, round(image.height * scale)), max(1, round(image.width * scale))
+
+
+def _nearest(labels: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    height, width = size
+    return np.asarray(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
+
+
+def drawn(maps: ResultMaps, palette: npt.NDArray[np.uint8]) -> dict[str, RGB]:
+    """Draw the maps as pictures ``[H, W, 3]``, in the order in which pages show them.
+
+    Args:
+        maps: the maps of one photograph.
+        palette: color of each class, see :meth:`ResultReader.palette`.
+
+    """
     gray = maps.photograph.mean(axis=2, keepdims=True).astype(np.uint8)
     dimmed = np.broadcast_to(gray // 3, maps.photograph.shape)
     pictures = {
@@ -120,7 +197,7 @@ def drawn(maps: ResultMaps, ignore_label: int) -> dict[str, RGB]:
     }
     for name, labels in (("semantic", maps.semantic), ("ground truth", maps.truth)):
         if labels is not None:
-            pictures[name] = colorize(labels, class_palette(ignore_label))
+            pictures[name] = colorize(labels, palette)
     return pictures
 
 
@@ -134,22 +211,3 @@ def jpeg(picture: RGB, width: int) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=85)
     return buffer.getvalue()
-
-
-def contact_sheet(job: Job, count: int, semantic: bool) -> bytes | None:
-    """Draw ``count`` photographs with their maps as a JPEG, one row each; None if none can be read."""
-    reader = ResultReader(job, semantic)
-    cell = 160
-    rows = []
-    for image in reader.shown(count):
-        try:
-            pictures = drawn(reader.maps(image), reader.index.summary.ignore_label)
-        except (InvalidPhotographError, InvalidMaskError, OSError):
-            continue  # the stages warn of lasting errors; a passing error must not fail the run for a picture
-        cells = [np.asarray(Image.fromarray(picture).resize((cell, cell))) for picture in pictures.values()]
-        rows.append(np.concatenate(cells, axis=1))
-    if not rows:
-        return None
-    width = max(row.shape[1] for row in rows)
-    padded = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
-    return jpeg(np.concatenate(padded), width)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
 from dcn.options import Options, PositiveInt, RegionCount
-from flows.settings.choices import SEGMENTER_NAMES
+from flows.settings.choices import SEGMENTER_NAMES, SEGMENTERS_WITH_DEFAULTS
 
 
 def _check_segmenter(name: str) -> str:
@@ -55,7 +56,7 @@ class CompareSettings(Options):
     """Segmenters and numbers of regions that a comparison runs."""
 
     segmenters: tuple[SegmenterName, ...] = Field(
-        SEGMENTER_NAMES, min_length=1, description="Segmenters that are run."
+        SEGMENTERS_WITH_DEFAULTS, min_length=1, description="Segmenters that are run."
     )
     num_regions: tuple[RegionCount, ...] = Field(
         (5,), min_length=1, description="Numbers of regions that each segmenter is run with."
@@ -79,4 +80,12 @@ class SweepSettings(Options):
 class ReportSettings(Options):
     """The report, a page with pictures and metrics."""
 
-    num_photographs: PositiveInt = Field(24, description="Number of evaluated photographs on the page.")
+    num_photographs: PositiveInt = Field(
+        20_000,
+        description="Most photographs in the list of the page. Those of the evaluated split come first; of "
+        "more, this many are taken at even distances.",
+    )
+    names: Path | None = Field(
+        None,
+        description="File ``names.yaml`` with names of clusters, for the page, ``export`` and ``predict``.",
+    )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
+from dcn.did_you_mean import did_you_mean
+from dcn.options import expand_path
 from flows.errors import InvalidSettingsError
 from flows.settings import Settings
+from flows.settings.mistakes import describe_mistakes
 
-_PACKAGE = "dynamic-clustering-network"
 _CONFIGS = Path(__file__).parent.parent / "configs"
 
 
@@ -57,7 +58,7 @@ def validate(values: dict[str, Any], source: str) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise InvalidSettingsError(f"{source}: {_describe(error)}") from error
+        raise InvalidSettingsError(f"{source}: {describe_mistakes(error)}") from error
 
 
 def config_names() -> list[str]:
@@ -65,31 +66,21 @@ def config_names() -> list[str]:
     return sorted(path.stem for path in _CONFIGS.glob("*.yaml"))
 
 
-def _describe(error: ValidationError) -> str:
-    """Describe the errors, one line per wrong setting: its name, the problem, its value."""
-    lines = []
-    for problem in error.errors():
-        # The location contains the tag of a union (dataset.voc2012.root). The user wrote dataset.root.
-        place = [str(part) for part in problem["loc"]]
-        for union in (["dataset"], ["segment", "segmenter"]):
-            if place[: len(union)] == union and len(place) > len(union):
-                place.pop(len(union))
-        shown = "" if problem["type"] == "missing" else f", not {problem['input']!r}"
-        # An unknown setting is a typing error or belongs to a newer version. The user can tell which.
-        unknown = f" (dcn {version(_PACKAGE)} has no such setting)" * (problem["type"] == "extra_forbidden")
-        lines.append(f"{'.'.join(place)}: {problem['msg']}{shown}{unknown}")
-    return "\n".join(lines)
-
-
 def _find_config(config: str | Path) -> Path:
-    path = Path(config)
+    name, path = str(config), Path(expand_path(str(config)))
     if path.is_file():
         return path
-    packaged = _CONFIGS / f"{config}.yaml"
-    if str(config) in config_names():
-        return packaged
+    if name in config_names():
+        return _CONFIGS / f"{name}.yaml"
+    if path.is_dir():
+        raise InvalidSettingsError(
+            f"{config} is a folder, not a configuration; `dcn init {config} > mine.yaml` writes one for the "
+            f"photographs in it"
+        )
+    beside = [str(path.parent / found.name) for found in path.parent.glob("*.y*ml")]
     raise InvalidSettingsError(
         f"there is no configuration {config}; give a YAML file or one of {', '.join(config_names())}"
+        f"{did_you_mean(name, [*config_names(), *beside])}"
     )
 
 

@@ -44,4 +44,4 @@ class SegmentSettings(Options):
     @property
     def stores_labels(self) -> bool:
         """Whether the stage stores label maps, because the assignment alone does not determine them."""
-        return self.refine or self.smallest_part > 0
+        return self.refine or self.smallest_part > 0 or self.segmenter.reads_maps

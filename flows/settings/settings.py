@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar, cast
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from dcn.datasets import SampleOptions
-from dcn.options import Options, PositiveInt
+from dcn.options import Options, PositiveInt, expand_path
 from dcn.weights.presets import Preset, find_preset
 from flows.errors import InvalidSettingsError, name_parameters
 from flows.settings.backbone import BackboneSettings, EmbedSettings, LanguageSettings
@@ -27,7 +27,7 @@ from storage.stores.store import check_location
 
 def _check_location(location: str) -> str:
     try:
-        return check_location(location)
+        return check_location(location if "://" in location else expand_path(location))
     except StorageError as error:  # pydantic reports ValueErrors, with the name of the setting
         raise ValueError(str(error)) from error
 
@@ -76,6 +76,16 @@ class Settings(Options):
     def embeds_true_regions(self) -> bool:
         """Whether the evaluation classifies the true regions, too, to find where the metrics lose most."""
         return self.evaluate.true_regions and self.dataset.has_classes and not self.regions_are_classes
+
+    @property
+    def embeds_training_split(self) -> bool:
+        """Whether ``embed`` embeds the regions of the training split, too: the bank of k-NN has them."""
+        return self.dataset.has_classes and bool(self.evaluate.neighbors)
+
+    @property
+    def embeds_background(self) -> bool:
+        """Whether ``embed`` embeds background regions: k-NN and the true regions need them."""
+        return self.embeds_training_split or self.embeds_true_regions
 
     def resolve(self) -> Settings:
         """Fill in the defaults of the backbone's preset, and make every path absolute.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from dcn.options import Options, PositiveInt
+
+if TYPE_CHECKING:  # settings are read without torch
+    from dcn.modularity import ModularityLoss
 
 
 class TrainSettings(Options):
@@ -80,6 +83,13 @@ class TrainSettings(Options):
         "than a fiftieth of the time; 0: after each iteration. Changes no result.",
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of all random numbers.")
+
+    @property
+    def loss(self) -> ModularityLoss:
+        """The modularity that training maximizes."""
+        from dcn.modularity import ModularityLoss
+
+        return ModularityLoss(self.resolution, self.temperature, self.expected_affinity)
 
     @model_validator(mode="after")
     def _check_loss(self) -> Self:

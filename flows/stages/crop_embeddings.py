@@ -13,7 +13,7 @@ from dcn.crops import Crop, masked_inputs
 from dcn.errors import InvalidMaskError, InvalidPhotographError
 from flows import progress
 from flows.errors import name_parameters
-from flows.inputs.image_index import IndexedImage
+from flows.inputs.image_index import ImageIndex, IndexedImage
 from flows.inputs.models import load_backbone
 from flows.inputs.parallel import batched, in_threads
 from flows.settings import Settings
@@ -47,6 +47,14 @@ def crop_size(settings: Settings) -> int:
     return settings.embed.size
 
 
+def is_read(settings: Settings, index: ImageIndex, image: IndexedImage) -> bool:
+    """Whether the evaluation reads embeddings of a photograph. Only k-NN reads the training split."""
+    splits = {index.summary.evaluate_split}
+    if settings.embeds_training_split:
+        splits.add(index.summary.train_split)
+    return bool(splits.intersection(image.item.splits))
+
+
 def embed_crops(
     job: Job, manifest: Manifest, shard: int, images: Iterable[IndexedImage], cut: Cut
 ) -> tuple[npt.NDArray[Any], Refused]:
@@ -56,8 +64,9 @@ def embed_crops(
         job: the run.
         manifest: manifest of the stage. Its first array has the embeddings.
         shard: number of the shard.
-        images: the photographs of the shard that have regions.
-        cut: cuts the regions of one photograph; called from several threads at once.
+        images: the photographs of the shard.
+        cut: cuts the regions of one photograph; called from several threads at once. No crops for a
+            photograph whose regions are not embedded.
 
     Returns:
         The embeddings ``[s, k, d]``, where a region without crop has zeros; and the files that ``cut``

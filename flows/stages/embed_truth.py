@@ -12,7 +12,7 @@ from flows.inputs.image_index import IndexedImage, open_index
 from flows.inputs.models import backbone_identity
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
-from flows.stages.crop_embeddings import crop_size, embed_crops, embedding_width
+from flows.stages.crop_embeddings import crop_size, embed_crops, embedding_width, is_read
 from storage import ArraySpec, Manifest
 
 
@@ -20,18 +20,24 @@ class EmbedTruthStage(Stage):
     """Writes ``embedding [N, C, d]``: the true region ``c`` is all pixels of class ``c`` of a photograph.
 
     So the mask is the label map of the true regions. The background is a region too, and ignored pixels are
-    in none. A class that does not occur has zeros, and so have photographs without ground truth. Nothing here
-    depends on ``train`` or ``segment``: all segmenters of a comparison share one checkpoint.
+    in none. A class that does not occur has zeros, and so have photographs without ground truth, or in a
+    split that is not read. Nothing here depends on ``train`` or ``segment``: all segmenters of a comparison
+    share one checkpoint.
     """
 
     name = "embed_truth"
+    version = 2
     always_in_key = frozenset({"backbone"})
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         return ("index",)
 
     def settings(self, settings: Settings) -> dict[str, Any]:
-        return {**backbone_identity(settings), **settings.embed.model_dump(mode="json")}
+        return {
+            **backbone_identity(settings),
+            **settings.embed.model_dump(mode="json"),
+            "training_split": settings.embeds_training_split,
+        }
 
     def layout(self, job: Job) -> Layout:
         index = open_index(job)
@@ -48,14 +54,16 @@ class EmbedTruthStage(Stage):
     def compute_shard(self, job: Job, manifest: Manifest, shard: int) -> ShardResult:
         start, stop = manifest.shard_range(shard)
         dataset, classes = open_dataset(job.settings.dataset), manifest.arrays[0].row_shape[0]
+        index = open_index(job)
 
         def cut(image: IndexedImage) -> dict[int, Crop]:
+            if not image.labelled or not is_read(job.settings, index, image):
+                return {}
             mask, photograph = read_mask(dataset, image), read_photograph(dataset, image)
             assert mask is not None
             return crop_regions(photograph, mask, region_boxes(mask, classes), crop_size(job.settings))
 
-        images = [image for image in open_index(job).images(start, stop) if image.labelled]
-        embedding, refused = embed_crops(job, manifest, shard, images, cut)
+        embedding, refused = embed_crops(job, manifest, shard, index.images(start, stop), cut)
         regions = int(embedding.any(axis=2).sum())
         return ShardResult({"embedding": embedding}, {"refused": refused, "regions": regions})
 

@@ -138,7 +138,8 @@ def _evaluate(run: EvaluatedRun, rows: npt.NDArray[np.int64], warn: Warn) -> Res
     for block in region_blocks(run.job, rows):
         labelled_here = len(np.unique(block.image[block.overlap.any(axis=1)]))
         labelled += labelled_here
-        unembedded += int((~block.embedded).sum())
+        wanted = np.full(len(block.index), True) if run.settings.embeds_background else block.foreground
+        unembedded += int((wanted & ~block.embedded).sum())
         for protocol, tally in tallies:
             if labelled_here or not protocol.needs_labels:
                 tally.add(block)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from dcn.errors import WeightsUnavailableError
 from flows import progress
@@ -19,6 +18,9 @@ from flows.inputs.summaries import ExtractSummary
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import ArraySpec, Manifest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class ExtractStage(Stage):

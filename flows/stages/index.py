@@ -15,7 +15,7 @@ from dcn.images.files import is_lasting, read_file
 from dcn.images.photograph import decode_photograph
 from flows import progress
 from flows.errors import EmptyDatasetError, name_parameters
-from flows.inputs.datasets import open_dataset
+from flows.inputs.datasets import open_dataset, skipped_files
 from flows.inputs.image_index import digest_truth
 from flows.inputs.parallel import batched, in_threads
 from flows.inputs.summaries import IndexSummary
@@ -38,7 +38,7 @@ class IndexStage(Stage):
     """
 
     name = "index"
-    version = 4
+    version = 5
     always_in_key = frozenset({"dataset"})
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
@@ -101,8 +101,10 @@ class IndexStage(Stage):
             images=usable,
             labelled=labelled,
             refused=refused,
+            skipped=skipped_files(job.settings),
             class_names=dataset.class_names,
             ignore_label=dataset.ignore_label,
+            palette=dataset.palette_name,
             train_split=dataset.train_split,
             evaluate_split=dataset.evaluate_split,
             left_out_of_part=left_out,
@@ -114,6 +116,11 @@ class IndexStage(Stage):
                 }
             ),
         ).to_json()
+
+    def closing(self, job: Job, manifest: Manifest) -> str:
+        # Counted again, because these files are no part of the key: some may be newer than the index.
+        now = {"skipped": skipped_files(job.settings)}
+        return IndexSummary.of(manifest).model_copy(update=now).describe()
 
     def identity(self, manifest: Manifest) -> str:
         return IndexSummary.of(manifest).content

@@ -6,9 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 
-from dcn.language.maskclip import patch_logits
 from dcn.language.prompts import class_prompts
 from flows import progress
 from flows.errors import InvalidSettingsError
@@ -63,6 +61,10 @@ class LanguageStage(Stage):
         job.checkpoint(self.name).write_values(_TEXT, text.cpu().numpy())
 
     def compute_shard(self, job: Job, manifest: Manifest, shard: int) -> ShardResult:
+        import torch
+
+        from dcn.language.maskclip import patch_logits
+
         model = load_language_model(job.settings)
         start, stop = manifest.shard_range(shard)
         text = torch.from_numpy(job.checkpoint(self.name).read_values(_TEXT)).to(model.device)  # [C, e]

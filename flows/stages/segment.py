@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
+from dcn.errors import InvalidLabelMapError
 from dcn.foreground import foreground_regions, reduce_heads, region_scores
 from dcn.refinement import fine_label_map, guide_side, label_side
 from dcn.regions import region_areas, region_boxes
+from dcn.segmenters.assignment import map_assignment
+from dcn.speckles import remove_speckles
 from flows import progress
-from flows.errors import EmptyDatasetError
+from flows.errors import EmptyDatasetError, name_parameters
 from flows.inputs.datasets import open_dataset, read_squashed
 from flows.inputs.image_index import IndexedImage, open_index
 from flows.inputs.parallel import batched, in_threads
@@ -35,8 +37,9 @@ SEGMENT_BATCH = 32
 class SegmentStage(Stage):
     """Writes ``assignment [N, n, k]`` and ``area``, ``box``, ``foreground_score``, ``foreground`` ``[N, k]``.
 
-    Also ``labels [N, S, S]`` if the borders are refined or small parts are removed. Areas and boxes are in
-    pixels of the original photograph. A region that does not occur has area 0.
+    Also ``labels [N, S, S]`` if the borders are refined, small parts are removed, or another program made the
+    label maps. Areas and boxes are in pixels of the original photograph. A region that does not occur has
+    area 0.
     """
 
     name = "segment"
@@ -47,8 +50,14 @@ class SegmentStage(Stage):
         return ("index", "extract", *trained)
 
     def settings(self, settings: Settings) -> dict[str, Any]:
-        chosen = settings.segment.model_dump(mode="json")
-        if settings.segment.segmenter.uses_resolution:
+        segmenter = settings.segment.segmenter
+        # Without warnings, because the defaults (Settings.at_defaults) lack options that have no default.
+        chosen = settings.segment.model_dump(mode="json", warnings=False)
+        with name_parameters("setting segment.segmenter.{}"):
+            chosen["segmenter"] |= segmenter.content()
+        if segmenter.reads_maps:
+            del chosen["refine"]
+        if segmenter.uses_resolution:
             chosen["resolution"] = settings.train.resolution
         return chosen
 
@@ -71,36 +80,15 @@ class SegmentStage(Stage):
         fit_segmenter(job)
 
     def compute_shard(self, job: Job, manifest: Manifest, shard: int) -> ShardResult:
-        segmenter = open_segmenter(job)
         start, stop = manifest.shard_range(shard)
-        extract = job.checkpoint("extract")
-        tokens = extract.array("tokens").rows(start, stop)
+        extract, settings = job.checkpoint("extract"), job.settings.segment
         present = extract.array("present").rows(start, stop)
         arrays = {
             spec.name: np.zeros((stop - start, *spec.row_shape), dtype=spec.dtype) for spec in manifest.arrays
         }
         images = [image for image in open_index(job).images(start, stop) if present[image.row - start]]
-        settings, patches = job.settings.segment, tokens.shape[1]
-        colors: npt.NDArray[np.float32] | None = None
-        guides: npt.NDArray[np.uint8] | None = None
-        refused: list[dict[str, str]] = []
-        if settings.segmenter.needs_colors:
-            images, squashed, refused = _read_photographs(job, images, round(patches**0.5), start, stop)
-            colors = (squashed / 255).astype(np.float32).reshape(-1, patches, 3)
-        if settings.refine:  # a photograph may be gone since the colors were read
-            images, guides, changed = _read_photographs(job, images, guide_side(patches), start, stop)
-            refused += changed
-        seconds = 0.0
-        for few in batched(images, SEGMENT_BATCH):
-            rows = [image.row - start for image in few]
-            began = time.perf_counter()
-            assigned = segmenter(tokens[rows], None if colors is None else colors[rows])
-            seconds += time.perf_counter() - began
-            arrays["assignment"][rows] = assigned
-        if settings.stores_labels:
-            fine = partial(_fine_labels, settings, arrays["assignment"], guides)
-            for row, labels in in_threads(fine, [image.row - start for image in images]):
-                arrays["labels"][row] = labels
+        find_regions = _read_maps if settings.segmenter.reads_maps else _segment
+        images, seconds, refused = find_regions(job, images, arrays, start)
         maps = RegionMaps(start, arrays["assignment"], arrays.get("labels"))
         describe = partial(_describe, settings, maps, extract.array("attention").rows(start, stop))
         for row, described in in_threads(describe, images):
@@ -117,14 +105,75 @@ class SegmentStage(Stage):
             raise EmptyDatasetError(
                 "no photograph could be segmented; the warnings of extract and segment have the reasons"
             )
-        seconds = sum(record.info["seconds_of_segmentation"] for record in checkpoint.records(manifest))
+        seconds = [record.info["seconds_of_segmentation"] for record in checkpoint.records(manifest)]
         foreground = sum(int(block.sum()) for block in checkpoint.array("foreground").blocks())
         return SegmentSummary(
             images=int(images),
-            segmentation_seconds_per_image=float(seconds / images),
+            segmentation_seconds_per_image=None if None in seconds else float(sum(seconds) / images),
             regions_per_image=float(counts.sum() / images),
             foreground_regions_per_image=float(foreground / images),
         ).to_json()
+
+
+def _segment(
+    job: Job, images: list[IndexedImage], arrays: dict[str, npt.NDArray[Any]], start: int
+) -> tuple[list[IndexedImage], float | None, list[dict[str, str]]]:
+    """Segment photographs of the shard from row ``start`` on into the arrays of the shard.
+
+    Returns:
+        The photographs that were segmented; the seconds that the segmenter took, or None if they are unknown;
+        and the refused files.
+
+    """
+    segmenter, settings = open_segmenter(job), job.settings.segment
+    stop = start + len(arrays["assignment"])
+    tokens = job.checkpoint("extract").array("tokens").rows(start, stop)
+    patches = tokens.shape[1]
+    colors: npt.NDArray[np.float32] | None = None
+    guides: npt.NDArray[np.uint8] | None = None
+    refused: list[dict[str, str]] = []
+    if settings.segmenter.needs_colors:
+        images, squashed, refused = _read_photographs(job, images, round(patches**0.5), start, stop)
+        colors = (squashed / 255).astype(np.float32).reshape(-1, patches, 3)
+    if settings.refine:  # a photograph may be gone since the colors were read
+        images, guides, changed = _read_photographs(job, images, guide_side(patches), start, stop)
+        refused += changed
+    seconds = 0.0
+    for few in batched(images, SEGMENT_BATCH):
+        rows = [image.row - start for image in few]
+        began = time.perf_counter()
+        assigned = segmenter(tokens[rows], None if colors is None else colors[rows])
+        seconds += time.perf_counter() - began
+        arrays["assignment"][rows] = assigned
+    if settings.stores_labels:
+        fine = partial(_fine_labels, settings, arrays["assignment"], guides)
+        for row, labels in in_threads(fine, [image.row - start for image in images]):
+            arrays["labels"][row] = labels
+    return images, seconds, refused
+
+
+def _read_maps(
+    job: Job, images: list[IndexedImage], arrays: dict[str, npt.NDArray[Any]], start: int
+) -> tuple[list[IndexedImage], float | None, list[dict[str, str]]]:
+    """Take the regions from label maps that another program made; see :func:`_segment`."""
+    settings = job.settings.segment
+    side, (_, patches, k) = arrays["labels"].shape[1], arrays["assignment"].shape
+
+    def read(image: IndexedImage) -> tuple[IndexedImage, npt.NDArray[np.uint8] | None, str]:
+        try:
+            return image, settings.segmenter.read_map(image.item.id, side), ""
+        except InvalidLabelMapError as error:
+            return image, None, str(error)
+
+    readable, refused = [], []
+    for image, labels, reason in in_threads(read, images):
+        if labels is None:
+            refused.append({"file": image.item.image, "reason": reason})
+            continue
+        readable.append(image)
+        arrays["labels"][image.row - start] = remove_speckles(labels, settings.smallest_part)
+        arrays["assignment"][image.row - start] = map_assignment(labels, patches, k)
+    return readable, None, refused
 
 
 def _read_photographs(
@@ -167,6 +216,8 @@ def _describe(
     image: IndexedImage,
 ) -> tuple[int, dict[str, npt.NDArray[Any]]]:
     """Compute area, box and foreground of the regions of one photograph. Returns its row in the shard too."""
+    import torch
+
     assert settings.attention_reduction is not None
     assert settings.region_score is not None
     assert settings.foreground_split is not None

@@ -5,36 +5,35 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
+from dcn.device import choose_device
 from dcn.early_stopping import stands_still
 from dcn.errors import DCNError, NonFiniteTrainingError
-from dcn.model_file import ModelDescription, model_bytes
-from dcn.network import DynamicClusteringNetwork
-from dcn.prototypes import start_from_kmeans
-from dcn.training import StepRecord, Trainer, batch_rows, held_out_modularity
+from dcn.model_description import ModelDescription
 from flows import progress
 from flows.errors import name_parameters
 from flows.inputs.image_index import open_index
-from flows.inputs.models import choose_device
 from flows.inputs.parallel import batched
 from flows.inputs.summaries import ExtractSummary, TrainSummary
+from flows.inputs.token_sample import sample_tokens
 from flows.printable import printable_line
 from flows.settings import Settings, TrainSettings
 from flows.stage import Job, Layout, Stage, Warn
-from flows.stages.training_state import SaveClock, TrainingState
 from storage import Checkpoint, Manifest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dcn.network import DynamicClusteringNetwork
+    from dcn.training import StepRecord
 
 _MAX_HELD_OUT = 256
 # Consecutive collapsed iterations that count as a collapse. In a single batch it may happen by chance.
 _COLLAPSE_LENGTH = 10
-# Images, and tokens of each, that determine the whitening and the first prototypes.
-_SAMPLED_IMAGES, _SAMPLED_TOKENS = 64, 64
 # Settings that are arguments of the network.
 _NETWORK = {"num_prototypes", "num_stages", "heads", "self_update", "norm", "start", "whitened_dims"}
 # Size of an iteration in curve.json.
@@ -47,7 +46,7 @@ class TrainStage(Stage):
     """Writes ``curve.json``, and ``dcn.safetensors``: the weights that were best on held-out images."""
 
     name = "train"
-    version = 4
+    version = 5
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         return ("index", "extract")
@@ -56,14 +55,19 @@ class TrainStage(Stage):
         return settings.train.model_dump(mode="json", exclude={"save_seconds"})
 
     def layout(self, job: Job) -> Layout:
+        import torch
+
+        from dcn.network import DynamicClusteringNetwork
+
         train = job.settings.train
         with torch.device("meta"), name_parameters("setting train.{}"):
             network = DynamicClusteringNetwork(**_network_arguments(train, self._token_width(job)))
-        weights = sum(4 * tensor.numel() for tensor in network.state_dict().values())
-        # A state has the weights, two moments of AdamW, and the best weights. While the next one is written,
-        # the old one is still there. Both are gone before the stage is complete.
-        kept = weights + _CURVE_BYTES * train.iterations
-        return Layout(extra_bytes=kept, temporary_bytes=2 * 4 * weights - kept)
+        numbers = sum(tensor.numel() for tensor in network.state_dict().values())
+        # The model is kept in half precision. A state has the weights, two moments of AdamW, and the best
+        # weights in float32. While the next one is written, the old one is still there. Both are gone before
+        # the stage is complete.
+        kept = 2 * numbers + _CURVE_BYTES * train.iterations
+        return Layout(extra_bytes=kept, temporary_bytes=2 * 4 * 4 * numbers - kept)
 
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
         run = _TrainingRun(job, self._token_width(job), warn)
@@ -80,6 +84,12 @@ class _TrainingRun:
     """One training run: its trainer, and its results so far."""
 
     def __init__(self, job: Job, token_width: int, warn: Warn) -> None:
+        import torch
+
+        from dcn.network import DynamicClusteringNetwork
+        from dcn.training import Trainer
+        from flows.stages.training_state import SaveClock, TrainingState
+
         self._settings: TrainSettings = job.settings.train
         self._checkpoint: Checkpoint = job.checkpoint("train")
         self._device = choose_device(job.settings.backbone.device)
@@ -109,9 +119,7 @@ class _TrainingRun:
             iterations=settings.iterations,
             weight_decay=settings.weight_decay,
             max_gradient_norm=settings.max_gradient_norm,
-            resolution=settings.resolution,
-            temperature=settings.temperature,
-            expected_affinity=settings.expected_affinity,
+            loss=settings.loss,
         )
         self._state = TrainingState()
         if self._checkpoint.has_file(_STATE):
@@ -120,6 +128,8 @@ class _TrainingRun:
 
     def _start(self, network: DynamicClusteringNetwork) -> None:
         """Compute what a new network takes from the training images: the whitening, and its prototypes."""
+        from dcn.prototypes import start_from_kmeans
+
         from_kmeans = self._settings.prototypes == "kmeans"
         if network.whitening is None and not from_kmeans:
             return
@@ -131,6 +141,8 @@ class _TrainingRun:
 
     def to_the_end(self) -> TrainSummary:
         """Run the missing iterations, write the model, and return the summary."""
+        from dcn.model_file import model_bytes
+
         settings, trainer = self._settings, self._trainer
         progress.start("train", settings.iterations, trainer.iteration)
         for batch, tokens in self._batches():
@@ -148,7 +160,7 @@ class _TrainingRun:
         summary = self._summary()
         if end := summary.describe_end(settings.iterations):
             progress.end_early("train", end)
-        description = ModelDescription(self._network_arguments, self._backbone)
+        description = ModelDescription(network=self._network_arguments, backbone=self._backbone)
         self._checkpoint.write_file("dcn.safetensors", model_bytes(self._state.best, description))
         curve = {"steps": [asdict(record) for record in self._state.curve], "held_out": self._state.checks}
         self._checkpoint.write_file("curve.json", json.dumps(curve).encode())
@@ -178,6 +190,8 @@ class _TrainingRun:
 
     def _batches(self) -> Iterator[tuple[list[int], Tensor]]:
         """Read the batches from the current iteration on, each while the one before is trained on."""
+        from dcn.training import batch_rows
+
         settings = self._settings
         numbers = range(self._trainer.iteration, settings.iterations)
         drawn = (batch_rows(self._rows, settings.batch_size, settings.seed, number) for number in numbers)
@@ -190,6 +204,8 @@ class _TrainingRun:
 
     def _on_device(self, tokens: npt.NDArray[np.float16]) -> Tensor:
         """Move tokens to the device as float32. Pinned memory lets the copy to CUDA run in parallel."""
+        import torch
+
         batch = torch.from_numpy(tokens)
         if self._device == "cuda":
             batch = batch.pin_memory()
@@ -199,31 +215,25 @@ class _TrainingRun:
         return printable_line(self._index.image(row).item.id)
 
     def _sample_tokens(self) -> Tensor:
-        """Draw random tokens ``[m, d]`` from random training images, the same number from each."""
-        generator = np.random.default_rng([self._settings.seed, 1])
-        rows = np.sort(generator.permutation(self._rows)[:_SAMPLED_IMAGES])
-        tokens = self._tokens.read_ahead(rows).result()  # [images, n, d]
+        """Draw random tokens ``[m, d]`` of random training images."""
+        import torch
+
+        rows, tokens = sample_tokens(self._tokens, self._rows, self._settings.seed)  # [r], [r, t, d]
         wrong = rows[~np.isfinite(tokens).all(axis=(1, 2))].tolist()
         if wrong:
             names = ", ".join(map(self._image_name, wrong[:5]))
             raise NonFiniteTrainingError(f"the tokens of {names} are not finite; extract them again")
-        columns = generator.integers(0, tokens.shape[1], (len(rows), _SAMPLED_TOKENS))
-        return torch.from_numpy(np.take_along_axis(tokens, columns[..., None], axis=1)).float().flatten(0, 1)
+        return torch.from_numpy(tokens).flatten(0, 1)
 
     def _check_held_out(self) -> None:
+        import torch
+
+        from dcn.training import held_out_modularity
+
         values = []
         for rows in batched(self._held_out.tolist(), self._settings.batch_size):
             tokens = self._on_device(self._tokens.read_ahead(rows).result())
-            settings = self._settings
-            values.append(
-                held_out_modularity(
-                    self._trainer.network,
-                    tokens,
-                    settings.resolution,
-                    settings.temperature,
-                    settings.expected_affinity,
-                )
-            )
+            values.append(held_out_modularity(self._trainer.network, tokens, self._settings.loss))
         value = torch.cat(values).mean().item()
         if not self._state.checks or value > max(check[1] for check in self._state.checks):
             weights = self._trainer.network.state_dict()

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import zarr
-from zarr.codecs import Crc32cCodec
-from zarr.storage import MemoryStore
 
 from storage.errors import CheckpointDamagedError
 from storage.stores.store import Store
@@ -44,6 +41,10 @@ class ArraySpec:
 
 def create_arrays(store: Store, group: str, specs: Sequence[ArraySpec], rows: int, shard_rows: int) -> None:
     """Write the metadata of a Zarr group of arrays ``[rows, *row_shape]``. Keep metadata that exists."""
+    import zarr  # it takes half a second, and readers do without it
+    from zarr.codecs import Crc32cCodec
+    from zarr.storage import MemoryStore
+
     documents: dict[str, Any] = {}
     root = zarr.create_group(MemoryStore(documents), zarr_format=3)
     for spec in specs:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorstore
 
 from storage.arrays.failures import damage_reason
 from storage.arrays.layout import ArraySpec, tensorstore_spec
@@ -45,6 +44,8 @@ class ArrayReader:
     """
 
     def __init__(self, store: Store, name: str) -> None:
+        import tensorstore  # whoever reads no array does without it
+
         self.place = f"{store.location}/{name}"
         try:
             array: Any = tensorstore.open(tensorstore_spec(store, name), read=True, open=True).result()

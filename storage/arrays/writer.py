@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorstore
 
 from storage.arrays.failures import first_line, system_failure
 from storage.arrays.layout import tensorstore_spec
@@ -23,6 +22,8 @@ def write_rows(store: Store, name: str, start: int, values: npt.NDArray[Any]) ->
         StorageError: tensorstore refuses for another reason.
 
     """
+    import tensorstore
+
     values = np.ascontiguousarray(values)
     try:
         array = tensorstore.open(tensorstore_spec(store, name), write=True, open=True).result()

@@ -228,9 +228,11 @@ def test_every_preset_is_a_vit_that_timm_knows(name: str) -> None:
 
 
 def test_unknown_names() -> None:
-    with pytest.raises(UnknownModelError, match="'dyno-s8' is neither a preset"):
+    with pytest.raises(UnknownModelError, match=r"'dyno-s8' is neither a preset.*; did you mean dino-s8\?"):
         find_preset("dyno-s8")
-    with pytest.raises(UnknownModelError, match="'resnet18' is a model of timm, but not a ViT"):
+    with pytest.raises(
+        UnknownModelError, match="'resnet18' is neither a preset .* nor a ViT with a CLS token in timm"
+    ):
         find_preset("resnet18")
     with pytest.raises(
         UnknownModelError, match=r"no weights 'dyno' for it, only .*vit_small_patch16_224.dino"
@@ -255,6 +257,7 @@ class TestWeights:
         assert "dino_deitsmall8_pretrain.pth" in message
         assert "timm/vit_small_patch8_224.dino" in message
         assert "give the file as weights" in message
+        assert "take the backbone focus-s14" in message
         assert caught.value.parameter == "weights"
 
     def test_the_authors_file_and_a_training_checkpoint_give_the_same(self, tmp_path: Path) -> None:

@@ -9,17 +9,23 @@ from pathlib import Path
 import pytest
 
 MODULES = (
+    "dcn.class_centers",
+    "dcn.class_names",
+    "dcn.coco",
     "dcn.crops",
+    "dcn.did_you_mean",
     "dcn.foreground",
     "dcn.language.prompts",
     "dcn.model_file",
     "dcn.modularity",
     "dcn.network",
+    "dcn.options",
     "dcn.regions",
     "dcn.segmenters.assignment",
     "dcn.speckles",
     "dcn.training",
     "dcn.weights.presets",
+    "dcn.weights.timm_vits",
     pytest.param("dcn.backbone", marks=pytest.mark.real),
 )
 

@@ -14,9 +14,16 @@ from uuid import UUID
 
 from prefect import Flow, State
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterParentFlowRunId,
+    LogFilter,
+    LogFilterFlowRunId,
+)
 from prefect.client.schemas.objects import Artifact, FlowRun
-from prefect.client.schemas.sorting import ArtifactSort
+from prefect.client.schemas.sorting import ArtifactSort, LogSort
 from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
@@ -84,6 +91,19 @@ class Deployed:
         )
         with self.client() as client:
             return bool(client.read_events(wanted, limit=1).events)
+
+    def log(self, run: UUID) -> list[tuple[int, str]]:
+        """Level and message of every line in the log of a flow run."""
+        wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
+        with self.client() as client:
+            found = client.read_logs(wanted, sort=LogSort.TIMESTAMP_ASC)
+        return [(line.level, line.message) for line in found]
+
+    def subflows(self, run: UUID) -> list[UUID]:
+        """The flow runs that a flow run called itself."""
+        wanted = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run]))
+        with self.client() as client:
+            return [found.id for found in client.read_flow_runs(flow_run_filter=wanted)]
 
     def artifacts(self, run: UUID | None = None) -> dict[str, Artifact]:
         """The newest artifact of every key, of one flow run or of all."""

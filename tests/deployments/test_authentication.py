@@ -117,7 +117,7 @@ def test_command_line_deployments_and_worker_work_with_the_password(
     server.prefect("work-pool", "create", "dcn", "--type", "process")
     server.prefect("deploy", "--all")
     with work(server.environment, server.home / "worker.log"):
-        run = server.wait(server.submit("extract/sample", settings), "Completed", "Failed", "Crashed")
+        run = server.wait(server.submit("extract/demo-extract", settings), "Completed", "Failed", "Crashed")
     assert run.state_name == "Completed", run.state
     assert find_job(settings).checkpoint("extract").require().complete
     assert {"extract", "extract-progress"} <= set(server.artifacts(run.id))

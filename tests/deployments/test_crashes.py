@@ -76,7 +76,7 @@ def test_a_killed_flow_run_is_reported_as_crashed_and_can_be_retried(
     deployed: Deployed, settings: Settings, undisturbed: Settings
 ) -> None:
     with work(deployed.environment, deployed.home / "worker.log") as worker:
-        run = deployed.submit("pipeline/sample", settings)
+        run = deployed.submit("pipeline/demo", settings)
         kill_when(in_the_middle_of_extract, settings, worker, itself=False)
         finished = {stage: records(settings.workspace, stage) for stage in ("index", "extract")}
         assert 3 <= len(finished["extract"]) < IMAGES
@@ -97,7 +97,7 @@ def test_a_killed_worker_is_detected_and_another_finishes_its_run(
     deployed: Deployed, settings: Settings, undisturbed: Settings
 ) -> None:
     with work(deployed.environment, deployed.home / "worker.log") as worker:
-        run = deployed.submit("pipeline/sample", settings)
+        run = deployed.submit("pipeline/demo", settings)
         kill_when(in_the_middle_of_train, settings, worker, itself=True)
     finished = {stage: records(settings.workspace, stage) for stage in ("index", "extract")}
     assert len(finished["extract"]) == IMAGES

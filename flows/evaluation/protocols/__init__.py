@@ -8,6 +8,7 @@ from flows.evaluation.protocols.annotators import Annotators
 from flows.evaluation.protocols.foreground import Foreground, ForegroundVariants
 from flows.evaluation.protocols.kmeans import KMeans
 from flows.evaluation.protocols.knn import KNN
+from flows.evaluation.protocols.label_free import LabelFree
 from flows.evaluation.protocols.language import Language
 from flows.evaluation.protocols.modularity import Modularity
 from flows.evaluation.protocols.region_measures import RegionMeasures
@@ -17,6 +18,7 @@ from flows.evaluation.protocols.upper_bound import UpperBound
 # The order of the sections in results.json.
 PROTOCOLS: tuple[Protocol[Any], ...] = (
     Modularity(),
+    LabelFree(),
     RegionMeasures(),
     Annotators(),
     KMeans(),

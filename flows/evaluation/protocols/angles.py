@@ -8,7 +8,6 @@ import numpy.typing as npt
 from dcn.evaluation.angles import image_angles, patch_classes
 from dcn.evaluation.metrics import defined
 from dcn.options import Options
-from flows.evaluation.dataset_angles import dataset_angles
 from flows.evaluation.inputs import EvaluatedRun, Photograph
 from flows.evaluation.protocol import Group, Headline, Protocol, ProtocolArray, Rows, Tally, shown_metric
 from flows.inputs.summaries import ExtractSummary
@@ -17,6 +16,11 @@ from storage import ArraySpec
 
 # Class of a patch that counts nowhere, because it is not labelled or not evaluated.
 _UNLABELLED = 255
+_WITHIN = (
+    "How alike the parts of one object are, and how different those of two things, within a photograph: the "
+    "first angle should be small, the second large."
+)
+_OVER_ALL = "The same over all photographs at once, where objects of one class look less alike."
 
 
 class AnglePair(Options):
@@ -68,13 +72,14 @@ class Angles(Protocol[AngleMetrics]):
     def headline(self, metrics: AngleMetrics) -> list[Headline]:
         meaning = "of tokens to the center of their class / of that to the nearest other"
         return [
-            Headline("angles within a photograph", _shown(metrics.single_images), meaning),
-            Headline("angles over all", _shown(metrics.data_set), meaning),
+            Headline("angles within a photograph", _shown(metrics.single_images), meaning, _WITHIN),
+            Headline("angles over all", _shown(metrics.data_set), meaning, _OVER_ALL),
         ]
 
 
 def _shown(pair: AnglePair) -> str:
-    return f"{shown_metric(pair.intra_class, 1)}° / {shown_metric(pair.inter_class, 1)}°"
+    angles = (pair.intra_class, pair.inter_class)
+    return " / ".join(shown_metric(angle, 1) + "°" * (angle is not None) for angle in angles)
 
 
 class _AngleTally(Tally[AngleMetrics]):
@@ -83,6 +88,8 @@ class _AngleTally(Tally[AngleMetrics]):
         self._rows = rows
 
     def metrics(self) -> AngleMetrics:
+        from flows.evaluation.dataset_angles import dataset_angles  # it needs Dask
+
         run, checkpoint = self._run, self._run.checkpoint
         intra, inter = map(_mean_of_measured, run.read_all("angles")[self._rows].astype(np.float64).T)
         manifest = checkpoint.require_begun()

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from dcn.evaluation.annotators import compare_with_annotators
 from dcn.evaluation.bootstrap import Interval, bootstrap_interval, mean_interval
 from dcn.evaluation.metrics import defined
 from dcn.options import Options
@@ -80,6 +79,8 @@ class Annotators(Protocol[AnnotatorMetrics]):
         return (ProtocolArray(ArraySpec(_ARRAY, (6,), "float32", ("measure",)), np.nan),)
 
     def measure(self, photograph: Photograph) -> Rows:
+        from dcn.evaluation.annotators import compare_with_annotators
+
         if not photograph.segmentations:
             return {}
         found = compare_with_annotators(photograph.labels, photograph.segmentations)
@@ -105,12 +106,19 @@ class Annotators(Protocol[AnnotatorMetrics]):
                 "covering",
                 shown_estimate(metrics.covering, metrics.covering_interval),
                 "of the annotators' regions, 1 is best; 95 % interval over photographs",
+                "How well each region that a person drew is covered by the one region that fits best.",
             ),
-            Headline("probabilistic Rand index", shown_metric(metrics.rand_index), "1 is best"),
+            Headline(
+                "probabilistic Rand index",
+                shown_metric(metrics.rand_index),
+                "1 is best",
+                "Share of pairs of pixels on which regions and people agree: both in one region, or not.",
+            ),
             Headline(
                 "variation of information",
                 shown_metric(metrics.variation_of_information),
                 "in bits; 0 is best",
+                "How much one has to be told to turn the regions into those that people drew.",
             ),
         ]
 

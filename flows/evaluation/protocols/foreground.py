@@ -7,7 +7,6 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from pydantic import ConfigDict, RootModel
 
 from dcn.evaluation.protocols import ForegroundMetrics, Regions, foreground_confusion, foreground_metrics
@@ -57,7 +56,11 @@ class Foreground(Protocol[ForegroundMetrics]):
 
     def headline(self, metrics: ForegroundMetrics) -> list[Headline]:
         meaning = "foreground regions against all classes but background"
-        return [Headline("foreground IoU", shown_metric(metrics.iou), meaning)]
+        explanation = (
+            "How well the regions that stand out cover the objects that people drew: the shared area, "
+            "divided by the area that either has. 1 is perfect."
+        )
+        return [Headline("foreground IoU", shown_metric(metrics.iou), meaning, explanation)]
 
     def columns(self) -> tuple[Column[ForegroundMetrics], ...]:
         return (Column("foreground_iou", "foreground IoU", lambda found: found.iou, curve=True),)
@@ -83,6 +86,8 @@ class ForegroundVariants(Protocol[VariantMetrics]):
         return (ProtocolArray(ArraySpec(_ARRAY, shape, "bool", ("variant", "region"))),)
 
     def measure(self, photograph: Photograph) -> Rows:
+        import torch
+
         if photograph.mask is None:
             return {}
         labels, num_regions = photograph.labels, photograph.run.num_regions

@@ -24,6 +24,16 @@ from flows.stage import Warn
 # Class of every region [N, k] by the shown seed, for pictures and exports; -1 if a region does not occur or
 # was not evaluated. Without ground truth the numbers are clusters.
 SEMANTIC = "semantic.npy"
+# Centers of the clusters [K, d] by the shown seed, float32: means of unit vectors. Row 0 is cluster 1: the
+# background has no center. Empty if the regions are classes already.
+CENTERS = "class_centers.npy"
+# Class of each cluster [K + 1] by the shown seed. Without ground truth every cluster is a class.
+CLASS_OF_CLUSTER = "class_of_cluster.npy"
+_MIOU = (
+    "How well the classes that were found cover those that people drew: for each class the shared area, "
+    "divided by the area that either has; then the mean over the classes. 0 is nothing, 1 is perfect."
+)
+_ACCURACY = "Share of all pixels whose class is right, after each cluster was given the class that fits best."
 
 
 class KMeansMetrics(Options):
@@ -55,7 +65,9 @@ class KMeansMetrics(Options):
 
 
 class KMeans(Protocol[KMeansMetrics]):
-    """Writes ``semantic.npy`` as well: the class of every region by the shown seed.
+    """Writes files as well, by the shown seed: the class of every region, center and class of every cluster.
+
+    With the last two, the regions of another photograph get the same classes.
 
     k-means learns from the foreground regions of ``evaluate.sampled_images`` evaluated photographs, and then
     every evaluated region belongs to the cluster with the nearest center. If regions are classes already
@@ -63,6 +75,7 @@ class KMeans(Protocol[KMeansMetrics]):
     """
 
     name = "kmeans"
+    version = 2
     group = Group.CLASSES
     metrics_type = KMeansMetrics
 
@@ -71,13 +84,17 @@ class KMeans(Protocol[KMeansMetrics]):
 
     def headline(self, metrics: KMeansMetrics) -> list[Headline]:
         if metrics.miou is None:
-            return [Headline("k-means clusters", f"{metrics.clusters}", "no ground truth to compare with")]
+            explanation = (
+                "Foreground regions of all photographs that look alike are one cluster, which is a class."
+            )
+            meaning = "of the foreground regions"
+            return [Headline("k-means clusters", f"{metrics.clusters}", meaning, explanation)]
         runs = f"{metrics.clusters} clusters, {metrics.seeds} seeds"
         miou = shown_mean(metrics.miou, metrics.miou_deviation, metrics.seeds)
         accuracy = shown_mean(metrics.accuracy, metrics.accuracy_deviation, metrics.seeds)
         return [
-            Headline("k-means mIoU", miou, runs),
-            Headline("k-means pixel accuracy", accuracy, "over the same seeds"),
+            Headline("k-means mIoU", miou, runs, _MIOU),
+            Headline("k-means pixel accuracy", accuracy, "over the same seeds", _ACCURACY),
         ]
 
     def columns(self) -> tuple[Column[KMeansMetrics], ...]:
@@ -127,17 +144,27 @@ class _KMeansTally(Tally[KMeansMetrics]):
                 f"{len(self._fitted[0].labels)} foreground regions"
             )
         clusters = {"clusters": found, "seeds": max(1, len(self._fitted)), "shown_seed": self._shown}
-        reached = self._matched() if self._totals[self._shown].any() else {}  # else nothing is labelled
-        self._run.checkpoint.write_values(SEMANTIC, self._semantic)
+        class_of_cluster = np.arange(found + bool(self._fitted))  # [K + 1]
+        reached: dict[str, object] = {}
+        if self._totals[self._shown].any():  # else nothing is labelled
+            matched, reached = self._matched()
+            class_of_cluster = np.pad(matched, (0, len(class_of_cluster) - len(matched)))
+            _rename(self._semantic, class_of_cluster)
+        centers = self._fitted[self._shown].centers if self._fitted else np.zeros((0, 0), np.float32)
+        for name, values in (
+            (SEMANTIC, self._semantic),
+            (CENTERS, centers),
+            (CLASS_OF_CLUSTER, class_of_cluster),
+        ):
+            self._run.checkpoint.write_values(name, values)
         return KMeansMetrics.model_validate({**clusters, **reached})
 
-    def _matched(self) -> dict[str, object]:
-        """Match the clusters of each seed to classes; replace the clusters of the shown seed by classes."""
+    def _matched(self) -> tuple[npt.NDArray[np.int64], dict[str, object]]:
+        """Match clusters to classes. Returns the classes of the shown seed, and metrics over all seeds."""
         classified = [matched_classes(matrix) for matrix in self._totals.values()]
         results = metrics_over_seeds([reached for _, reached in classified]).model_dump()
         class_of_cluster, shown = classified[self._shown]
-        _rename(self._semantic, class_of_cluster)
-        return results | {"class_iou": shown.class_iou, "confusion": shown.confusion}
+        return class_of_cluster, results | {"class_iou": shown.class_iou, "confusion": shown.confusion}
 
 
 def _rename(semantic: npt.NDArray[np.int16], classes: npt.NDArray[np.int64]) -> None:

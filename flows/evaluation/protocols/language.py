@@ -7,12 +7,10 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from dcn.evaluation.metrics import ClassificationMetrics, classification_metrics
 from dcn.evaluation.overlap import confusion_matrix, region_overlap
 from dcn.evaluation.protocols import Regions
-from dcn.language.maskclip import classify_pixels, foreground_pixels, region_modes, without_background
 from dcn.options import Options
 from flows.evaluation.confusions import ConfusionTally, Matrix
 from flows.evaluation.inputs import EvaluatedRun, Photograph
@@ -61,6 +59,10 @@ class Language(Protocol[LanguageMetrics]):
         )
 
     def measure(self, photograph: Photograph) -> Rows:
+        import torch
+
+        from dcn.language.maskclip import classify_pixels, foreground_pixels, region_modes
+
         logits, mask, classes = photograph.logits, photograph.mask, photograph.run.num_classes
         if mask is None or logits is None:
             return {}
@@ -97,6 +99,8 @@ def _confusions(run: EvaluatedRun, block: Regions) -> dict[str, Matrix]:
 
 
 def _metrics(totals: Mapping[str, Matrix]) -> LanguageMetrics:
+    from dcn.language.maskclip import without_background
+
     return LanguageMetrics(
         pixels_where_no_background=classification_metrics(without_background(totals["pixels"])),
         pixels_in_foreground=classification_metrics(totals["foreground"]),

@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from dcn.evaluation.attainable import attainable_modularity
+from dcn.device import choose_device
 from dcn.evaluation.protocols import Regions
-from dcn.modularity import modularity
 from dcn.options import Options
 from flows.evaluation.inputs import EvaluatedRun, Shard
 from flows.evaluation.protocol import Column, Group, Headline, Protocol, ProtocolArray, Tally
 from flows.inputs.image_index import evenly_spread
-from flows.inputs.models import choose_device, load_network
+from flows.inputs.models import load_network
 from flows.inputs.parallel import batched
 from flows.stage import Warn
 from storage import ArraySpec
@@ -74,9 +72,13 @@ class Modularity(Protocol[ModularityMetrics]):
         run.checkpoint.write_values(_ATTAINABLE, rows)
 
     def measure_shard(self, run: EvaluatedRun, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        import torch
+
+        from dcn.evaluation.attainable import attainable_modularity
+        from dcn.modularity import modularity
+
         device = choose_device(run.settings.backbone.device)
-        train = run.settings.train
-        loss = (train.resolution, train.temperature, train.expected_affinity)
+        loss = run.settings.train.loss
         network = load_network(run.job) if run.settings.segment.segmenter.cosines else None
         chosen = set(run.checkpoint.read_values(_ATTAINABLE).tolist())
         for images in batched(shard.evaluated, _SEARCH_BATCH):
@@ -84,31 +86,49 @@ class Modularity(Protocol[ModularityMetrics]):
             tokens = torch.from_numpy(shard.tokens[rows]).to(device).float()  # [B, n, d]
             assignment = torch.from_numpy(shard.maps.assignment[rows]).to(device).float()  # [B, n, k]
             hard = torch.nn.functional.one_hot(assignment.argmax(dim=-1), assignment.shape[-1])
-            arrays["hard_modularity"][rows] = modularity(tokens, hard, train.resolution).cpu().numpy()
+            arrays["hard_modularity"][rows] = modularity(tokens, hard, loss.resolution).cpu().numpy()
             if network is None:
                 continue
             projected = network.project(tokens).float()  # [B, n, p]
-            arrays["modularity"][rows] = modularity(projected, assignment, *loss).cpu().numpy()
+            arrays["modularity"][rows] = loss.modularity(projected, assignment).cpu().numpy()
             searched = [i for i, image in enumerate(images) if image.row in chosen]
             if searched:
-                best = attainable_modularity(projected[searched], run.num_regions, *loss)
+                best = attainable_modularity(projected[searched], run.num_regions, loss)
                 arrays["attainable"][rows[searched]] = best.cpu().numpy()
 
     def tally(self, run: EvaluatedRun, rows: npt.NDArray[np.int64], warn: Warn) -> Tally[ModularityMetrics]:
         return _ModularityTally(run, rows)
 
     def headline(self, metrics: ModularityMetrics) -> list[Headline]:
-        headlines = [
-            Headline("regions per image", f"{metrics.regions_per_image:.2f}", "that the segmenter finds"),
+        return [
             Headline(
-                "modularity", f"{metrics.hard_modularity:.4f}", "of the regions, mean over the photographs"
-            ),
+                "regions per image",
+                f"{metrics.regions_per_image:.2f}",
+                "that the segmenter finds",
+                "Into how many areas a photograph is divided, on average.",
+            )
+        ]
+
+    def details(self, metrics: ModularityMetrics) -> list[Headline]:
+        details = [
+            Headline(
+                "modularity",
+                f"{metrics.hard_modularity:.4f}",
+                "of the regions, mean over the photographs",
+                "How much more alike the parts of a region are than chance would make them. 0 is chance. "
+                "More modularity does not mean better regions.",
+            )
         ]
         if metrics.share_of_attainable is not None:
             meaning = f"of what free centers reach on {metrics.attainable_images} photographs"
             share = f"{metrics.share_of_attainable:.3f}"
-            headlines.append(Headline("share of attainable modularity", share, meaning))
-        return headlines
+            explanation = (
+                "How near the soft regions come to the best modularity that a search finds for each "
+                "photograph alone. It says whether training reached its own goal, and not whether "
+                "regions are objects."
+            )
+            details.append(Headline("share of attainable modularity", share, meaning, explanation))
+        return details
 
     def columns(self) -> tuple[Column[ModularityMetrics], ...]:
         return (

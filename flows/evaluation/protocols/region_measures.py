@@ -10,7 +10,6 @@ import numpy.typing as npt
 from dcn.evaluation.best_overlap import average_best_overlap, class_best_overlaps
 from dcn.evaluation.bootstrap import Interval, bootstrap_interval, mean_interval
 from dcn.evaluation.metrics import defined
-from dcn.evaluation.region_measures import measure_regions
 from dcn.options import Options
 from flows.evaluation.inputs import EvaluatedRun, Photograph
 from flows.evaluation.protocol import (
@@ -104,6 +103,8 @@ class RegionMeasures(Protocol[RegionMeasureMetrics]):
         )
 
     def measure(self, photograph: Photograph) -> Rows:
+        from dcn.evaluation.region_measures import measure_regions
+
         if photograph.mask is None:
             return {}
         run, side = photograph.run, round(len(photograph.tokens) ** 0.5)
@@ -130,11 +131,14 @@ class RegionMeasures(Protocol[RegionMeasureMetrics]):
                 "average best overlap",
                 shown_estimate(metrics.abo, metrics.abo_interval),
                 f"IoU of a class with its best region, mean over object classes; {interval}",
+                "How well one single region covers an object: 1 if every object is exactly a region.",
             ),
             Headline(
                 "covering",
                 shown_estimate(metrics.covering, metrics.covering_interval),
                 f"of the true regions, 1 is best; {interval}",
+                "How well each area that people drew is covered by the region that fits best; large areas "
+                "count more.",
             ),
         ]
 

@@ -13,6 +13,7 @@ from dcn.figures.qualitative import qualitative_figure
 from dcn.figures.retrieval import retrieval_figure
 from dcn.figures.similarity import Query, TokenImage, similarity_figure
 from dcn.figures.tokens_tsne import tokens_tsne_figure
+from dcn.images.palette import class_palette
 from tests.dcn.figures.examples import clustered, png, retrieved, rows_of, segmented
 
 FIGURES: dict[str, Callable[[], Figure]] = {
@@ -22,7 +23,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
         [Query(0, 7), Query(2, 30)],
     ),
     "qualitative": lambda: qualitative_figure(
-        [segmented(i) for i in range(3)], ["ground", "red", "blue"], 255
+        [segmented(i) for i in range(3)], ["ground", "red", "blue"], class_palette(), 255
     ),
     "retrieval": lambda: retrieval_figure([retrieved("red", "red", "blue"), retrieved(None, "red")]),
 }

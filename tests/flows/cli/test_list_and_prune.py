@@ -114,10 +114,13 @@ class TestPrune:
         refused = dcn("prune", config, "--yes", *options)
         assert refused.exit_code == 1
         assert re.search(
-            r"is not indexed in this workspace in its present state.*; run dcn index .* first", refused.stderr
+            r"is not indexed in the workspace \S+ in its present state.*; run dcn index .* first",
+            refused.stderr,
         )
         assert len(list(Workspace(copy.workspace).checkpoints())) == 10
-        assert "is not indexed in this workspace in its present state" in dcn("list", config, *options).stderr
+        assert (
+            f"is not indexed in the workspace {copy.workspace} in its" in dcn("list", config, *options).stderr
+        )
 
     def test_a_checkpoint_that_is_being_written_and_its_inputs_stay(
         self, copy: Settings, config: Path, other: Settings
@@ -138,8 +141,8 @@ class TestPrune:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["list", "--workspace", "nowhere"], "there are no checkpoints in "),
-        (["verify", "--workspace", "nowhere"], "there are no checkpoints in "),
+        (["list", "--workspace", "nowhere"], "there is no workspace "),
+        (["verify", "--workspace", "nowhere"], "there is no workspace "),
         (["verify", "smaple"], "there is no configuration smaple"),
         (["list", "--set", "train.seed=1"], "--set train.seed=1 needs a configuration to change"),
     ],

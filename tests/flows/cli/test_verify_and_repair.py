@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from flows.cli.predict import predict
 from flows.errors import describe_error
 from flows.execution.plan import find_job
 from flows.execution.run import compute_shards, run_stage
+from flows.library import load
 from flows.settings import Settings
 from storage import CheckpointDamagedError, StorageError, find_damage
 from tests.flows.cli.workspace_command import REPAIR, checkpoints, dcn, flip, folder, times, truncate
-from tests.flows.helpers import STAGES, RunCommand, changed, digests, photograph_folder_of, run_stages
+from tests.flows.helpers import STAGES, RunCommand, changed, digests, run_stages
 
 
 @pytest.mark.parametrize(
@@ -171,15 +171,14 @@ def test_training_does_not_continue_from_a_damaged_state(
     assert digests(copy) == digests(finished)
 
 
-def test_predict_refuses_a_damaged_model(copy: Settings, tmp_path: Path) -> None:
+def test_a_damaged_model_is_refused(copy: Settings, tmp_path: Path) -> None:
     checkpoint = find_job(copy).checkpoint("train")
-    photograph = next(photograph_folder_of(copy).rglob("*.png"))
-    assert len(list(predict([photograph], folder(checkpoint), tmp_path / "out"))) == 1
     shutil.copytree(folder(checkpoint), tmp_path / "copied")
-    assert len(list(predict([photograph], tmp_path / "copied", tmp_path / "out"))) == 1
+    assert load(folder(checkpoint)).num_regions == load(tmp_path / "copied").num_regions == 3
     flip(folder(checkpoint) / "files" / "dcn.safetensors")
-    with pytest.raises(CheckpointDamagedError, match=r"dcn.safetensors has digest "):
-        list(predict([photograph], folder(checkpoint), tmp_path / "out"))
+    for source in (folder(checkpoint), copy.workspace):
+        with pytest.raises(CheckpointDamagedError, match=r"dcn.safetensors has digest "):
+            load(source)
 
 
 @pytest.mark.slow

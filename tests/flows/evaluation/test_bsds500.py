@@ -160,7 +160,7 @@ def test_region_metrics_are_those_of_other_libraries(
     check(results["evaluate"], recomputed(bsds, SPLITS["test"], exported(settings)))
     found = Results.from_manifest(results["evaluate"].manifest)
     assert (found.split, found.images, found.labelled_images) == ("test", 5, 0)
-    assert list(found.sections) == ["segmentation", "annotators", "kmeans"]
+    assert list(found.sections) == ["segmentation", "label_free", "annotators", "kmeans"]
     assert not any(result.warnings for result in results.values())
     page = find_job(settings).checkpoint("report").read_file("report.html").decode()
     assert "probabilistic Rand index" in page

@@ -135,7 +135,7 @@ def test_one_more_line_in_the_table_is_a_column_of_comparisons(copy: Settings) -
     row = comparison_row(variant)
     titles, (cells,) = comparison_table([row])
     # Behind the other measures of regions, before the cost.
-    assert titles[-3:] == ["modularity", "largest region", "seconds per image"]
+    assert titles[-3:] == ["label-free score", "largest region", "seconds per image"]
     assert cells[titles.index("largest region")] == f"{read_results(find_job(copy)).of(Share).largest:.2f}"
     checkpoint, _ = write_comparison([variant])
     assert b"largest region" in checkpoint.read_file("comparison.html")
@@ -171,6 +171,7 @@ def test_results_keep_every_byte_of_their_file(finished: Settings) -> None:
         "images",
         "segmentation",
         "labelled_images",
+        "label_free",
         "region_measures",
         "kmeans",
         "upper_bound",
@@ -212,6 +213,6 @@ def test_a_summary_of_other_software_is_a_sentence(finished: Settings) -> None:
 def test_a_protocol_that_needs_labels_has_no_section_without_them(copy: Settings) -> None:
     unlabelled = changed(copy, dataset={"masks": None, "classes": None})
     found = Results.from_manifest(run_stages(unlabelled, "evaluate")["evaluate"].manifest)
-    assert list(found.sections) == ["segmentation", "kmeans"]
+    assert list(found.sections) == ["segmentation", "label_free", "kmeans"]
     run = EvaluatedRun.open(find_job(unlabelled))
     assert not any(protocol.applies(run) for protocol in protocols.PROTOCOLS if protocol.needs_labels)

@@ -23,7 +23,7 @@ from dcn.evaluation.metrics import ClassificationMetrics
 from dcn.evaluation.protocols import ForegroundMetrics
 from flows.cli.export import export_labels
 from flows.errors import FlowError
-from flows.evaluation.protocols.angles import Angles
+from flows.evaluation.protocols.angles import AngleMetrics, AnglePair, Angles
 from flows.evaluation.protocols.foreground import Foreground, ForegroundVariants
 from flows.evaluation.protocols.kmeans import KMeans as KMeansProtocol
 from flows.evaluation.protocols.knn import KNN
@@ -33,7 +33,7 @@ from flows.evaluation.results import Results
 from flows.execution.plan import find_job
 from flows.execution.run import StageResult, compute_shards, run_stage
 from flows.inputs.summaries import IndexSummary
-from flows.report.pictures import contact_sheet
+from flows.report.contact_sheet import contact_sheet
 from flows.settings import Settings
 from flows.stage import Job
 from tests.conftest import draw_scene
@@ -256,6 +256,15 @@ def test_foreground(finished: Finished) -> None:
     assert default == finished.results.of(Foreground)
 
 
+def test_angles_that_are_not_defined_have_no_degree_sign() -> None:
+    pairs = AnglePair(intra_class=None, inter_class=None), AnglePair(intra_class=12.34, inter_class=None)
+    shown = [
+        headline.value
+        for headline in Angles().headline(AngleMetrics(single_images=pairs[0], data_set=pairs[1]))
+    ]
+    assert shown == ["not defined / not defined", "12.3° / not defined"]
+
+
 def test_angles(finished: Finished) -> None:
     def angle(x: np.ndarray, y: np.ndarray) -> float:
         return float(np.degrees(np.arccos(np.clip(x @ y / np.linalg.norm(x) / np.linalg.norm(y), -1, 1))))
@@ -357,13 +366,13 @@ class TestBadInput:
         found = Results.from_manifest(results.manifest)
         assert found.of(KMeansProtocol).model_fields_set == {"clusters", "seeds", "shown_seed"}
         assert found.of(KMeansProtocol).clusters == 6
-        assert list(found.sections) == ["segmentation", "kmeans"]
-        assert list(found.to_json()) == ["split", "images", "segmentation", "labelled_images", "kmeans"]
+        assert list(found.sections) == ["segmentation", "label_free", "kmeans"]
+        assert set(found.to_json()) == {"split", "images", "labelled_images", *found.sections}
         with pytest.raises(
-            FlowError, match="the results have no section upper_bound: .*segmentation, kmeans"
+            FlowError, match="the results have no section upper_bound: .*segmentation, label_free, kmeans"
         ):
             found.of(UpperBound)
-        assert "no ground truth to compare with" in self.page(settings)
+        assert "of the foreground regions" in self.page(settings)
 
     @pytest.mark.usefixtures("results")
     def test_fewer_regions_than_clusters(self, settings: Settings) -> None:
@@ -416,8 +425,10 @@ class TestBadInput:
         assert warning.startswith("JPEGImages/05.jpg is not shown: it cannot be read any more")
         content = contact_sheet(job, 8, semantic=True)
         assert content is not None
+        # Five pictures of each of seven photographs, which are between 0.8 and 1.25 times as high as wide.
         sheet = Image.open(io.BytesIO(content))
-        assert sheet.height == sheet.width * 7 / 5  # seven photographs, five pictures of each
+        assert sheet.width == 5 * 206 + 6
+        assert 7 * 160 < sheet.height < 7 * 256 + 100
 
     @pytest.mark.parametrize("change", ["gone", "another", "broken"])
     def test_a_mask_that_is_gone_or_another_after_index(self, make: MakeSettings, change: str) -> None:

@@ -216,8 +216,8 @@ class TestIndex:
         assert said[-1] == manifest.warnings[-1] == "and 23 more"
         run_stages(settings)
         page = find_job(settings).checkpoint("report").read_file("report.html").decode()
-        assert "000.png</code>" in page
-        assert "002.png</code>" not in page
+        assert '"file": "000.png"' in page
+        assert '"file": "002.png"' not in page
         assert "121 more" in page
 
 

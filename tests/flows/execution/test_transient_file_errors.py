@@ -19,7 +19,7 @@ from flows.execution.retries import is_transient
 from flows.execution.run import compute_shards, run_stage
 from flows.inputs.summaries import IndexSummary
 from flows.pipeline import FLOWS
-from flows.report.pictures import contact_sheet
+from flows.report.contact_sheet import contact_sheet
 from flows.stages.index import IndexStage
 from storage import FileSystemError
 from tests.deployments.deployed import final_state

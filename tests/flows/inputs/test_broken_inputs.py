@@ -76,7 +76,8 @@ def test_the_pipeline_works_without_ground_truth(
     assert results.find(UpperBound) is None
     assert 1 <= results.of(KMeans).clusters <= 4
     page = find_job(settings).checkpoint("report").read_file("report.html").decode()
-    assert "no ground truth to compare with" in page
+    assert "of the foreground regions" in page
+    assert "ground truth" not in page
 
 
 def test_a_data_set_without_usable_photographs_is_an_error(

@@ -8,13 +8,16 @@ import pytest
 from PIL import Image
 from skimage.measure import label
 
+from dcn.model import Model
 from dcn.refinement import fine_label_map
 from dcn.regions import label_map, resize_label_map
 from flows.cli.export import export_labels
 from flows.cli.predict import predict
 from flows.execution.plan import find_job
 from flows.inputs.datasets import open_dataset, read_photograph
+from flows.inputs.given_files import GivenFile
 from flows.inputs.image_index import open_index
+from flows.library.run_model import model_of_run
 from flows.settings import SegmentSettings, Settings
 from tests.flows.helpers import changed, photograph_folder_of, run_stages
 
@@ -96,16 +99,15 @@ def test_areas_boxes_and_the_evaluation_count_the_exported_pixels(
 def test_predict_treats_borders_like_the_pipeline(
     ran: tuple[Settings, SegmentSettings], tmp_path: Path
 ) -> None:
-    settings, borders = ran
-    model = Path(find_job(settings).checkpoint("train").location)
+    settings, _ = ran
+    model = Model(model_of_run(settings))
     maps = exported(settings, tmp_path / "exported")
     images = list(open_index(find_job(settings)).images())[:4]
-    files = [photograph_folder_of(settings) / image.item.image for image in images]
-    for image, found in zip(
-        images, predict(files, model, tmp_path / "predicted", borders=borders), strict=True
-    ):
-        assert found.labels is not None
-        np.testing.assert_array_equal(np.asarray(Image.open(found.labels)), maps[image.row])
+    root = photograph_folder_of(settings)
+    files = [GivenFile(root / image.item.image, image.item.id) for image in images]
+    for image, found in zip(images, predict(files, model, tmp_path / "predicted"), strict=True):
+        assert found.regions == tmp_path / "predicted" / "regions" / f"{image.item.id}.png"
+        np.testing.assert_array_equal(np.asarray(Image.open(found.regions)), maps[image.row])
 
 
 def test_label_maps_are_stored_only_if_the_assignment_does_not_determine_them(

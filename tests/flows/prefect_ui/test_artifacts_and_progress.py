@@ -43,8 +43,17 @@ HOSTILE = [
     "&lt;b&gt; &amp;.png",
     "\N{RIGHT-TO-LEFT OVERRIDE}gnp.exe \x1b[31mred.png",
 ]
+
+
+class AnyLink(MarkdownIt):
+    """A renderer that makes a link of every address."""
+
+    def validateLink(self, url: str) -> bool:  # noqa: N802 - the name is that of the library
+        return True
+
+
 # The renderer interprets HTML and more Markdown than Prefect's pages do, so the tests are stricter.
-RENDERER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+RENDERER = AnyLink("commonmark", {"html": True}).enable(["table", "strikethrough"])
 
 
 class Rendered(HTMLParser):
@@ -53,12 +62,14 @@ class Rendered(HTMLParser):
     def __init__(self, source: str) -> None:
         super().__init__()
         self.elements: set[str] = set()
+        self.links: list[str] = []
         self.text = ""
         self.feed(RENDERER.render(source))
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.add(tag)
+        self.links += [value or "" for name, value in attrs if name == "href"]
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -88,6 +99,23 @@ def test_any_text_in_a_block_is_shown_verbatim(text: str) -> None:
 def test_text_without_markdown_is_not_escaped() -> None:
     for text in ("upper_bound.accuracy", "0.123 ± 0.004", "evaluate/0f3a", "47.1° / 60.2°", ""):
         assert markdown.cell(text) == text
+
+
+@pytest.mark.parametrize(
+    "name", ["report.html", "a)b](c) *d* `e` <f>.html", "caf\N{LATIN SMALL LETTER E WITH ACUTE}.html"]
+)
+def test_a_link_to_a_file_is_its_address(tmp_path: Path, name: str) -> None:
+    address = (tmp_path / name).as_uri()
+    rendered = Rendered(markdown.link_to_file(str(tmp_path / name)))
+    assert rendered.elements == {"p", "a", "code"}
+    assert rendered.text.strip() == address
+    assert rendered.links == [address]
+
+
+def test_a_file_on_an_object_store_is_no_link() -> None:
+    rendered = Rendered(markdown.link_to_file("s3://bucket/report/0f3a/files/report.html"))
+    assert "a" not in rendered.elements
+    assert rendered.text.strip() == "s3://bucket/report/0f3a/files/report.html"
 
 
 @pytest.fixture

@@ -1,18 +1,23 @@
 """Configurations: defaults, overrides, and the messages about wrong values."""
 
+import re
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 import yaml
 
+from dcn.datasets import DATASETS
+from dcn.options import Options
 from dcn.weights.presets import PRESETS
 from flows.errors import InvalidSettingsError
 from flows.execution.plan import STAGES
-from flows.settings import Settings
+from flows.settings import BackboneSettings, LanguageSettings, Settings, TLSSettings
 from flows.settings.loading import config_names, load_settings
 
 ROOT = Path(__file__).parents[3]
+OF_ONE_DEPLOYMENT = {"name", "entrypoint", "parameters", "schedules"}
 
 
 def test_defaults_of_voc2012_are_those_of_the_paper() -> None:
@@ -71,10 +76,9 @@ def test_defaults_of_a_preset_can_be_overridden() -> None:
 
 
 def test_deployments_use_the_sample_configuration() -> None:
-    content = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     sample = load_settings("sample")
     flows = set()
-    for deployment in content["deployments"]:
+    for deployment in deployments():
         flow = deployment["entrypoint"].partition(":")[2]
         parameters = dict(deployment["parameters"])  # a YAML anchor shares one dictionary among deployments
         changed = {name: parameters.pop(name, {}) for name in ("language", "compare", "sweep")}
@@ -85,8 +89,28 @@ def test_deployments_use_the_sample_configuration() -> None:
         Settings.model_validate({**parameters, **changed})
         flows.add(flow)
     assert flows == {*STAGES, "pipeline", "compare", "sweep"}
-    schedules = [schedule for d in content["deployments"] for schedule in d.get("schedules", [])]
+    schedules = [schedule for deployment in deployments() for schedule in deployment.get("schedules", [])]
     assert [schedule["active"] for schedule in schedules] == [False]
+
+
+def test_deployments_differ_in_nothing_but_name_flow_parameters_and_schedule() -> None:
+    shared = [
+        {name: value for name, value in deployment.items() if name not in OF_ONE_DEPLOYMENT}
+        for deployment in deployments()
+    ]
+    assert all(entries == shared[0] for entries in shared)
+
+
+def deployments() -> list[dict[str, Any]]:
+    """The deployments of both files. The flow `language` has its own, because it needs weights."""
+    return [
+        deployment
+        for name in ("prefect.yaml", "prefect-language.yaml")
+        for deployment in yaml.safe_load((ROOT / name).read_text())["deployments"]
+    ]
+
+
+VERSION = re.escape(version("dynamic-clustering-network"))
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -98,14 +122,20 @@ def write(tmp_path: Path, text: str) -> Path:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("train: {iteratons: 3}", "train.iteratons: Extra inputs are not permitted, not 3"),
-        ("trian: {iterations: 3}", "trian: Extra inputs are not permitted"),
-        ("schema: 2", rf"schema: .*not 2 \(dcn {version('dynamic-clustering-network')} has no such setting\)"),
+        ("train: {iteratons: 3}", rf"train.iteratons: dcn {VERSION} has no such setting; did you mean iterations\?"),
+        ("trian: {iterations: 3}", r"trian: .*no such setting; did you mean train\?"),
+        ("iterations: 3", r"iterations: .*no such setting; did you mean train.iterations\?"),
+        ("segment: {segmenter: {name: kmeans, regions: 3}}", r"segment.segmenter.regions: .*did you mean num_regions\?"),
+        ("segment: {segmenter: {name: kmeens}}", r"segment.segmenter.name: there is no 'kmeens'; choose from dcn, .*; did you mean kmeans\?"),
+        ("schema: 2", rf"schema: dcn {VERSION} has no such setting$"),
         ("train: {iterations: many}", r"train.iterations: Input should be a valid integer.*not 'many'"),
         ("train: {num_prototypes: 300}", "train.num_prototypes: Input should be less than or equal to 255, not 300"),
-        ("dataset: {name: imagenet}", "dataset: Input tag 'imagenet' .* expected tags: 'sample', 'voc2012', 'folder'"),
-        ("dataset: {name: voc2012}", "dataset.root: Field required"),
-        ("dataset: {name: folder, root: a, split: val}", "dataset.split: Extra inputs are not permitted"),
+        ("dataset: {name: imagenet}", r"dataset.name: there is no 'imagenet'; choose from sample, voc2012, folder"),
+        ("dataset: {name: folders, root: a}", r"dataset.name: there is no 'folders'; .*; did you mean folder\?"),
+        ("dataset: {root: a}", "dataset.name: it has no value; write one of sample, voc2012, folder"),
+        ("dataset: {name: voc2012}", r"dataset.root: it has no value; write dataset: \{root: PATH\}, or --set dataset.root=PATH \(Folder that holds `VOCdevkit"),
+        ("runner: {kind: dask, tls: {ca_file: a, cert: b}}", r"write runner: \{tls: \{key: PATH\}\}, or --set runner.tls.key=PATH \(Private key"),
+        ("dataset: {name: folder, root: a, split: val}", "dataset.split: .*has no such setting"),
         ("backbone: {token_layer: 3}", "backbone.token_layer: Input should be less than 0, not 3"),
         ("segment: {attention_reduction: median}", "segment.attention_reduction: .*'max', 'mean' or 'min', not 'median'"),
         ("segment: {segmenter: {name: kmeans, num_regions: 0}}", r"segment.segmenter.num_regions: Input should be"),
@@ -168,3 +198,77 @@ def test_an_unknown_configuration_lists_the_known_ones() -> None:
         match="there is no configuration smaple; give a YAML file or one of gpu, .*, sample, .*voc2012",
     ):
         load_settings("smaple")
+
+
+def test_a_mistyped_configuration_is_answered_with_the_right_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InvalidSettingsError, match=r"did you mean sample\?"):
+        load_settings("smaple")
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "train: {seed: 1}").rename("mine.yaml")
+    with pytest.raises(
+        InvalidSettingsError, match=r"no configuration min\.yaml; .*; did you mean mine\.yaml\?"
+    ):
+        load_settings("min.yaml")
+    with pytest.raises(
+        InvalidSettingsError, match=r"is a folder, not a configuration; `dcn init .*` writes one"
+    ):
+        load_settings(tmp_path)
+
+
+class TestHome:
+    """``~`` and variables in every path, as a shell would replace them."""
+
+    @pytest.fixture(autouse=True)
+    def home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("SETS", "sets")
+        return tmp_path
+
+    def test_in_a_configuration_and_in_overrides(self, home: Path) -> None:
+        text = """
+            dataset: {name: folder, root: ~/photos, masks: "$HOME/$SETS/masks", classes: "${HOME}/classes.txt"}
+            runner: {kind: dask, address: "tls://h:1", tls: {ca_file: ~/ca, cert: $HOME/cert, key: key}}
+            workspace: ~/results
+        """
+        settings = load_settings(
+            write(home, text), ["backbone.weights=~/w.pth", "language.weights=$HOME/l.pt"]
+        )
+        assert settings.dataset.model_dump() == {
+            "name": "folder", "root": home / "photos", "masks": home / "sets" / "masks", "classes": home / "classes.txt",
+        }  # fmt: skip
+        assert settings.runner.tls is not None
+        assert settings.runner.tls.model_dump() == {
+            "ca_file": home / "ca",
+            "cert": home / "cert",
+            "key": Path("key"),
+        }
+        assert (settings.backbone.weights, settings.language.weights) == (home / "w.pth", home / "l.pt")
+        assert settings.workspace == str(home / "results")
+        assert load_settings("sample", ["workspace=$HOME/$SETS"]).workspace == str(home / "sets")
+        assert load_settings("sample", workspace="~").workspace == str(home)
+        assert load_settings("~/config.yaml").dataset == settings.dataset
+
+    def test_nothing_else_is_replaced(self, home: Path) -> None:
+        assert load_settings("sample", workspace="s3://bucket/~/$HOME").workspace == "s3://bucket/~/$HOME"
+        settings = load_settings(
+            write(home, "dataset: {name: folder, root: '$NOTHING/a~b/~nobody', masks: ~}")
+        )
+        assert settings.dataset.model_dump(mode="json")["root"] == "$NOTHING/a~b/~nobody"
+        assert settings.dataset.model_dump()["masks"] is None  # ~ alone is YAML's null
+
+    def test_every_setting_that_is_a_path_is_covered(self, home: Path) -> None:
+        """Also of data sets that are added later: the base class of all options replaces them."""
+        kinds: tuple[type[Options], ...] = (*DATASETS, BackboneSettings, LanguageSettings, TLSSettings)
+        for kind in kinds:
+            paths = {
+                name
+                for name, field in kind.model_fields.items()
+                if Path in (field.annotation, *get_args(field.annotation))
+            }
+            values = dict.fromkeys(paths, "~/x")
+            if kind in DATASETS:
+                values["name"] = kind.model_fields["name"].default
+            found = kind.model_validate(values)
+            assert {getattr(found, name) for name in paths} <= {home / "x"}

@@ -129,7 +129,7 @@ def test_a_training_that_is_killed_after_its_end_ends_there_again(
     expected = files_of(patient)
     shutil.rmtree(find_job(patient).checkpoint("train").location)
     with monkeypatch.context() as context:
-        context.setattr("flows.stages.train.model_bytes", lambda *_: 1 / 0)
+        context.setattr("dcn.model_file.model_bytes", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run_stages(patient, "train")
     run_stages(patient, "train")
@@ -159,6 +159,8 @@ class Heard:
         assert stage == "train"
         self.ends.append(note)
 
+    def end(self, stage: str) -> None: ...
+
     def say(self, message: str) -> None: ...
 
     def warn(self, message: str) -> None: ...
@@ -187,7 +189,7 @@ def test_the_announced_sizes_are_those_of_the_files(whole: Settings, monkeypatch
     assert sum(map(len, files_of(whole).values())) == pytest.approx(layout.extra_bytes, rel=0.03)
     shutil.rmtree(folder)
     with monkeypatch.context() as context:
-        context.setattr("flows.stages.train.model_bytes", lambda *_: 1 / 0)
+        context.setattr("dcn.model_file.model_bytes", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run_stages(whole, "train")
     state = (folder / "files" / "state.safetensors").stat().st_size

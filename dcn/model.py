@@ -1,0 +1,341 @@
+"""A model: a backbone and a trained network, which find the regions and the classes of photographs."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self, cast, overload
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
+from PIL import Image
+
+from dcn.backbone import Backbone
+from dcn.class_centers import ClassCenters
+from dcn.crops import Crop, crop_regions, masked_inputs
+from dcn.device import choose_device
+from dcn.errors import InvalidPhotographError, WeightsUnavailableError
+from dcn.foreground import foreground_regions, reduce_heads, region_scores
+from dcn.images.files import read_file
+from dcn.images.photograph import decode_photograph, squash, upright_pixels
+from dcn.model_card import TEMPLATE, card_values
+from dcn.model_description import EmbeddingDescription, RegionRules
+from dcn.model_file import StoredModel, load_model
+from dcn.network import DynamicClusteringNetwork
+from dcn.refinement import fine_label_map
+from dcn.regions import label_map, region_areas, region_boxes, resize_label_map
+from dcn.segmentation import Segmentation
+from dcn.segmenters import DCNSegmenter, Shared
+from dcn.weights.presets import find_preset
+
+Pixels = npt.NDArray[np.uint8]
+# A photograph: its file, an image of Pillow, or [H, W, 3] RGB.
+Photograph = str | os.PathLike[str] | Image.Image | Pixels
+
+# Photographs, and crops of regions, that the backbone gets at once.
+BATCH = 8
+_CROPS = 32
+MODEL_FILE = "model.safetensors"
+
+
+class Model(
+    ModelHubMixin,
+    library_name="dynamic-clustering-network",
+    pipeline_tag="image-segmentation",
+    tags=["unsupervised-segmentation", "dynamic-clustering-network"],
+    model_card_template=TEMPLATE,
+):
+    """A backbone and a network that find the regions of photographs, and the classes if the model knows any.
+
+    :func:`dcn.load` opens a model. ``save_pretrained(folder)``, ``from_pretrained(folder or id)`` and
+    ``push_to_hub(id)`` work as in the Hugging Face Hub: the folder has ``model.safetensors``, which is the
+    whole model, ``config.json`` and a model card. Nothing is pickled. The weights of the backbone are not in
+    it: they come from timm's hub, from a package, or from a file.
+
+    Args:
+        stored: network, description and class centers.
+        weights: local file of the backbone's weights; None takes the ones that the description names.
+        device: device of PyTorch, such as ``cuda:1``; ``auto`` is CUDA if there is one, else the CPU.
+        backbone: the backbone, if it is loaded already; else the first photograph loads it.
+
+    Attributes:
+        stored: network, description and class centers.
+
+    Example::
+
+        model = dcn.load("mine.yaml")
+        result = model.segment("photo.jpg")
+        result.overlay().save("regions.png")
+
+    """
+
+    # The mixin would copy all arguments of __init__ into a config; config.json is written below instead.
+    _hub_mixin_config = {}  # noqa: RUF012 - the mixin declares it for instances
+
+    def __init__(
+        self,
+        stored: StoredModel,
+        weights: Path | None = None,
+        device: str = "auto",
+        backbone: Backbone | None = None,
+    ) -> None:
+        self.stored = stored
+        self._weights = weights
+        self._device = choose_device(device)
+        if backbone is not None:
+            self.backbone = backbone
+
+    def __repr__(self) -> str:
+        described = self.stored.description.backbone
+        classes = "no classes" if self.class_centers is None else f"{len(self.class_centers.names)} classes"
+        return f"Model({described.name}, {self.num_regions} regions, {classes})"
+
+    @property
+    def num_regions(self) -> int:
+        """Largest number of regions in a photograph, ``k``."""
+        return len(self.stored.network.prototypes)
+
+    @cached_property
+    def class_centers(self) -> ClassCenters | None:
+        """The classes that the model knows; None if it knows none."""
+        classes, centers = self.stored.description.classes, self.stored.class_centers
+        return None if classes is None or centers is None else ClassCenters(centers, classes)
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The backbone, loaded at the first use.
+
+        Raises:
+            WeightsUnavailableError: its weights can neither be downloaded nor read from a file.
+
+        """
+        described = self.stored.description.backbone
+        weights = self._weights or (Path(described.weights) if described.weights else None)
+        if weights is not None and self._weights is None and not weights.is_file():
+            raise WeightsUnavailableError(
+                f"the model was trained with the file {described.weights} as weights of {described.name}, "
+                f"and there is no such file here; give a copy of it as weights",
+                parameter="weights",
+            )
+        return Backbone.from_preset(described.name, weights, self._device, described.precision)[0]
+
+    @cached_property
+    def _network(self) -> DynamicClusteringNetwork:
+        """The network on the device of the backbone, in its precision."""
+        described = self.stored.description.backbone
+        network = copy.deepcopy(self.stored.network)
+        return network.to(self.backbone.device, getattr(torch, described.precision))
+
+    @cached_property
+    def _rules(self) -> RegionRules:
+        description = self.stored.description
+        return description.regions or RegionRules.of_preset(find_preset(description.backbone.name))
+
+    @cached_property
+    def _embedding(self) -> EmbeddingDescription:
+        description = self.stored.description
+        return description.embedding or EmbeddingDescription.of_preset(find_preset(description.backbone.name))
+
+    # -- photographs -------------------------------------------------------------------------------------
+
+    @overload
+    def segment(self, image: str | os.PathLike[str] | Image.Image) -> Segmentation: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def segment(self, image: Pixels) -> Any: ...
+
+    @overload
+    def segment(self, image: Sequence[Photograph]) -> list[Segmentation]: ...
+
+    def segment(self, image: Photograph | Sequence[Photograph]) -> Segmentation | list[Segmentation]:
+        """Find the regions of a photograph, or of a batch of photographs.
+
+        Args:
+            image: a file, an image of Pillow, or an array ``[H, W, 3]`` uint8 RGB. A list of these, or an
+                array ``[N, H, W, 3]``, is a batch. A file or an image of Pillow is turned as its EXIF data
+                say.
+
+        Returns:
+            The result of the photograph; a list of results for a batch.
+
+        Raises:
+            InvalidPhotographError: a photograph cannot be decoded, or an array has another shape or type.
+            OSError: a file cannot be read.
+            WeightsUnavailableError: the weights of the backbone cannot be loaded.
+
+        """
+        several = image.ndim > 3 if isinstance(image, np.ndarray) else isinstance(image, Sequence)
+        if several and not isinstance(image, str):
+            return list(self.segment_all(cast(Sequence[Photograph], image)))
+        return next(self.segment_all([cast(Photograph, image)]))
+
+    def segment_all(self, images: Iterable[Photograph]) -> Iterator[Segmentation]:
+        """Find the regions of any number of photographs, in batches. Memory holds one batch.
+
+        Args:
+            images: as in :meth:`segment`.
+
+        Yields:
+            The result of each photograph, in order.
+
+        """
+        photographs = map(read_photograph, images)
+        while few := list(islice(photographs, BATCH)):
+            assigned = self.assign(np.stack([self.squash(photograph) for photograph in few]))
+            yield from (self.describe(*one) for one in zip(few, *assigned, strict=True))
+
+    def squash(self, photograph: Pixels) -> Pixels:
+        """Resize a photograph ``[H, W, 3]`` to the square input of the backbone, ``[S, S, 3]``."""
+        return squash(photograph, self.stored.description.backbone.input_size)
+
+    def assign(self, squashed: Pixels) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float16]]:
+        """Assign the patches of photographs to regions (section 3.2). The backbone computes here.
+
+        Args:
+            squashed: ``[B, S, S, 3]`` uint8 RGB from :meth:`squash`.
+
+        Returns:
+            ``[B, n, k]`` soft assignments, and ``[B, h, n]`` attention of the CLS token.
+
+        Raises:
+            WeightsUnavailableError: the tokens are not finite.
+
+        """
+        described = self.stored.description.backbone
+        inputs = self.backbone.preprocess(squashed)
+        features = self.backbone.features(inputs, described.token_layer, described.attention_block)
+        tokens = features.tokens.half().cpu().numpy()  # [B, n, d], as the stages of a run store them
+        if not np.isfinite(tokens).all():
+            raise WeightsUnavailableError(
+                f"the tokens of {described.name} are not finite in float16; check its weights",
+                parameter="weights",
+            )
+        assignment = DCNSegmenter().assign_batch(tokens, Shared(network=self._network), None)
+        return assignment.astype(np.float16), features.attention.half().cpu().numpy()
+
+    def describe(
+        self,
+        photograph: Pixels,
+        assignment: npt.NDArray[np.float16],
+        attention: npt.NDArray[np.float16],
+    ) -> Segmentation:
+        """Find the regions of pixels, and their foreground (section 4.1.2).
+
+        Safe to call from several threads.
+
+        Args:
+            photograph: ``[H, W, 3]`` uint8 RGB.
+            assignment: ``[n, k]`` of :meth:`assign`.
+            attention: ``[h, n]`` of :meth:`assign`.
+
+        """
+        rules, k = self._rules, assignment.shape[1]
+        height, width = photograph.shape[:2]
+        if rules.refine or rules.smallest_part:
+            fine = fine_label_map(assignment, photograph if rules.refine else None, rules.smallest_part)
+            labels = resize_label_map(fine, height, width)  # [H, W]
+        else:
+            labels = label_map(assignment, height, width)
+        area = region_areas(labels, k)
+        pixels = reduce_heads(torch.from_numpy(attention).float(), rules.attention_reduction)
+        score = region_scores(pixels, labels, k, rules.region_score)
+        foreground = foreground_regions(score, area, rules.foreground_split)
+        box = region_boxes(labels, k)
+        return Segmentation(photograph, labels, assignment, area, box, score, foreground, self)
+
+    def embed(self, results: Sequence[Segmentation], foreground_only: bool = True) -> None:
+        """Compute the embeddings of the regions of several results in common batches (section 4.1.1).
+
+        The results keep them, so nothing is computed twice.
+
+        Args:
+            results: results of this model.
+            foreground_only: leave out background regions, which have no class of their own.
+
+        """
+        crops: list[tuple[Segmentation, int, Crop]] = []
+        for result in results:
+            wanted = result.foreground if foreground_only else result.area > 0  # [k]
+            wanted = wanted & ~np.isin(np.arange(len(wanted)), list(result.embeddings))
+            cut = crop_regions(
+                result.photograph, result.labels, result.box * wanted[:, None], self._embedding.size
+            )
+            crops.extend((result, label, crop) for label, crop in cut.items())
+        for start in range(0, len(crops), _CROPS):
+            batch = crops[start : start + _CROPS]
+            inputs = masked_inputs(self.backbone, [crop for _, _, crop in batch])
+            vectors = self.backbone.embed(inputs, self._embedding.layer).cpu().numpy()  # [B, d]
+            for (result, label, _), vector in zip(batch, vectors, strict=True):
+                result.embeddings[label] = vector
+
+    # -- the conventions of the Hugging Face Hub -----------------------------------------------------------
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        stored = self.stored.portable()
+        (save_directory / MODEL_FILE).write_bytes(stored.to_bytes())
+        config = {
+            "model_type": "dynamic-clustering-network",
+            "description": stored.description.model_dump(mode="json"),
+        }
+        (save_directory / "config.json").write_text(json.dumps(config, indent=2))
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        **model_kwargs: Any,
+    ) -> Self:
+        file = (
+            Path(model_id) / MODEL_FILE
+            if Path(model_id).is_dir()
+            else hf_hub_download(
+                repo_id=model_id,
+                filename=MODEL_FILE,
+                revision=revision,
+                cache_dir=cache_dir,
+                force_download=force_download,
+                token=token,
+                local_files_only=local_files_only,
+            )
+        )
+        return cls(load_model(Path(file)), **model_kwargs)
+
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+        """Write the model card: what the model is, how it was made, and how to use it."""
+        return super().generate_model_card(*args, **card_values(self.stored.portable().description), **kwargs)
+
+
+def read_photograph(image: Photograph) -> Pixels:
+    """Read a photograph, ``[H, W, 3]`` uint8 RGB, upright.
+
+    Args:
+        image: a file, an image of Pillow, or an array.
+
+    Raises:
+        InvalidPhotographError: it cannot be decoded, or an array has another shape or type.
+        OSError: the file cannot be read.
+
+    """
+    if isinstance(image, Image.Image):
+        return upright_pixels(image)
+    if not isinstance(image, np.ndarray):
+        return decode_photograph(read_file(Path(image)))
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise InvalidPhotographError(
+            f"an array of {image.dtype} with the shape {list(image.shape)} is no photograph; give uint8 RGB "
+            f"of the shape [H, W, 3], or [N, H, W, 3] for a batch"
+        )
+    return image

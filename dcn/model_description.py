@@ -1,0 +1,127 @@
+"""What a model file says about its model: how to build the network, and how to use it on a photograph."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from dcn.class_names import NamedClasses
+from dcn.images.palette import CLASS_PALETTES, PaletteName
+from dcn.options import Layer, Options, PositiveInt
+from dcn.weights.presets import AttentionReduction, ForegroundSplit, Precision, Preset, RegionScore
+
+
+class BackboneDescription(Options):
+    """The backbone of a model, and how it computes the tokens that the network was trained on.
+
+    Attributes:
+        name: a preset or any ViT of timm.
+        weights: file of its weights; None for those of timm's hub or of the preset's package.
+        input_size: side in pixels of the square that a photograph is squashed to.
+        token_layer: block whose normalized output gives the tokens.
+        attention_block: block whose CLS attention gives the foreground.
+        precision: of the backbone and of the network.
+
+    """
+
+    name: str
+    weights: str | None = None
+    input_size: PositiveInt
+    token_layer: Layer
+    attention_block: Layer
+    precision: Precision = "float32"
+
+
+class RegionRules(Options):
+    """How an assignment and the attention become regions and their foreground (section 4.1.2).
+
+    Attributes:
+        attention_reduction: see :func:`dcn.foreground.reduce_heads`.
+        region_score: see :func:`dcn.foreground.region_scores`.
+        foreground_split: see :func:`dcn.foreground.foreground_regions`.
+        refine: the borders follow the photograph (:func:`dcn.refinement.fine_label_map`).
+        smallest_part: see :func:`dcn.speckles.remove_speckles`.
+
+    """
+
+    attention_reduction: AttentionReduction
+    region_score: RegionScore
+    foreground_split: ForegroundSplit
+    refine: bool = True
+    smallest_part: float = Field(0.0, ge=0, le=1)
+
+    @classmethod
+    def of_preset(cls, preset: Preset) -> Self:
+        """Take the defaults of a backbone's preset."""
+        return cls(
+            attention_reduction=preset.attention_reduction,
+            region_score=preset.region_score,
+            foreground_split=preset.foreground_split,
+        )
+
+
+class EmbeddingDescription(Options):
+    """Embeddings of regions: ``layer`` whose CLS token is read, and ``size`` of a masked crop in pixels."""
+
+    layer: Layer
+    size: PositiveInt
+
+    @classmethod
+    def of_preset(cls, preset: Preset) -> Self:
+        """Take the defaults of a backbone's preset."""
+        return cls(layer=preset.embedding_layer, size=preset.embedding_size)
+
+
+class ClassDescription(Options):
+    """The classes that a model knows: clusters of k-means, matched to the classes of a data set, and named.
+
+    Attributes:
+        matched: ``[K + 1]`` number of each cluster after the matching; without ground truth the cluster
+            itself. Cluster 0 has the background regions.
+        named: classes after a person has named them. They translate the numbers of ``matched``.
+        palette: name of the colors of the numbers of ``matched``.
+
+    """
+
+    matched: tuple[int, ...] = Field(min_length=1)
+    named: NamedClasses
+    palette: PaletteName = "category"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        most = len(self.named.class_of_cluster) - 1
+        if min(self.matched) < 0 or max(self.matched) > most:
+            raise ValueError(f"a cluster has a number outside of 0 to {most}")
+        return self
+
+    @property
+    def class_of_cluster(self) -> npt.NDArray[np.uint8]:
+        """``[K + 1]`` class of each cluster."""
+        return self.named.of_clusters(np.array(self.matched))
+
+    def colors(self) -> npt.NDArray[np.uint8]:
+        """Color of each number of ``matched``, ``[256, 3]`` uint8."""
+        return CLASS_PALETTES[self.palette](255)
+
+
+class ModelDescription(Options):
+    """How to build a network, and how to use it on a photograph. JSON, in the header of a model file.
+
+    Attributes:
+        network: arguments of :class:`dcn.network.DynamicClusteringNetwork`.
+        backbone: the backbone, and how its tokens are computed.
+        regions: how regions are made of tokens; None takes the defaults of the backbone's preset, as the file
+            of a training does, which comes before any region.
+        embedding: embeddings of regions; None takes the defaults of the preset as well.
+        classes: the classes; None if the model knows none.
+
+    """
+
+    network: dict[str, Any]
+    backbone: BackboneDescription
+    regions: RegionRules | None = None
+    embedding: EmbeddingDescription | None = None
+    classes: ClassDescription | None = None

@@ -1,0 +1,250 @@
+"""A model on photographs: what it takes, what it finds, and its folder in the conventions of the hub."""
+
+import io
+import json
+from pathlib import Path
+
+import huggingface_hub
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from pycocotools import mask as run_lengths
+
+from dcn.backbone import Backbone
+from dcn.class_names import NamedClasses
+from dcn.crops import crop_regions, masked_inputs
+from dcn.errors import InvalidPhotographError, WeightsUnavailableError
+from dcn.model import Model
+from dcn.model_description import (
+    BackboneDescription,
+    ClassDescription,
+    EmbeddingDescription,
+    ModelDescription,
+    RegionRules,
+)
+from dcn.model_file import StoredModel
+from dcn.network import DynamicClusteringNetwork
+from tests.conftest import TINY_VIT, draw_scene
+
+CLASSES = ClassDescription(
+    matched=(0, 1, 2), named=NamedClasses(names=("background", "cat", "tree"), class_of_cluster=(0, 1, 2))
+)
+
+
+def stored(weights: Path, classes: ClassDescription | None, precision: str = "float32") -> StoredModel:
+    torch.manual_seed(0)
+    network = DynamicClusteringNetwork(dim=192, num_prototypes=3, num_stages=2, whitened_dims=16)
+    assert network.whitening is not None
+    network.whitening.fit(torch.randn(300, 192))
+    description = ModelDescription(
+        network={"dim": 192, "num_prototypes": 3, "num_stages": 2, "whitened_dims": 16},
+        backbone=BackboneDescription(
+            name=TINY_VIT,
+            weights=str(weights),
+            input_size=64,
+            token_layer=-1,
+            attention_block=-1,
+            precision=precision,
+        ),
+        regions=RegionRules(attention_reduction="mean", region_score="mean", foreground_split="average"),
+        embedding=EmbeddingDescription(layer=-2, size=32),
+        classes=classes,
+    )
+    centers = np.random.default_rng(0).normal(size=(2, 192)).astype(np.float32)
+    return StoredModel(network.eval(), description, None if classes is None else centers)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_weights: Path) -> Model:
+    return Model(stored(tiny_weights, CLASSES), device="cpu")
+
+
+@pytest.fixture
+def photograph() -> np.ndarray:
+    return draw_scene(3)[0]
+
+
+def test_file_image_array_and_batch_are_the_same_photograph(
+    model: Model, photograph: np.ndarray, tmp_path: Path
+) -> None:
+    Image.fromarray(photograph).save(tmp_path / "photo.png")
+    expected = model.segment(photograph)
+    assert expected.labels.shape == photograph.shape[:2]
+    one = [
+        model.segment(tmp_path / "photo.png"),
+        model.segment(str(tmp_path / "photo.png")),
+        model.segment(Image.open(tmp_path / "photo.png")),
+    ]
+    batches = [
+        model.segment([tmp_path / "photo.png", photograph]),
+        model.segment((photograph,)),
+        model.segment(np.stack([photograph] * 3)),
+    ]
+    assert [len(batch) for batch in batches] == [2, 1, 3]
+    for found in [*one, *(result for batch in batches for result in batch)]:
+        np.testing.assert_array_equal(found.labels, expected.labels)
+        np.testing.assert_array_equal(found.photograph, photograph)
+    assert model.segment([]) == []
+
+
+def test_an_image_is_turned_as_its_exif_data_say(model: Model, photograph: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    image = Image.fromarray(photograph)
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(buffer, "PNG", exif=exif)
+    found = model.segment(Image.open(buffer))
+    np.testing.assert_array_equal(found.photograph, np.rot90(photograph, 3))
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 4), np.uint8)],
+    ids=["float", "gray", "empty", "alpha"],
+)  # fmt: skip
+def test_other_arrays_are_refused(model: Model, array: np.ndarray) -> None:
+    with pytest.raises(
+        InvalidPhotographError, match=r"is no photograph; give uint8 RGB of the shape \[H, W, 3\]"
+    ):
+        model.segment(array)
+
+
+def test_regions_are_those_of_the_label_map(model: Model, photograph: np.ndarray) -> None:
+    result = model.segment(photograph)
+    assert result.assignment.shape == (16, 3)
+    assert [region.label for region in result.regions] == np.unique(result.labels).tolist()
+    for region in result.regions:
+        inside = np.argwhere(result.labels == region.label)
+        assert region.area == len(inside) == region.mask.sum()
+        assert region.box == (*inside.min(axis=0), *(inside.max(axis=0) + 1))
+    assert any(region.foreground for region in result.regions)
+    assert max(result.regions, key=lambda region: region.score).foreground
+
+
+def test_embeddings_are_those_of_the_masked_crops(model: Model, photograph: np.ndarray) -> None:
+    result = model.segment(photograph)
+    assert not result.embeddings
+    crops = crop_regions(photograph, result.labels, result.box, 32)
+    expected = model.backbone.embed(masked_inputs(model.backbone, list(crops.values())), -2).numpy()
+    for region, vector in zip(result.regions, expected, strict=True):
+        np.testing.assert_allclose(region.embedding, vector, atol=1e-5)
+    if len(result.regions) < 3:
+        with pytest.raises(ValueError, match="does not occur in this photograph"):
+            result.embedding(next(label for label in range(3) if not result.area[label]))
+
+
+def test_foreground_regions_have_a_class_and_others_are_background(
+    model: Model, photograph: np.ndarray
+) -> None:
+    result = model.segment(photograph)
+    centers = model.stored.class_centers
+    assert centers is not None
+    assert result.semantic is not None
+    for region in result.regions:
+        assert (result.semantic[region.mask] == region.class_index).all()
+        if not region.foreground:
+            assert (region.class_index, region.class_name, region.confidence) == (0, "background", None)
+            continue
+        unit = region.embedding / np.linalg.norm(region.embedding)
+        assert region.class_index == np.linalg.norm(unit - centers, axis=1).argmin() + 1
+        assert region.class_name == ("cat", "tree")[region.class_index - 1]
+        assert region.confidence is not None
+        assert 0 <= region.confidence <= 1
+    # Nothing was embedded that has no class of its own.
+    assert set(result.embeddings) == {region.label for region in result.regions if region.foreground}
+
+
+def test_a_model_without_classes_says_so(tiny_weights: Path, photograph: np.ndarray) -> None:
+    result = Model(stored(tiny_weights, None), device="cpu").segment(photograph)
+    assert result.semantic is None
+    assert result.class_names == ()
+    assert {region.class_name for region in result.regions} == {None}
+    with pytest.raises(ValueError, match="this model knows no classes"):
+        result.overlay("semantic")
+
+
+@pytest.mark.parametrize("what", ["regions", "semantic"])
+def test_coco_has_the_pixels_of_every_label(model: Model, photograph: np.ndarray, what: str) -> None:
+    result = model.segment(photograph)
+    document = json.loads(json.dumps(result.to_coco(what, "photo.jpg")))
+    assert document["images"] == [{"id": 1, "file_name": "photo.jpg", "height": 48, "width": 64}]
+    masks = [run_lengths.decode(one["segmentation"]) for one in document["annotations"]]
+    if what == "regions":
+        expected = [region.mask for region in result.regions]
+    else:
+        assert result.semantic is not None
+        expected = [result.semantic == one["category_id"] for one in document["annotations"]]
+    np.testing.assert_array_equal(masks, expected)
+
+
+def test_an_overlay_has_the_size_of_the_photograph(model: Model, photograph: np.ndarray) -> None:
+    result = model.segment(photograph)
+    assert result.overlay().size == result.overlay("semantic").size == (64, 48)
+
+
+def test_a_folder_of_the_hub_comes_back(
+    model: Model, photograph: np.ndarray, tmp_path: Path, tiny_weights: Path
+) -> None:
+    model.save_pretrained(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    ]
+    again = Model.from_pretrained(tmp_path, weights=tiny_weights, device="cpu")
+    expected, found = model.segment(photograph), again.segment(photograph)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_array_equal(found.semantic, expected.semantic)
+    again.save_pretrained(tmp_path / "again")
+    for name in ("model.safetensors", "config.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()
+    assert str(tiny_weights.parent) not in (tmp_path / "config.json").read_text()
+
+
+def test_the_model_card_is_one_for_the_hub(model: Model, tmp_path: Path) -> None:
+    named = CLASSES.named.model_copy(update={"names": ("background", "```", "<b>tree</b>")})
+    description = model.stored.description.model_copy(
+        update={"classes": CLASSES.model_copy(update={"named": named})}
+    )
+    changed = StoredModel(model.stored.network, description, model.stored.class_centers)
+    Model(changed, device="cpu").save_pretrained(tmp_path)
+    card = huggingface_hub.ModelCard.load(tmp_path / "README.md")
+    assert card.data.library_name == "dynamic-clustering-network"
+    assert card.data.pipeline_tag == "image-segmentation"
+    _, _, after = card.text.partition("```json\n")
+    names, _, _ = after.partition("\n```\n")
+    assert json.loads(names) == ["background", "```", "<b>tree</b>"]
+
+
+def test_weights_that_stayed_on_another_machine_are_asked_for(model: Model, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    alone = Model.from_pretrained(tmp_path, device="cpu")
+    with pytest.raises(
+        WeightsUnavailableError, match=r"with the file tiny.safetensors as weights of"
+    ) as caught:
+        alone.segment(np.zeros((8, 8, 3), np.uint8))
+    assert caught.value.parameter == "weights"
+
+
+def test_the_model_computes_in_the_precision_of_its_training(
+    tiny_weights: Path, photograph: np.ndarray
+) -> None:
+    half = Model(stored(tiny_weights, None, "bfloat16"), device="cpu")
+    found = half.segment(photograph)
+    assert (
+        half.backbone.features(half.backbone.preprocess(half.squash(photograph)[None])).tokens.dtype
+        == torch.float32
+    )
+    assert next(half.backbone.model.parameters()).dtype == torch.bfloat16
+    assert half.stored.network.prototypes.dtype == torch.float32
+    exact = Model(stored(tiny_weights, None), device="cpu").segment(photograph)
+    np.testing.assert_allclose(found.assignment, exact.assignment, atol=0.2)
+
+
+def test_a_loaded_backbone_is_not_loaded_again(tiny_weights: Path, photograph: np.ndarray) -> None:
+    vit = timm.create_model(TINY_VIT, num_classes=0, dynamic_img_size=True, global_pool="token")
+    backbone = Backbone(vit)  # type: ignore[arg-type]
+    model = Model(stored(Path("gone.pth"), None), device="cpu", backbone=backbone)
+    assert model.segment(photograph).labels.shape == (48, 64)
