@@ -27,7 +27,7 @@ from flows.execution.plan import STAGES, find_job, stages_up_to
 from flows.execution.process import prepare_process
 from flows.execution.retries import RETRIES
 from flows.execution.run import run_stage
-from flows.execution.runners import open_runner
+from flows.execution.runners import keep_cluster, open_runner
 from flows.prefect_ui.artifacts import publish, publish_comparison, publish_failure, publish_pipeline
 from flows.prefect_ui.progress import PageProgress
 from flows.prefect_ui.settings import NOT_KEPT
@@ -104,7 +104,7 @@ def _run_shards(job: Job, stage: str, shards: list[int]) -> None:
     Finished shards are on storage, so it is safe to run a task twice.
     """
     manifest = job.checkpoint(stage).require_begun()
-    with open_runner(job.settings.runner, _warn) as runner:
+    with open_runner(job.settings, _warn) as runner:
         size = math.ceil(len(shards) / (_TASKS_PER_WORKER * runner.workers))
         parts = [shards[start : start + size] for start in range(0, len(shards), size)]
         as_task = task(name=f"{stage} shards", cache_policy=NO_CACHE, **NOT_KEPT, **RETRIES)
@@ -198,7 +198,8 @@ def _make_flow(
         arguments = locals()
         prepare_process()
         try:
-            return run(Settings(**{name: arguments[name] for name in Settings.model_fields}))
+            with keep_cluster():
+                return run(Settings(**{name: arguments[name] for name in Settings.model_fields}))
         except Exception as error:
             _show_failure(error)
             raise
