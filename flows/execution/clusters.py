@@ -174,7 +174,7 @@ def _in_job_script(path: Path, setting: str) -> str:
     """Check a path that dask_jobqueue writes into job scripts, where the shell and SLURM would read it."""
     if not re.fullmatch(r"[\w./+@=,:-]+", str(path)):
         raise InvalidSettingsError(
-            f"{setting} would be {str(path)!r}, but the path of a file in a job script may have only letters, "
+            f"{setting} would be {str(path)!r}, but a path in a job script may have only letters, "
             f"digits and ./+@=,:_-; set {setting} to such a folder"
         )
     return str(path)

@@ -1,4 +1,4 @@
-"""Jobs of a batch system that run Dask workers: what became of each, and new ones in place of those that ended."""
+"""Jobs of a batch system that run Dask workers: what became of each, and new ones for those that ended."""
 
 from __future__ import annotations
 
@@ -191,7 +191,9 @@ class JobQueue:
             return None
         command = ["squeue", "--noheader", "--states=all", f"--user={os.getuid()}", "--format=%i %T %r"]
         try:
-            answer = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=True)
+            answer = subprocess.run(  # noqa: S603 - no word of the command comes from outside
+                command, capture_output=True, text=True, timeout=_PATIENCE, check=True
+            )
         except subprocess.CalledProcessError as error:
             raise ClusterError(f"squeue failed: {printable_line(error.stderr.strip())}") from error
         except (OSError, subprocess.TimeoutExpired) as error:

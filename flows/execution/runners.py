@@ -116,8 +116,8 @@ def _compute(job: dict[str, Any], stage: str, shards: list[int], version: str) -
         from distributed import get_worker
 
         raise ClusterError(
-            f"the worker {get_worker().address} has version {version_here()} of this package, and the flow has "
-            f"{version}: install the same version everywhere"
+            f"the worker {get_worker().address} has version {version_here()} of this package, and the flow "
+            f"has {version}: install the same version everywhere"
         )
     prepare_process()
     from flows.execution.run import compute_shards

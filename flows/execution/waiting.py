@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 # Where to look for workers that a package starts, by the name of the package.
 _LOOK = {
-    "dask_kubernetes": "`kubectl get pods` shows its pods, and `kubectl describe pod` says what a pod waits for",
+    "dask_kubernetes": "`kubectl get pods` lists its pods; `kubectl describe pod` says what one waits for",
     "dask_cloudprovider": "the console of your cloud shows its machines",
 }
 
@@ -44,7 +44,7 @@ class WorkerSource(Protocol):
 
 @dataclass(frozen=True)
 class OthersWorkers:
-    """Workers that come without our help: those of an address, or of a class that keeps their number itself."""
+    """Workers that come without our help: those of an address, or of a class that replaces them itself."""
 
     description: str
 
@@ -166,6 +166,6 @@ class WorkerWatch:
         if not workers:
             return f"no worker is connected for {seconds:.0f} s: {self._source.describe()}"
         return (
-            f"no worker computes for {seconds:.0f} s: {len(workers)} are connected and {', '.join(set(workers))}. "
-            f"Dask pauses a worker at 80 % of its memory; give a worker more memory, or lower backbone.batch_size"
+            f"no worker computes for {seconds:.0f} s: {len(workers)} connected, {', '.join(set(workers))}. "
+            f"pauses a worker at 80 % of its memory: give a worker more memory, or lower backbone.batch_size"
         )
