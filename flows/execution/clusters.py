@@ -185,7 +185,7 @@ def _make_cluster(name: str, made: type[Cluster], arguments: dict[str, Any]) -> 
         return made(**arguments)
     except (TypeError, ValueError) as error:
         raise InvalidSettingsError(f"runner.cluster_arguments of {name}: {error}") from error
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # the packages of clusters have errors of their own
         raise ClusterError(f"runner.cluster {name} cannot be started: {error}") from error
 
 

@@ -166,6 +166,6 @@ class WorkerWatch:
         if not workers:
             return f"no worker is connected for {seconds:.0f} s: {self._source.describe()}"
         return (
-            f"no worker computes for {seconds:.0f} s: {len(workers)} connected, {', '.join(set(workers))}. "
-            f"pauses a worker at 80 % of its memory: give a worker more memory, or lower backbone.batch_size"
+            f"no worker computes for {seconds:.0f} s: {len(workers)} connected, {', '.join(set(workers))}; a "
+            f"worker pauses at 80 % of its memory, so give a worker more, or lower backbone.batch_size"
         )

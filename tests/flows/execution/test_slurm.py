@@ -160,7 +160,9 @@ def test_the_sample_from_nothing_to_report_with_a_cancelled_job_in_every_stage(
     run_stages(settings)
     workspace = tmp_path / "slurm"
     config = tmp_path / "config.yaml"
-    config.write_text(yaml.safe_dump({**values, "runner": runner(), "workspace": str(workspace)}))
+    config.write_text(
+        yaml.safe_dump({**values, "runner": {**runner(), "keep": True}, "workspace": str(workspace)})
+    )
     running = subprocess.Popen(
         command("run", config), env={**prefect_server, **slurm.environment},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
