@@ -1,12 +1,14 @@
-"""Questions to listening sockets, as somebody on the network would ask them."""
+"""Certificates, other addresses, and questions to listening sockets as somebody on the network would ask them."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Collection, Iterable
+from pathlib import Path
 
 import psutil
 import pytest
+from distributed import Security
 
 # The first byte with which TLS refuses what is not TLS.
 _TLS_ALERT = b"\x15"
@@ -56,3 +58,13 @@ def _ask(address: str, port: int) -> str:
     if not answer or answer.startswith(_TLS_ALERT):
         return "TLS"
     return answer.partition(b"\r\n")[0].decode(errors="replace")
+
+
+def write_certificate(folder: Path) -> dict[str, str]:
+    """A self-signed certificate, which is its own authority."""
+    made = Security.temporary()
+    folder.mkdir()
+    contents = {"ca_file": made.tls_ca_file, "cert": made.tls_client_cert, "key": made.tls_client_key}
+    for name, text in contents.items():
+        (folder / f"{name}.pem").write_text(text)
+    return {name: str(folder / f"{name}.pem") for name in contents}

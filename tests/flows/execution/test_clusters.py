@@ -47,7 +47,7 @@ from tests.flows.helpers import (
     run_stages,
     without_truth,
 )
-from tests.network import other_address, plain_answers
+from tests.network import other_address, plain_answers, write_certificate
 from tests.servers import free_port, start_dask, wait_until
 
 ROOT = Path(__file__).parents[3]
@@ -353,16 +353,6 @@ def test_an_interrupt_does_not_wait_for_the_rest(
 
 
 # -- TLS -------------------------------------------------------------------------------------------------
-
-
-def write_certificate(folder: Path) -> dict[str, str]:
-    """A self-signed certificate, which is its own authority."""
-    made = Security.temporary()
-    folder.mkdir()
-    contents = {"ca_file": made.tls_ca_file, "cert": made.tls_client_cert, "key": made.tls_client_key}
-    for name, text in contents.items():
-        (folder / f"{name}.pem").write_text(text)
-    return {name: str(folder / f"{name}.pem") for name in contents}
 
 
 def test_a_scheduler_and_a_worker_with_tls(
