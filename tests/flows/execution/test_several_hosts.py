@@ -24,7 +24,10 @@ pytestmark = pytest.mark.slow
 HOSTS = ("scheduler", "first", "second", "flow")
 ADDRESS = "tls://10.77.0.1:8786"
 # A connection counts as lost after seconds instead of half a minute.
-IMPATIENT = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "4s", "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "4s"}
+IMPATIENT = {
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s",
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "4s",
+}
 
 
 class Network:
