@@ -112,7 +112,6 @@ class JobQueue:
         self._next_round = 0.0
         self._submit = str(cluster.job_cls.submit_command).split()[0]
         self._rounds = 0
-        self._last_problem = ""
         self._said: set[str] = set()
 
     def mend(self, connected: int) -> None:
@@ -131,28 +130,25 @@ class JobQueue:
         except ClusterError as error:
             self._say(str(error))
             states = None
-        lost = {}
-        for name, job in jobs.items():
-            problem = self._problem(job, states)
-            if problem is not None:
-                lost[name] = job
-                self._last_problem = problem
+        found = {name: self._problem(job, states) for name, job in jobs.items()}
+        problems = {name: problem for name, problem in found.items() if problem is not None}
         if connected:
             self._rounds = 0
-        elif lost:
+        elif problems:
             if time.monotonic() < self._next_round:
                 return
-            self._next_round = time.monotonic() + self._pause * 2**self._rounds
+            self._next_round = time.monotonic() + self._pause * 2 ** min(self._rounds, _MOST_ROUNDS)
             self._rounds += 1
-            if self._rounds >= _MOST_ROUNDS and len(lost) == len(jobs):
+            if self._rounds >= _MOST_ROUNDS and len(problems) == len(jobs):
+                *_, last = problems.values()
                 raise ClusterError(
-                    f"no worker can be had from runner.cluster {self._name}: {self._last_problem}. What is "
-                    f"finished stays; the same command computes the rest"
+                    f"no worker can be had from runner.cluster {self._name}: {last}. What is finished stays; "
+                    f"the same command computes the rest"
                 )
-        for problem in {self._problem(job, states) for job in lost.values()} - {None}:
+        for problem in dict.fromkeys(problems.values()):
             self._say(f"{problem}; a new job takes its place")
-        if lost or set(self._cluster.worker_spec) != set(self._cluster.workers):
-            self._cluster.sync(self._replace, lost)
+        if problems or set(self._cluster.worker_spec) != set(self._cluster.workers):
+            self._cluster.sync(self._replace, {name: jobs[name] for name in problems})
 
     def describe(self) -> str:
         """Say how the own jobs stand, and where to look."""
