@@ -325,17 +325,16 @@ def test_a_paused_worker_is_no_silent_hang(start: StartDask) -> None:
     address = f"tcp://127.0.0.1:{free_port()}"
     start_scheduler(start, address)
     start("worker", address, "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1", "--memory-limit", "20MB")
-    wait_for_workers(address, 1)
     settings = Settings(runner=RunnerSettings(kind="dask", address=address))
     said: list[str] = []
     quick = Patience(first=0.5, again=0.5, step=0.1)
     with open_runner(settings, said.append, quick) as runner, ThreadPoolExecutor(1) as pool:
         task = pool.submit(runner.compute, {}, "extract", [0])
-        wait_until(lambda: bool(said), 30, "a message")
+        wait_until(lambda: any("paused" in line for line in said), 60, "a message")
         runner.stop()
         with pytest.raises(StoppedError):
             task.result(60)
-    assert re.match(r"no worker computes for \d+ s: 1 connected, paused; a worker pauses at 80 %", said[0])
+    assert re.match(r"no worker computes for \d+ s: 1 connected, paused; a worker pauses at 80 %", said[-1])
 
 
 def test_an_interrupt_does_not_wait_for_the_rest(
