@@ -82,7 +82,8 @@ def schema(kind: str) -> dict[str, Any]:
     chart = Path(package.origin).parent / "operator/deployment/helm/dask-kubernetes-operator/crds"
     resource = yaml.safe_load((chart / f"{kind}.yaml").read_text())
     (version,) = resource["spec"]["versions"]
-    return closed(version["schema"]["openAPIV3Schema"])
+    found: dict[str, Any] = closed(version["schema"]["openAPIV3Schema"])
+    return found
 
 
 def closed(node: Any) -> Any:
