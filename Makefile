@@ -22,9 +22,10 @@ demo: .venv/.installed-focus
 test: .venv/.installed-test
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-# Kill runs fifty times at random moments: tests/soak/soak.py.
+# Kill runs fifty times at random moments, then fifty times with jobs of a real SLURM: tests/soak/soak.py.
 soak: .venv/.installed-test
 	$(BIN)/python -m tests.soak
+	$(BIN)/python -m tests.soak --slurm
 
 # Run every benchmark that has a goal, print a table, write benchmarks.json: docs/how-it-works/performance.md.
 bench: .venv/.installed-focus

@@ -24,6 +24,7 @@ from flows.execution.plan import STAGES
 from flows.execution.process import prepare_process
 from flows.execution.retries import Work, run_attempt
 from flows.execution.run import StageResult
+from flows.execution.runners import keep_cluster
 from flows.orchestration.dag import run_compare, run_pipeline, run_stage_flow, run_sweep
 from flows.orchestration.orchestrator import ComparisonRecord, Orchestrator, StageRecord
 from flows.prefect_ui.artifacts import publish, publish_comparison, publish_failure, publish_pipeline
@@ -185,7 +186,7 @@ def _make_flow(
         prepare_process()
         try:
             settings = Settings(**{name: arguments[name] for name in Settings.model_fields})
-            with progress.watched(TrainingLog(get_run_logger())):
+            with keep_cluster(), progress.watched(TrainingLog(get_run_logger())):
                 return run(_Prefect(settings.dataset), settings)
         except Exception as error:
             _show_failure(error)

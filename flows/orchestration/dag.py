@@ -114,7 +114,7 @@ def _run_shards(orchestrator: Orchestrator, job: Job, stage: str, shards: list[i
     Finished shards are on storage, so it is safe to run a task twice.
     """
     manifest, settings = job.checkpoint(stage).require_begun(), job.settings.runner
-    with open_runner(settings, orchestrator.warn) as runner:
+    with open_runner(job.settings, orchestrator.warn) as runner:
         size = math.ceil(len(shards) / (_TASKS_PER_WORKER * runner.workers))
         parts = [shards[start : start + size] for start in range(0, len(shards), size)]
         ranges = {f"{stage} {part[0]}-{part[-1]}": part for part in parts}

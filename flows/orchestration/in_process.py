@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 from flows.execution.retries import Work, run_with_retries
+from flows.execution.runners import keep_cluster
 from flows.orchestration.dag import RUNS, run_stage_flow
 from flows.orchestration.orchestrator import Orchestrator, StageRecord
 from flows.settings import Settings
@@ -25,9 +26,10 @@ def call_flow(name: str, settings: Settings) -> list[Any]:
 
     """
     orchestrator = InProcess()
-    if name in RUNS:
-        return RUNS[name](orchestrator, settings)
-    return run_stage_flow(orchestrator, name, settings)
+    with keep_cluster():
+        if name in RUNS:
+            return RUNS[name](orchestrator, settings)
+        return run_stage_flow(orchestrator, name, settings)
 
 
 class InProcess(Orchestrator):
