@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
@@ -23,12 +23,14 @@ import pytest
 import yaml
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, Security, Worker
+from distributed.deploy.cluster import Cluster
 from PIL import Image
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from dcn.datasets import DatasetOptions
 from flows.errors import ClusterError, InvalidSettingsError, StoppedError
-from flows.execution.clusters import cluster_class, open_client
+from flows.execution import clusters
+from flows.execution.clusters import cluster_class, open_client, open_cluster
 from flows.execution.plan import find_job
 from flows.execution.run import compute_shards, run_stage
 from flows.execution.runners import open_runner
@@ -757,3 +759,30 @@ def test_the_flows_of_a_flow_list_the_data_set_once(
         (*_, second) = FLOWS["train"](**sections(settings))
     assert len(asked) == 2
     assert first.key != second.key
+
+
+@pytest.mark.parametrize("server", [False, True], ids=["without Prefect", "with Prefect"])
+def test_a_flow_keeps_one_cluster_for_all_its_stages(
+    server: bool,
+    prefect_server: dict[str, str],
+    tiny_settings: MakeSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from flows import pipeline
+    from flows.orchestration import in_process
+
+    opened: list[Cluster] = []
+
+    @contextmanager
+    def counted(settings: RunnerSettings, workspace: str) -> Iterator[Cluster]:
+        with open_cluster(settings, workspace) as cluster:
+            opened.append(cluster)
+            yield cluster
+
+    monkeypatch.setattr(clusters, "open_cluster", counted)
+    settings = tiny_settings(runner={"kind": "dask", "workers": 1, "keep": True})
+    with temporary_settings({PREFECT_API_URL: prefect_server["PREFECT_API_URL"]}):
+        records = (pipeline if server else in_process).call_flow("extract", settings)
+    assert [(record.stage, record.reused) for record in records] == [("index", False), ("extract", False)]
+    (cluster,) = opened
+    assert cluster.status.name == "closed"

@@ -31,6 +31,7 @@ class Watcher:
         self.said: list[str] = []
         self.warnings: list[str] = []
         self.done: dict[str, int] = {}
+        self.ended: list[str] = []
 
     def start(self, stage: str, total: int, done: int) -> None:
         self.done[stage] = done
@@ -40,6 +41,9 @@ class Watcher:
 
     def end_early(self, stage: str, note: str) -> None:
         """No stage of these tests does."""
+
+    def end(self, stage: str) -> None:
+        self.ended.append(stage)
 
     def say(self, message: str) -> None:
         self.said.append(message)
@@ -76,6 +80,7 @@ def test_a_flow_runs_the_stages_before_it_and_shows_progress(
     assert [(record.stage, record.reused) for record in first] == [("index", False), ("extract", False)]
     assert [(record.stage, record.reused) for record in again] == [("extract", True)]
     assert watcher.done == {"index": 14, "extract": 14}
+    assert watcher.ended == ["index", "extract"]
     assert any(said.startswith("extract is going to write") for said in watcher.said)
     ours, theirs = (find_job(s).checkpoint("extract") for s in (settings, finished))
     assert (ours.key, ours.digests()) == (theirs.key, theirs.digests())
