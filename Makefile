@@ -20,10 +20,12 @@ demo: .venv/.installed-focus
 	$(BIN)/dcn demo
 
 test: .venv/.installed-test
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest -m "not soak" --numprocesses auto --dist loadfile
 
-# Kill runs fifty times at random moments, then fifty times with jobs of a real SLURM: tests/soak/soak.py.
+# Run the tests that are too long for `make test`. Then kill runs fifty times at random moments, and fifty times with
+# jobs of a real SLURM: tests/soak/soak.py.
 soak: .venv/.installed-test
+	$(BIN)/python -m pytest -m soak
 	$(BIN)/python -m tests.soak
 	$(BIN)/python -m tests.soak --slurm
 

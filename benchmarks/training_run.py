@@ -34,7 +34,7 @@ from flows.execution.run import _new_manifest, compute_shards, run_stage
 from flows.inputs.summaries import ExtractSummary
 from flows.settings import Settings
 from flows.stage import Layout
-from flows.stages import train
+from flows.stages.training.run import TrainingRun
 from storage import ArraySpec
 
 TOKENS, WIDTH, SHARD = 784, 384, 64
@@ -114,7 +114,7 @@ def measure(settings: Settings) -> dict[str, list[float]]:
 
         return call
 
-    run = train._TrainingRun
+    run = TrainingRun
     for owner, function, name in (
         (Trainer, "step", "step"),
         (run, "_check_held_out", "check"),

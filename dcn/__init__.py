@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dcn.model import Model
     from dcn.model_description import ModelDescription
     from dcn.model_file import StoredModel, load_model, model_bytes
-    from dcn.modularity import cosine_assignment
+    from dcn.modularity import ModularityLoss, cosine_assignment
     from dcn.network import DynamicClusteringNetwork, image_centers
     from dcn.prototypes import start_from_kmeans
     from dcn.refinement import fine_label_map
@@ -47,7 +47,7 @@ _MODULES = {
     "dcn.model": ("Model",),
     "dcn.model_description": ("ModelDescription",),
     "dcn.model_file": ("StoredModel", "load_model", "model_bytes"),
-    "dcn.modularity": ("cosine_assignment",),
+    "dcn.modularity": ("ModularityLoss", "cosine_assignment"),
     "dcn.network": ("DynamicClusteringNetwork", "image_centers"),
     "dcn.prototypes": ("start_from_kmeans",),
     "dcn.refinement": ("fine_label_map",),
@@ -75,6 +75,7 @@ __all__ = [
     "Item",
     "Model",
     "ModelDescription",
+    "ModularityLoss",
     "Preset",
     "Region",
     "Segmentation",

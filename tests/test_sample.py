@@ -86,7 +86,10 @@ def test_the_page_opens_in_a_browser_without_an_error(sample: Settings, tmp_path
     columns = ("photograph", "regions", "foreground", "classes", "ground truth")
     ids = [image.item.id for image in open_index(find_job(sample)).images()]
     assert sorted(photographs) == sorted(f"{column} of {name}" for column in columns for name in ids)
-    assert [name for name in pictures if name not in photographs] == [
+    crops = [name for name in pictures if re.search(r", region \d+$", name)]
+    assert {name.partition(",")[0] for name in crops} <= set(ids)
+    assert len(crops) == len(set(crops)) >= 8, "the gallery has a foreground region of every photograph"
+    assert [name for name in pictures if name not in photographs and name not in crops] == [
         "confusion matrices",
         "Tokens and cluster centers",
         "Similarity within and across photographs",
@@ -101,6 +104,6 @@ def test_the_page_opens_in_a_browser_without_an_error(sample: Settings, tmp_path
         "astronaut",
         "ground truth",
         "Provenance",
-        "every file of the data set",
+        "Every photograph and every mask could be read",
     ):
         assert text in dom

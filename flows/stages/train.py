@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from dcn.device import choose_device
-from dcn.early_stopping import stands_still
-from dcn.errors import DCNError, NonFiniteTrainingError
-from dcn.model_description import ModelDescription
-from flows import progress
 from flows.errors import name_parameters
-from flows.inputs.image_index import open_index
-from flows.inputs.parallel import batched
 from flows.inputs.summaries import ExtractSummary, TrainSummary
-from flows.inputs.token_sample import sample_tokens
-from flows.printable import printable_line
-from flows.settings import Settings, TrainSettings
+from flows.settings import Settings
 from flows.stage import Job, Layout, Stage, Warn
-from storage import Checkpoint, Manifest
+from storage import Manifest
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from dcn.network import DynamicClusteringNetwork
-    from dcn.training import StepRecord
-
-_MAX_HELD_OUT = 256
-# Consecutive collapsed iterations that count as a collapse. In a single batch it may happen by chance.
-_COLLAPSE_LENGTH = 10
-# Settings that are arguments of the network.
-_NETWORK = {"num_prototypes", "num_stages", "heads", "self_update", "norm", "start", "whitened_dims"}
 # Size of an iteration in curve.json.
 _CURVE_BYTES = 220
-# The training state, a file of the checkpoint until the stage is complete.
-_STATE = "state.safetensors"
 
 
 class TrainStage(Stage):
@@ -58,10 +30,11 @@ class TrainStage(Stage):
         import torch
 
         from dcn.network import DynamicClusteringNetwork
+        from flows.stages.training.run import network_arguments
 
         train = job.settings.train
         with torch.device("meta"), name_parameters("setting train.{}"):
-            network = DynamicClusteringNetwork(**_network_arguments(train, self._token_width(job)))
+            network = DynamicClusteringNetwork(**network_arguments(train, self._token_width(job)))
         numbers = sum(tensor.numel() for tensor in network.state_dict().values())
         # The model is kept in half precision. A state has the weights, two moments of AdamW, and the best
         # weights in float32. While the next one is written, the old one is still there. Both are gone before
@@ -70,211 +43,12 @@ class TrainStage(Stage):
         return Layout(extra_bytes=kept, temporary_bytes=2 * 4 * 4 * numbers - kept)
 
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
-        run = _TrainingRun(job, self._token_width(job), warn)
-        return run.to_the_end().to_json()
+        from flows.stages.training.run import TrainingRun
+
+        return TrainingRun(job, self._token_width(job), warn).to_the_end().to_json()
 
     def remark(self, manifest: Manifest) -> str:
         return TrainSummary.of(manifest).describe_end(manifest.settings["iterations"])
 
     def _token_width(self, job: Job) -> int:
         return ExtractSummary.read(job).token_width
-
-
-class _TrainingRun:
-    """One training run: its trainer, and its results so far."""
-
-    def __init__(self, job: Job, token_width: int, warn: Warn) -> None:
-        import torch
-
-        from dcn.network import DynamicClusteringNetwork
-        from dcn.training import Trainer
-        from flows.stages.training_state import SaveClock, TrainingState
-
-        self._settings: TrainSettings = job.settings.train
-        self._checkpoint: Checkpoint = job.checkpoint("train")
-        self._device = choose_device(job.settings.backbone.device)
-        self._tokens = job.checkpoint("extract").array("tokens")
-        self._warn = warn
-        self._backbone = job.settings.backbone.model_dump(
-            mode="json",
-            include={"name", "weights", "input_size", "token_layer", "attention_block", "precision"},
-        )
-        self._index = open_index(job)
-        present = job.checkpoint("extract").array("present").rows(0, len(self._index))
-        rows = self._index.split_rows(self._index.summary.train_split)
-        self._rows, self._held_out = _hold_out(
-            rows[present[rows]], self._settings.held_out, self._settings.seed
-        )
-
-        settings = self._settings
-        self._network_arguments = _network_arguments(settings, token_width)
-        torch.manual_seed(settings.seed)
-        network = DynamicClusteringNetwork(**self._network_arguments)
-        if not self._checkpoint.has_file(_STATE):
-            self._start(network)
-        self._trainer = Trainer(
-            network.to(self._device),
-            learning_rate=settings.learning_rate,
-            schedule=settings.schedule,
-            iterations=settings.iterations,
-            weight_decay=settings.weight_decay,
-            max_gradient_norm=settings.max_gradient_norm,
-            loss=settings.loss,
-        )
-        self._state = TrainingState()
-        if self._checkpoint.has_file(_STATE):
-            self._state = TrainingState.from_bytes(self._checkpoint.read_file(_STATE), self._trainer)
-        self._clock = SaveClock(settings.save_seconds)
-
-    def _start(self, network: DynamicClusteringNetwork) -> None:
-        """Compute what a new network takes from the training images: the whitening, and its prototypes."""
-        from dcn.prototypes import start_from_kmeans
-
-        from_kmeans = self._settings.prototypes == "kmeans"
-        if network.whitening is None and not from_kmeans:
-            return
-        sample = self._sample_tokens()
-        if network.whitening is not None:
-            network.whitening.fit(sample)
-        if from_kmeans:
-            start_from_kmeans(network, network.project(sample), self._settings.seed)
-
-    def to_the_end(self) -> TrainSummary:
-        """Run the missing iterations, write the model, and return the summary."""
-        from dcn.model_file import model_bytes
-
-        settings, trainer = self._settings, self._trainer
-        progress.start("train", settings.iterations, trainer.iteration)
-        for batch, tokens in self._batches():
-            with name_parameters("setting train.{}"):
-                record = trainer.step(tokens, map(self._image_name, batch))
-            self._state.curve.append(record)
-            self._report(record)
-            last = trainer.iteration == settings.iterations
-            if trainer.iteration % settings.check_every == 0 or last:
-                self._check_held_out()
-            if self._stands_still():
-                break
-            if self._clock.is_due() and not last:
-                self._save()
-        summary = self._summary()
-        if end := summary.describe_end(settings.iterations):
-            progress.end_early("train", end)
-        description = ModelDescription(network=self._network_arguments, backbone=self._backbone)
-        self._checkpoint.write_file("dcn.safetensors", model_bytes(self._state.best, description))
-        curve = {"steps": [asdict(record) for record in self._state.curve], "held_out": self._state.checks}
-        self._checkpoint.write_file("curve.json", json.dumps(curve).encode())
-        self._checkpoint.delete_file(_STATE)
-        return summary
-
-    def _stands_still(self) -> bool:
-        """Say whether training ends here. Only checks decide, so a resumed run ends at the same one."""
-        patience = self._settings.patience
-        return patience is not None and stands_still([value for _, value in self._state.checks], patience)
-
-    def _summary(self) -> TrainSummary:
-        curve = self._state.curve
-        best_iteration, best = max(self._state.checks, key=lambda check: check[1])
-        return TrainSummary(
-            images=len(self._rows),
-            held_out_images=len(self._held_out),
-            iterations=len(curve),
-            held_out_modularity=best,
-            best_iteration=best_iteration,
-            regions_per_image=curve[-1].regions,
-            prototypes_in_use=curve[-1].prototypes_in_use,
-            collapsed_iterations=sum(record.collapsed for record in curve),
-            largest_gradient_norm=max(record.gradient_norm for record in curve),
-            ended="held-out modularity stood still" if self._stands_still() else "all iterations are done",
-        )
-
-    def _batches(self) -> Iterator[tuple[list[int], Tensor]]:
-        """Read the batches from the current iteration on, each while the one before is trained on."""
-        from dcn.training import batch_rows
-
-        settings = self._settings
-        numbers = range(self._trainer.iteration, settings.iterations)
-        drawn = (batch_rows(self._rows, settings.batch_size, settings.seed, number) for number in numbers)
-        pending = ((rows, self._tokens.read_ahead(rows)) for rows in drawn)
-        current = next(pending, None)
-        while current is not None:
-            following = next(pending, None)
-            yield current[0], self._on_device(current[1].result())  # [B, n, d]
-            current = following
-
-    def _on_device(self, tokens: npt.NDArray[np.float16]) -> Tensor:
-        """Move tokens to the device as float32. Pinned memory lets the copy to CUDA run in parallel."""
-        import torch
-
-        batch = torch.from_numpy(tokens)
-        if self._device == "cuda":
-            batch = batch.pin_memory()
-        return batch.to(self._device, non_blocking=True).float()
-
-    def _image_name(self, row: int) -> str:
-        return printable_line(self._index.image(row).item.id)
-
-    def _sample_tokens(self) -> Tensor:
-        """Draw random tokens ``[m, d]`` of random training images."""
-        import torch
-
-        rows, tokens = sample_tokens(self._tokens, self._rows, self._settings.seed)  # [r], [r, t, d]
-        wrong = rows[~np.isfinite(tokens).all(axis=(1, 2))].tolist()
-        if wrong:
-            names = ", ".join(map(self._image_name, wrong[:5]))
-            raise NonFiniteTrainingError(f"the tokens of {names} are not finite; extract them again")
-        return torch.from_numpy(tokens).flatten(0, 1)
-
-    def _check_held_out(self) -> None:
-        import torch
-
-        from dcn.training import held_out_modularity
-
-        values = []
-        for rows in batched(self._held_out.tolist(), self._settings.batch_size):
-            tokens = self._on_device(self._tokens.read_ahead(rows).result())
-            values.append(held_out_modularity(self._trainer.network, tokens, self._settings.loss))
-        value = torch.cat(values).mean().item()
-        if not self._state.checks or value > max(check[1] for check in self._state.checks):
-            weights = self._trainer.network.state_dict()
-            self._state.best = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
-        self._state.checks.append((self._trainer.iteration, value))
-
-    def _report(self, record: StepRecord) -> None:
-        note = (
-            f"loss {-record.modularity:.4f}, {record.regions:.1f} regions per image, "
-            f"{record.prototypes_in_use} prototypes in use"
-        )
-        progress.advance("train", 1, note)
-        recent = self._state.curve[-_COLLAPSE_LENGTH:]
-        before = self._state.curve[-_COLLAPSE_LENGTH - 1 : -_COLLAPSE_LENGTH]
-        begins = len(recent) == _COLLAPSE_LENGTH and all(r.collapsed for r in recent)
-        if begins and not (before and before[0].collapsed):
-            self._warn(
-                f"training collapsed at iteration {recent[0].iteration}: the centers are the same for every "
-                f"image (variance {record.center_variance:.4f}). It may recover; "
-                f"docs/how-it-works/training.md says what prevents it"
-            )
-
-    def _save(self) -> None:
-        with self._clock.saving():
-            self._checkpoint.write_file(_STATE, self._state.to_bytes(self._trainer))
-
-
-def _network_arguments(settings: TrainSettings, token_width: int) -> dict[str, Any]:
-    return {"dim": token_width, **settings.model_dump(include=_NETWORK, exclude_none=True)}
-
-
-def _hold_out(
-    rows: npt.NDArray[np.int64], share: float, seed: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Split rows into training rows and those that select the weights; if ``share`` is 0, they overlap."""
-    if not len(rows):
-        raise DCNError(
-            "no usable photograph is in the training split; the warnings of index and extract say why"
-        )
-    count = min(_MAX_HELD_OUT, max(1, round(share * len(rows)))) if share and len(rows) > 1 else 0
-    if not count:
-        return rows, rows[:_MAX_HELD_OUT]
-    shuffled = np.random.default_rng([seed, 0]).permutation(rows)
-    return np.sort(shuffled[count:]), np.sort(shuffled[:count])

@@ -11,7 +11,7 @@ from tests.deployments.deployed import Deployed
 from tests.servers import serve_postgresql, serve_prefect
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="session", params=[pytest.param("sqlite", marks=pytest.mark.soak), "postgresql"])
 def deployed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     """A server with the work pool, the automation and the deployments of ``prefect.yaml``, but no worker."""
     with ExitStack() as stack:

@@ -71,7 +71,7 @@ def retry(deployed: Deployed, run: UUID) -> None:
 
 
 # The worker behaves the same with either database.
-@pytest.mark.parametrize("deployed", ["sqlite"], indirect=True, scope="session")
+@pytest.mark.parametrize("deployed", ["postgresql"], indirect=True, scope="session")
 def test_a_killed_flow_run_is_reported_as_crashed_and_can_be_retried(
     deployed: Deployed, settings: Settings, undisturbed: Settings
 ) -> None:

@@ -115,7 +115,7 @@ def test_a_sweep_runs_from_its_form(deployed: Deployed, worker: None, tiny_setti
     run = deployed.wait(deployed.submit("sweep/demo-prototypes", settings), "Completed", "Failed", "Crashed")
     assert run.state_name == "Completed", run.state
     rows = json.loads(text_of(deployed.artifacts(run.id)["compare"]))
-    assert [row["variant"].strip("` ") for row in rows] == [
+    assert [row["variant"].strip("`→ ") for row in rows] == [
         f"train.num_prototypes={k}, train.self_update=false" for k in (2, 3)
     ]
 

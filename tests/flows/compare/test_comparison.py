@@ -317,9 +317,14 @@ class TestCommands:
         names = [f"segment.segmenter.num_regions={k}" for k in (2, 3)]
         rows = [comparison_row(variant) for variant in variants[:2]]
         expected = [f"{row.cells['abo'].value:.3f}" for row in rows]
-        assert self.lines(result.stdout) == dict(zip(names, expected, strict=True))
+        found = {name.removeprefix("→ "): value for name, value in self.lines(result.stdout).items()}
+        assert found == dict(zip(names, expected, strict=True))
+        chosen = max(rows, key=lambda row: row.cells["label_free_score"].value or 0)
+        marked = [name for name, row in zip(names, rows, strict=True) if row is chosen]
+        assert [name for name in self.lines(result.stdout) if name.startswith("→")] == [f"→ {marked[0]}"]
+        assert f"the choice is {marked[0]}:" in " ".join(result.stdout.split())
         page = Page(Path(result.stdout.split("Open ")[1].strip()).read_text())
-        assert [row[0] for row in page.tables[0][1:]] == names
+        assert [row[0].removeprefix("→ ") for row in page.tables[0][1:]] == names
         assert page.tables[1][0] == ["photograph", *names]
         assert len(page.pictures) == 5 * 3
         assert len([*Path(variants[0].settings.workspace).glob("evaluate/*")]) == len(LABELS)
