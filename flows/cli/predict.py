@@ -92,7 +92,8 @@ def print_predictions(
                 shown = f"{safe(prediction.image)}: {safe(prediction.reason)}"
                 err.print(f"[red]refused[/] {shown}", soft_wrap=True)
     written = "regions/, overlays/" if model.class_centers is None else "regions/, semantic/, overlays/"
-    counts = f"{len(files) - refused:,} photographs, {refused:,} refused"
+    used = len(files) - refused
+    counts = f"{used:,} photograph{'s' * (used != 1)}, {refused:,} refused"
     if given.skipped:
         number = sum(given.skipped.values())
         kinds = ", ".join(f"{count} {ending}" for ending, count in given.skipped.items())
