@@ -22,9 +22,10 @@ from flows import progress
 from flows.evaluation.results import Results
 from flows.execution.plan import STAGES
 from flows.execution.process import prepare_process
-from flows.execution.retries import Work, run_attempt
+from flows.execution.retries import Work
 from flows.execution.run import StageResult
 from flows.execution.runners import keep_cluster
+from flows.execution.time_limit import run_within
 from flows.orchestration.dag import run_compare, run_pipeline, run_stage_flow, run_sweep
 from flows.orchestration.orchestrator import ComparisonRecord, Orchestrator, StageRecord
 from flows.prefect_ui.artifacts import publish, publish_comparison, publish_failure, publish_pipeline
@@ -97,7 +98,7 @@ class _Prefect(Orchestrator):
                 for task_name, work in works.items():
                     named = step.with_options(name=name, task_run_name=task_name)
                     # Prefect warns of its own time-outs in threads, although they do the same.
-                    futures[named.submit(partial(run_attempt, work, limit))] = task_name
+                    futures[named.submit(partial(run_within, limit, work))] = task_name
                 for future in as_completed(list(futures)):
                     future.result()
                     finished(futures[future])

@@ -16,7 +16,7 @@ from typing import Any
 from dcn.images.os_errors import LASTING_OF_WORK
 from flows import progress
 from flows.errors import StoppedError, describe_error
-from flows.execution.time_limit import time_limit
+from flows.execution.time_limit import run_within
 
 Work = Callable[[], dict[str, Any]]
 # Seconds before each retry. Chance makes each up to so much of itself longer.
@@ -27,12 +27,6 @@ RETRY_JITTER = 0.5
 def is_transient(error: object) -> bool:
     """Whether another attempt may succeed. Time-outs count: ``TimeoutError`` is an ``OSError``."""
     return isinstance(error, OSError) and error.errno not in LASTING_OF_WORK
-
-
-def run_attempt(work: Work, limit: float | None) -> dict[str, Any]:
-    """Run a task once; see :func:`flows.execution.time_limit.time_limit`."""
-    with time_limit(limit):
-        return work()
 
 
 def run_with_retries(name: str, work: Work, limit: float | None, stopped: threading.Event) -> dict[str, Any]:
@@ -50,7 +44,7 @@ def run_with_retries(name: str, work: Work, limit: float | None, stopped: thread
     """
     for delay in RETRY_DELAYS:
         try:
-            return run_attempt(work, limit)
+            return run_within(limit, work)
         except Exception as error:
             if not is_transient(error):
                 raise
@@ -58,4 +52,4 @@ def run_with_retries(name: str, work: Work, limit: float | None, stopped: thread
             progress.warn(f"{name} failed and is tried again in {seconds:.0f} s: {describe_error(error)}")
         if stopped.wait(seconds):
             raise StoppedError(f"{name} was not tried again, because others failed")
-    return run_attempt(work, limit)
+    return run_within(limit, work)

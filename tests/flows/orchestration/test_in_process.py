@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from flows import progress
 from flows.errors import StoppedError
 from flows.execution import retries
 from flows.execution.plan import find_job
-from flows.execution.time_limit import time_limit
+from flows.execution.time_limit import run_within
 from flows.orchestration.in_process import InProcess, call_flow
 from flows.settings import Settings
 from storage import CheckpointDamagedError
@@ -164,16 +165,15 @@ def test_a_time_limit_is_no_failure_that_the_work_handles() -> None:
             with suppress(Exception):  # as code that takes a file that it cannot read for a bad one
                 time.sleep(0.001)
 
-    with pytest.raises(TimeoutError), time_limit(0.05):
-        work()
+    with pytest.raises(TimeoutError):
+        run_within(0.05, work)
 
 
-def test_a_time_limit_ends_with_its_context() -> None:
+def test_a_time_limit_ends_with_its_work() -> None:
     for seconds in (0.0005, 0.001, 0.002, 0.004):
         for _ in range(50):  # some end at the same moment as their limit
             try:
-                with time_limit(seconds):
-                    time.sleep(seconds)
+                run_within(seconds, partial(time.sleep, seconds))
             except TimeoutError:
                 continue
     time.sleep(0.02)  # what arrives late would end the test
