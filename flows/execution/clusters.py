@@ -9,6 +9,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from multiprocessing import resource_tracker
@@ -73,8 +74,23 @@ def open_client(settings: RunnerSettings, warn: Warn, workspace: str = "workspac
         return
     with open_cluster(settings, workspace) as cluster:
         _warn_of_open(cluster.scheduler_address, warn)
-        with Client(cluster, set_as_default=False) as client:
+        with _connect(cluster) as client:
             yield client
+
+
+def _connect(cluster: Cluster) -> Client:
+    """Connect to a cluster when it has requested its workers, which takes seconds on a busy batch system.
+
+    An interruption in the middle of that would leave a client that waits for ever when it is closed. So it is
+    made in a thread of its own, which signals do not interrupt.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        making = pool.submit(Client, cluster, set_as_default=False)
+        try:
+            return making.result()
+        except (KeyboardInterrupt, SystemExit):
+            making.result().close()
+            raise
 
 
 @contextmanager

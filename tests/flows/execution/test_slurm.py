@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -29,7 +30,7 @@ from flows.execution.waiting import Patience
 from flows.settings import RunnerSettings, Settings
 from flows.settings.loading import load_settings
 from flows.stage import Job
-from tests.flows.helpers import digests, records, run_stages
+from tests.flows.helpers import command, digests, records, run_stages
 from tests.network import other_address, plain_answers
 from tests.servers import wait_until
 from tests.slurm import Slurm, serve_slurm
@@ -308,6 +309,31 @@ def test_the_shipped_jobs_do_not_fit_small_nodes_and_the_flow_says_so(
     assert re.search(
         r"PENDING \(PartitionConfig\); no node of the partition has the cores or the memory", warning
     )
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_a_job_is_submitted_ends_the_command_and_leaves_no_job(
+    number: signal.Signals, code: int, slurm: Slurm, runner: MakeRunner, whole: Settings, tmp_path: Path
+) -> None:
+    """A busy SLURM answers after seconds."""
+    settings = on_slurm(whole, tmp_path / "workspace", runner(workers=2))
+    config, begun, slow = tmp_path / "config.yaml", tmp_path / "begun", tmp_path / "bin" / "sbatch"
+    config.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+    slow.parent.mkdir()
+    slow.write_text(f'#!/bin/sh\ntouch {begun}\nsleep 2\nexec {shutil.which("sbatch")} "$@"\n')
+    slow.chmod(0o755)
+    path = f"{slow.parent}{os.pathsep}{os.environ['PATH']}"
+    running = subprocess.Popen(
+        command("extract", config), env={**os.environ, "PATH": path}, stderr=subprocess.PIPE, text=True
+    )
+    wait_until(lambda: begun.exists() or running.poll() is not None, 120, "a submission")
+    running.send_signal(number)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == code, errors
+    assert "the same command continues" in errors
+    assert "Traceback" not in errors
+    wait_until(lambda: not slurm.jobs("pending,running"), 30, "the end of all jobs", interval=0.3)
+    assert not list((tmp_path / "shared").iterdir()), "the key of the run stayed"
 
 
 # -- the certificate and the sockets of a run ------------------------------------------------------------
