@@ -23,12 +23,14 @@ test: .venv/.installed-test
 	$(BIN)/python -m pytest -m "not soak" --numprocesses auto --dist loadfile
 
 # Run the tests that are too long for `make test`, feed thousands of damaged files to every reader, stress the native
-# libraries for an hour, and kill runs fifty times at random moments: tests/soak/fuzz.py, native.py and soak.py.
+# libraries for an hour, and kill runs fifty times at random moments, and fifty times with jobs of a real SLURM:
+# tests/soak/fuzz.py, native.py and soak.py.
 soak: .venv/.installed-test
 	$(BIN)/python -m pytest -m soak
 	$(BIN)/python -m tests.soak.fuzz
 	$(BIN)/python -m tests.soak.native
 	$(BIN)/python -m tests.soak
+	$(BIN)/python -m tests.soak --slurm
 
 # Run every benchmark that has a goal, print a table, write benchmarks.json: docs/how-it-works/performance.md.
 bench: .venv/.installed-focus

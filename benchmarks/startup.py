@@ -2,11 +2,10 @@
 
     python -m benchmarks.startup [--pairs 5] [--workspace DIR] [--json FILE]
 
-Everything runs in processes of its own, interleaved, with a home of Prefect's of its own: in an old one the
-server has more to clear away. The reference of ``dcn run`` imports prefect and runs an empty flow on the
-temporary server that a flow starts for itself. Commands that only read are measured by their processor time,
-mistakes by the seconds until their message. The first ``dcn run sample`` is not measured; it needs the
-weights of focus-s14.
+Everything runs in processes of its own, interleaved, and without a Prefect server. The reference of ``dcn
+run`` imports PyTorch, which every run that computes something has to do. Commands that only read are measured
+by their processor time, mistakes by the seconds until their message. The first ``dcn run sample`` is not
+measured; it needs the weights of focus-s14.
 """
 
 from __future__ import annotations
@@ -24,14 +23,9 @@ from pathlib import Path
 
 from benchmarks.row import Row, add_json_option, show_rows
 
-EMPTY_FLOW = "import prefect\n@prefect.flow\ndef empty(): pass\nempty()"
-# Prefect is as quiet, and as patient, as in ``dcn``.
-ENVIRONMENT = {
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    "PREFECT_LOGGING_LEVEL": "CRITICAL",
-}
+IMPORTS = "import torch"
+# Empty: the server of the user, if there is one, is not asked.
+ENVIRONMENT = {"PREFECT_API_URL": ""}
 
 
 @dataclass(frozen=True)
@@ -50,35 +44,32 @@ def main() -> None:
     parser.add_argument("--workspace", help="of a sample that was run; default: a temporary one")
     add_json_option(parser)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as home:
-        os.environ["PREFECT_HOME"] = home
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as empty:
         workspace = arguments.workspace or folder
-        empty = Path(home) / "empty"
-        empty.mkdir()
         run = ["run", "sample", "--workspace", workspace]
         take(["-m", "flows", *run])
-        reading = reading_commands(workspace, str(empty))
+        reading = reading_commands(workspace, empty)
         mistakes = {
-            "a wrong path": ["run", str(empty / "mine.yaml")],
+            "a wrong path": ["run", str(Path(empty) / "mine.yaml")],
             "an empty folder": [*run, "--set", f"dataset={{name: folder, root: {empty}}}"],
             "an unknown backbone": [*run, "--set", "backbone.name=dino-s88"],
             "an unknown setting": [*run, "--set", "train.iteratons=3"],
         }
         commands = {"run": run, "help": ["--help"], **reading, **mistakes}
-        seconds: dict[str, list[Taken]] = {name: [] for name in [*commands, "prefect"]}
+        seconds: dict[str, list[Taken]] = {name: [] for name in [*commands, "imports"]}
         for _ in range(arguments.pairs):
-            seconds["prefect"].append(take(["-c", EMPTY_FLOW]))
+            seconds["imports"].append(take(["-c", IMPORTS]))
             for name, command in commands.items():
                 code = 1 if name in mistakes else None
                 seconds[name].append(take(["-m", "flows", *command], code))
     clock = {name: statistics.median(one.clock for one in found) for name, found in seconds.items()}
     processor = {name: statistics.median(one.processor for one in found) for name, found in seconds.items()}
-    pairs = zip(seconds["run"], seconds["prefect"], strict=True)
-    more = statistics.median(run.clock - prefect.clock for run, prefect in pairs)
-    details = {"s of dcn run": clock["run"], "s of prefect": clock["prefect"]}
+    pairs = zip(seconds["run"], seconds["imports"], strict=True)
+    more = statistics.median(run.clock - imports.clock for run, imports in pairs)
+    details = {"s of dcn run": clock["run"], "s of the import": clock["imports"]}
     show_rows(
         [
-            Row("dcn run with nothing to do", "Python and Prefect starting", more, "s more", 3,
+            Row("dcn run with nothing to do", "Python importing PyTorch", more, "s more", 3,
                 at_least=False, details=details),
             Row("dcn --help", "", clock["help"], "s", 0.5, at_least=False),
             *(

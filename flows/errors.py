@@ -34,6 +34,10 @@ class ClusterError(FlowError):
     """A Dask cluster cannot be started or reached, or was lost."""
 
 
+class PrefectError(FlowError):
+    """Prefect refuses its settings, or the server that the user names does not answer."""
+
+
 class StoppedError(FlowError):
     """Shards were left for the next run, because other shards failed or the run was interrupted."""
 

@@ -1,15 +1,14 @@
-"""The DAG: one Prefect flow per stage, and the pipeline that calls them.
+"""The flows of the DAG as Prefect runs them: one flow per stage, and the pipeline that calls them.
 
-A flow of one stage first runs those of the stages before it whose checkpoints are missing. What Prefect keeps
-of results and errors is JSON, never a pickle.
+:mod:`flows.orchestration.dag` says what a flow does. What Prefect keeps of results and errors is JSON, never
+a pickle.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from prefect import Flow, flow, get_run_logger, task
@@ -20,20 +19,19 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from dcn.datasets import DatasetOptions
 from flows import progress
-from flows.compare.page import write_comparison
-from flows.compare.rows import ComparisonRow
-from flows.compare.variants import Variant, segmenter_variants, sweep_variants
 from flows.evaluation.results import Results
-from flows.execution.plan import STAGES, find_job, stages_up_to
+from flows.execution.plan import STAGES
 from flows.execution.process import prepare_process
-from flows.execution.retries import RETRIES
-from flows.execution.run import run_stage
-from flows.execution.runners import open_runner
-from flows.execution.time_limit import time_limit
+from flows.execution.retries import Work
+from flows.execution.run import StageResult
+from flows.execution.runners import keep_cluster
+from flows.execution.time_limit import run_within
+from flows.orchestration.dag import run_compare, run_pipeline, run_stage_flow, run_sweep
+from flows.orchestration.orchestrator import ComparisonRecord, Orchestrator, StageRecord
 from flows.prefect_ui.artifacts import publish, publish_comparison, publish_failure, publish_pipeline
 from flows.prefect_ui.progress import PageProgress
 from flows.prefect_ui.run_log import TrainingLog, stage_line
-from flows.prefect_ui.settings import NOT_KEPT
+from flows.prefect_ui.settings import NOT_KEPT, RETRIES
 from flows.printable import printable_line
 from flows.settings import (
     AnyDataset,
@@ -55,114 +53,85 @@ from flows.stages import STAGE_TABLE
 
 Record = TypeVar("Record")
 
-
-@dataclass(frozen=True)
-class StageRecord:
-    """What the flow of a stage returns.
-
-    Attributes:
-        stage: name of the stage.
-        key: key of its checkpoint.
-        reused: the checkpoint was complete before the flow began.
-        seconds: duration of the work on the checkpoint.
-        summary: the summary of its manifest.
-
-    """
-
-    stage: str
-    key: str
-    reused: bool
-    seconds: float
-    summary: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class ComparisonRecord:
-    """What the flows ``compare`` and ``sweep`` return: the key of ``compare``, and the rows of the table."""
-
-    key: str
-    rows: list[ComparisonRow]
-
-
 _DEFAULTS = Settings()
-# Tasks per worker: enough that the last ones end together, few enough that a task is worth its overhead.
-_TASKS_PER_WORKER = 4
 
 
 @task(cache_policy=NO_CACHE, **NOT_KEPT, **RETRIES)
-def step(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Run a stage's unsharded part. Safe to repeat."""
+def step(work: Work) -> dict[str, Any]:
+    """Run a piece of work: a range of shards, or a part of a stage that has none. Safe to repeat."""
     return work()
 
 
-def _find_job(settings: Settings, stage: str, listing: str | None = None) -> Job:
-    """Find the job of a stage, as a task: if the data set cannot be listed just now, Prefect tries again."""
-    name = f"{stage} keys"
-    named = step.with_options(name=name, task_run_name=name)
-    return Job.from_json(named(lambda: find_job(settings, stage, listing).to_json()))
+class _Prefect(Orchestrator):
+    """Calls flows and tasks of Prefect, and shows them on the page of the flow run.
 
+    Args:
+        dataset: data set of the flow run, for the names of those that it calls.
 
-def _run_shards(job: Job, stage: str, shards: list[int]) -> None:
-    """Compute shards in a subflow. Each task is a range of shards; ``runner`` limits how many run at once.
-
-    Finished shards are on storage, so it is safe to run a task twice.
     """
-    manifest = job.checkpoint(stage).require_begun()
-    with open_runner(job.settings.runner, _warn) as runner:
-        size = math.ceil(len(shards) / (_TASKS_PER_WORKER * runner.workers))
-        parts = [shards[start : start + size] for start in range(0, len(shards), size)]
 
-        @task(name=f"{stage} shards", cache_policy=NO_CACHE, **NOT_KEPT, **RETRIES)
-        def shard_range(part: list[int]) -> dict[str, Any]:
-            # Prefect warns of its own time-outs in threads, although they do the same.
-            with time_limit(job.settings.runner.task_timeout):
-                return runner.compute(job.to_json(), stage, part)
+    def __init__(self, dataset: DatasetOptions) -> None:
+        self._dataset = dataset
 
+    def run_stage(self, stage: str, settings: Settings, listing: str) -> list[StageRecord]:
+        records: list[StageRecord] = _stage_flow(stage, listing)(**sections(settings))
+        for record in records:  # the log of this flow run gets a line for each stage that ran
+            _log(record)
+        return records
+
+    def run_task(self, name: str, work: Work, limit: float | None = None) -> dict[str, Any]:
+        named = step.with_options(name=name, task_run_name=name, timeout_seconds=limit)
+        return dict(named(work))
+
+    def run_tasks(
+        self,
+        name: str,
+        works: Mapping[str, Work],
+        threads: int,
+        limit: float | None,
+        finished: Callable[[str], None],
+        stop: Callable[[], None],
+    ) -> None:
         def submit_all() -> None:
             futures = {}
             try:
-                for part in parts:
-                    named = shard_range.with_options(task_run_name=f"{stage} {part[0]}-{part[-1]}")
-                    futures[named.submit(part)] = part
+                for task_name, work in works.items():
+                    named = step.with_options(name=name, task_run_name=task_name)
+                    # Prefect warns of its own time-outs in threads, although they do the same.
+                    futures[named.submit(partial(run_within, limit, work))] = task_name
                 for future in as_completed(list(futures)):
                     future.result()
-                    if job.settings.runner.kind == "dask":  # its workers have no watcher
-                        progress.advance(stage, manifest.count_rows(futures[future]))
+                    finished(futures[future])
             except BaseException:
-                runner.stop()
+                stop()
                 raise
 
-        threads: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=min(len(parts), runner.waiting))
-        name = f"{stage} shards"
-        run_name = _run_name(job.settings.dataset, name)
-        flow(name=name, flow_run_name=run_name, task_runner=threads, **NOT_KEPT)(submit_all)()
+        runner: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=threads)
+        run_name = _run_name(self._dataset, name)
+        flow(name=name, flow_run_name=run_name, task_runner=runner, **NOT_KEPT)(submit_all)()
 
+    @contextmanager
+    def count(self, stages: Sequence[str]) -> Iterator[Callable[[str], None]]:
+        with PageProgress("pipeline") as page:
+            page.start("pipeline", len(stages), 0)
+            yield lambda stage: page.advance("pipeline", 1, stage)
 
-def _warn(message: str) -> None:
-    get_run_logger().warning(message)
-    progress.warn(message)
+    @contextmanager
+    def watch(self, stage: str) -> Iterator[None]:
+        with PageProgress(stage) as page, progress.watched(page):
+            yield
 
+    def say(self, message: str) -> None:
+        get_run_logger().info(message)
+        super().say(message)
 
-def _run_stage(stage: str, job: Job) -> StageRecord:
-    logger = get_run_logger()
+    def warn(self, message: str) -> None:
+        get_run_logger().warning(message)
+        super().warn(message)
 
-    def say(message: str) -> None:
-        logger.info(message)
-        progress.say(message)
-
-    def attempt(what: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        name = f"{stage} {what}"
-        # Listing takes time in proportion to the number of photographs, so the first part has no limit.
-        limit = job.settings.runner.task_timeout if what == "rest" else None
-        return step.with_options(name=name, task_run_name=name, timeout_seconds=limit)(work)
-
-    with PageProgress(stage) as page, progress.watched(page):
-        result = run_stage(job, stage, _run_shards, _warn, say, attempt)
-    publish(job, result)
-    manifest = result.manifest
-    record = StageRecord(stage, manifest.key, result.reused, manifest.seconds, manifest.summary)
-    _log(record)
-    return record
+    def publish(self, job: Job, result: StageResult) -> None:
+        publish(job, result)
+        _log(StageRecord.of(result))
 
 
 def _log(record: StageRecord) -> None:
@@ -177,7 +146,7 @@ def _run_name(dataset: DatasetOptions, what: str) -> str:
 
 
 def _make_flow(
-    name: str, run: Callable[[Settings], list[Record]], description: str
+    name: str, run: Callable[[Orchestrator, Settings], list[Record]], description: str
 ) -> Flow[..., list[Record]]:
     """A flow whose parameters are the sections of the settings, so that a form shows each on its own."""
 
@@ -217,8 +186,9 @@ def _make_flow(
         arguments = locals()
         prepare_process()
         try:
-            with progress.watched(TrainingLog(get_run_logger())):
-                return run(Settings(**{name: arguments[name] for name in Settings.model_fields}))
+            settings = Settings(**{name: arguments[name] for name in Settings.model_fields})
+            with keep_cluster(), progress.watched(TrainingLog(get_run_logger())):
+                return run(_Prefect(settings.dataset), settings)
         except Exception as error:
             _show_failure(error)
             raise
@@ -239,36 +209,13 @@ def _show_failure(error: Exception) -> None:
 # A flow derives the schema of its parameters, which takes 40 ms: the variants of a comparison share theirs.
 @lru_cache(maxsize=2 * len(STAGES))
 def _stage_flow(stage: str, listing: str | None = None) -> Flow[..., list[StageRecord]]:
-    """Make the flow of a stage.
+    """Make the flow of a stage; see :func:`flows.orchestration.dag.run_stage_flow`."""
 
-    Args:
-        stage: name of the stage.
-        listing: digest of the listing of the data set, from the flow that calls this one; None lists the data
-            set when the flow runs.
-
-    """
-
-    def run(settings: Settings) -> list[StageRecord]:
-        records: list[StageRecord] = []
-        job = _find_job(settings, stage, listing)
-        for earlier in stages_up_to(stage, settings)[:-1]:
-            manifest = job.checkpoint(earlier).read_manifest()
-            if manifest is None or not manifest.complete:
-                records.extend(_run_below(earlier, settings, job.listing))
-                # The keys after the index are known once it is complete.
-                job = _find_job(settings, stage, job.listing)
-        return [*records, _run_stage(stage, job)]
+    def run(orchestrator: Orchestrator, settings: Settings) -> list[StageRecord]:
+        return run_stage_flow(orchestrator, stage, settings, listing)
 
     description = next(entry.description for entry in STAGE_TABLE if entry.name == stage)
     return _make_flow(stage, run, f"{description} The stages before it run first if they are missing.")
-
-
-def _run_below(stage: str, settings: Settings, listing: str) -> list[StageRecord]:
-    """Run the flow of a stage inside of the current flow, whose log gets a line for each stage that ran."""
-    records: list[StageRecord] = _stage_flow(stage, listing)(**sections(settings))
-    for record in records:
-        _log(record)
-    return records
 
 
 def sections(settings: Settings) -> dict[str, Any]:
@@ -281,45 +228,41 @@ FLOWS = {stage: _stage_flow(stage) for stage in STAGES}
 globals().update(FLOWS)
 
 
-def _run_pipeline(settings: Settings) -> list[StageRecord]:
-    stages = stages_up_to(None, settings)
-    listing = _find_job(settings, stages[0]).listing
-    records = {}
-    with PageProgress("pipeline") as page:
-        page.start("pipeline", len(stages), 0)
-        for stage in stages:
-            # Each flow finds the stages before it complete, and adds the record of its own.
-            records[stage] = _run_below(stage, settings, listing)[-1]
-            page.advance("pipeline", 1, stage)
-    publish_pipeline(Results.from_json(records["evaluate"].summary))
-    return list(records.values())
+def _run_pipeline(orchestrator: Orchestrator, settings: Settings) -> list[StageRecord]:
+    records = run_pipeline(orchestrator, settings)
+    evaluated = next(record for record in records if record.stage == "evaluate")
+    publish_pipeline(Results.from_json(evaluated.summary))
+    return records
 
 
 pipeline = _make_flow("pipeline", _run_pipeline, "Run all stages, from the data set to the page.")
 
 
-def run_variants(variants: list[Variant]) -> list[ComparisonRecord]:
-    """Run each variant up to ``evaluate`` on shared checkpoints, write the page, and return one record."""
-    logger = get_run_logger()
-    listing = _find_job(variants[0].settings, "index").listing  # all variants have the same data set
-    for variant in variants:
-        logger.info("%s", variant.name)
-        progress.say(variant.name)
-        _run_below("evaluate", variant.settings, listing)
-    checkpoint, rows = write_comparison([replace(variant, listing=listing) for variant in variants])
-    publish_comparison(rows)
-    return [ComparisonRecord(checkpoint.key, rows)]
+def _run_comparison(
+    run: Callable[[Orchestrator, Settings], list[ComparisonRecord]],
+    orchestrator: Orchestrator,
+    settings: Settings,
+) -> list[ComparisonRecord]:
+    records = run(orchestrator, settings)
+    publish_comparison(records[0].rows)
+    return records
 
 
 compare = _make_flow(
     "compare",
-    lambda settings: run_variants(segmenter_variants(settings)),
+    partial(_run_comparison, run_compare),
     "Run several segmenters on one feature cache, and compare them by the same protocols.",
 )
 
 
 sweep = _make_flow(
     "sweep",
-    lambda settings: run_variants(sweep_variants(settings)),
+    partial(_run_comparison, run_sweep),
     "Run every combination of some values of settings, side by side, on one feature cache.",
 )
+
+
+def call_flow(name: str, settings: Settings) -> list[Any]:
+    """Call the flow of a stage, or ``pipeline``, ``compare`` or ``sweep``; returns its records."""
+    named: dict[str, Any] = {**FLOWS, "pipeline": pipeline, "compare": compare, "sweep": sweep}
+    return list(named[name](**sections(settings)))

@@ -157,3 +157,9 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
     """A real Prefect server on loopback with a database of its own; yields the environment to reach it."""
     with serve_prefect(tmp_path_factory.mktemp("prefect")) as environment:
         yield environment
+        from prefect.events.worker import EventsWorker
+        from prefect.logging.handlers import APILogWorker
+
+        # Flows of this process send their logs and events late. Without a server, Prefect would try for a minute.
+        APILogWorker.drain_all(timeout=30)
+        EventsWorker.drain_all(timeout=30)

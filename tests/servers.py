@@ -72,7 +72,7 @@ def start_dask(log: Path, *arguments: str, environment: dict[str, str]) -> subpr
     """Start ``dask scheduler`` or ``dask worker`` in a folder without code. The caller has to end it."""
     with log.open("ab") as file:
         return subprocess.Popen(
-            [Path(sys.executable).parent / "dask", *arguments, "--no-dashboard"],
+            [Path(sys.executable).parent / "dask", *arguments, "--no-dashboard", "--dashboard-address", "127.0.0.1:0"],
             env=environment, cwd=log.parent, stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip
 

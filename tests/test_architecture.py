@@ -86,9 +86,9 @@ class Watch:
 sys.meta_path.insert(0, Watch())
 """
 IN_WORKER = """
-from flows.execution.runners import _compute
+from flows.execution.runners import _compute, version_here
 print("not yet")
-try: _compute({}, "extract", [])
+try: _compute({}, "extract", [], version_here())
 except KeyError: pass
 import torch
 """

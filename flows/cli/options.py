@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -88,19 +88,14 @@ def readable_errors() -> Iterator[None]:
         err.print(f"[bold red]error[/] {escape(printable(message))}", soft_wrap=True)
         return typer.Exit(1)
 
+    if not _has_current_folder():  # PyTorch's library of matrix products would end the process
+        raise fail("the current folder does not exist any more; change to another one")
     try:
         yield
     except (DCNError, FlowError, StorageError) as error:
         raise fail(describe_error(error)) from None
     except OSError as error:
         raise fail(f"{error.filename or 'the system'}: {error.strerror or error}") from None
-    except RuntimeError as error:
-        if "Failed to reach API" not in str(error):
-            raise
-        address = os.environ.get("PREFECT_API_URL", "PREFECT_API_URL")
-        raise fail(
-            f"no Prefect server answers at {address}. Start it, or unset PREFECT_API_URL to run without one"
-        ) from None
     except KeyboardInterrupt:
         err.print("interrupted; the same command continues")
         raise typer.Exit(130) from None
@@ -117,3 +112,10 @@ def readable_errors() -> Iterator[None]:
                 "the Prefect server wants another password. Set PREFECT_API_AUTH_STRING to it"
             ) from None
         raise
+
+
+def _has_current_folder() -> bool:
+    try:
+        return bool(Path.cwd())
+    except FileNotFoundError:
+        return False

@@ -1,13 +1,12 @@
-"""Running flows from the command line: start Prefect, show progress, print the results."""
+"""Running flows from the command line: with or without a Prefect server, progress, printed results."""
 
 from __future__ import annotations
 
 import gc
 import signal
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -19,16 +18,18 @@ if TYPE_CHECKING:
     from flows.evaluation.results import Results
     from flows.settings import Settings
 
+    # Calls a flow, given its name and the settings, and returns its records.
+    CallFlow = Callable[[str, Settings], list[Any]]
+
 
 def run_flow(name: str, config: str, workspace: str | None, overrides: list[str] | None) -> None:
     """Run the flow of one stage, or the pipeline, and print a table of its stages."""
-    from flows.execution.checks import check_inputs
+    from flows.orchestration.checks import check_inputs
 
     settings = load(config, workspace, overrides)
     check_inputs(settings, None if name == "pipeline" else name)
-    with _watched_flows() as flows:
-        flow = flows.FLOWS.get(name, flows.pipeline)
-        records = flow(**flows.sections(settings))
+    with _watched_flows() as call_flow:
+        records = call_flow(name, settings)
     table = Table("stage", "", "seconds", "checkpoint", box=None)
     for record in records:
         how = "[dim]reused[/]" if record.reused else "[green]computed[/]"
@@ -47,11 +48,11 @@ def run_flow(name: str, config: str, workspace: str | None, overrides: list[str]
 def run_comparison(name: str, settings: Settings) -> None:
     """Run the flow ``compare`` or ``sweep``, print its table, and say where its page is."""
     from flows.compare.rows import comparison_table
-    from flows.execution.checks import check_inputs
+    from flows.orchestration.checks import check_inputs
 
     check_inputs(settings, "evaluate")
-    with _watched_flows() as flows:
-        (record,) = getattr(flows, name)(**flows.sections(settings))
+    with _watched_flows() as call_flow:
+        (record,) = call_flow(name, settings)
     titles, cells = comparison_table(record.rows)
     headers = [Column(title.replace(" ", "\n"), justify="right", no_wrap=True) for title in titles[1:]]
     table = Table(Column(no_wrap=True), *headers, box=None)
@@ -86,30 +87,23 @@ def print_metrics(results: Results) -> None:
 
 
 @contextmanager
-def _watched_flows() -> Iterator[Any]:
-    """Import the module of the flows. Flows that run inside of the context show progress in the terminal."""
-    from flows.prefect_ui.settings import (
-        quiet_temporary_server,
-        set_command_line_defaults,
-        uses_temporary_server,
-    )
+def _watched_flows() -> Iterator[CallFlow]:
+    """Import what runs flows: this process, or Prefect if the user names a server. Show their progress."""
+    with _signals_that_end():
+        with err.status("starting"), _without_garbage_collection():
+            from flows import progress
+            from flows.cli.terminal import TerminalProgress
+            from flows.prefect_ui.server import connect, find_server
 
-    set_command_line_defaults()
-    signal.signal(signal.SIGTERM, _exit_on_sigterm)
-    with err.status("starting Prefect"), _without_garbage_collection(), ThreadPoolExecutor(1) as pool:
-        from prefect.client.orchestration import get_client
-
-        if uses_temporary_server():
-            # The server starts in a process of its own while this process imports the flows. Import its
-            # starter first, because threads that import wait for each other.
-            import prefect.server.api.server  # noqa: F401
-        starting = pool.submit(get_client, sync_client=True)
-        from flows import pipeline, progress
-        from flows.cli.terminal import TerminalProgress
-
-        starting.result()
-    with quiet_temporary_server(), TerminalProgress(err) as watcher, progress.watched(watcher):
-        yield pipeline
+            watcher = TerminalProgress(err)
+            server = find_server(watcher.warn)
+            if server is None:
+                from flows.orchestration.in_process import call_flow
+            else:
+                connect(server)
+                from flows.pipeline import call_flow
+        with watcher, progress.watched(watcher):
+            yield call_flow
 
 
 def _print_page(settings: Settings, stage: str, key: str, name: str) -> None:
@@ -120,10 +114,25 @@ def _print_page(settings: Settings, stage: str, key: str, name: str) -> None:
     out.print(safe(checkpoint.file_location(name)), style="bold", soft_wrap=True)
 
 
-def _exit_on_sigterm(signal_number: int, _: object) -> None:
-    """Turn SIGTERM into SystemExit, so that the temporary server is stopped."""
-    err.print("terminated; the same command continues")
-    sys.exit(128 + signal_number)
+@contextmanager
+def _signals_that_end() -> Iterator[None]:
+    """Turn signals that would end this process at once into SystemExit inside of this context."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is signal.SIG_DFL:  # nohup ignores SIGHUP
+            signal.signal(number, _exit_on_signal)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _exit_on_signal(number: int, _: object) -> None:
+    """Let workers and temporary files go before the process ends."""
+    with suppress(OSError):  # the terminal may be gone
+        err.print("terminated; the same command continues")
+    sys.exit(128 + number)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Settings of a process that computes: how OpenMP waits, and how the C library frees memory.
+"""Settings of a process that computes: how OpenMP waits, how the C library frees memory, and imports.
 
 The command line, the flows and the workers of Dask call :func:`prepare_process` when they start. Importing
 this project as a library changes nothing.
@@ -21,11 +21,15 @@ _MOST_KEPT = 1 << 30
 
 
 def prepare_process() -> None:
-    """Set up OpenMP and memory. Call this before PyTorch is imported: OpenMP reads its settings then.
+    """Set up OpenMP, memory and imports. Call this before PyTorch is imported: OpenMP reads them then.
+
+    Processes that this one starts import nothing from the current folder: it may hold photographs, and a file
+    ``select.py`` beside them would run when a worker of Dask starts.
 
     Safe to repeat. A value of ``GOMP_SPINCOUNT`` in the environment stays.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+    os.environ["PYTHONSAFEPATH"] = "1"
     keep_freed_memory()
 
 

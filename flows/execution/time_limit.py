@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 
 class _TimeIsUp(BaseException):
     """Passes through code that takes an exception for a failure of its own."""
 
 
-@contextmanager
-def time_limit(seconds: float | None) -> Iterator[None]:
-    """Interrupt what this thread does inside of the context after some seconds.
+def run_within(seconds: float | None, work: Callable[[], Result]) -> Result:
+    """Run work in this thread, and interrupt it after some seconds.
 
     Python interrupts a thread between two of its own steps. So a call that hangs in the kernel, or a long
-    call of a library, is interrupted when it returns.
+    call of a library, is interrupted when it returns. This is no context manager, because an interruption
+    could come between two steps of its own, where nobody expects it.
 
     Args:
         seconds: None is no limit.
+        work: what to run.
 
     Raises:
         TimeoutError: the time is up.
 
     """
     if seconds is None:
-        yield
-        return
+        return work()
     thread, lock = ctypes.c_ulong(threading.get_ident()), threading.Lock()
     inside = True
 
@@ -39,10 +41,10 @@ def time_limit(seconds: float | None) -> Iterator[None]:
 
     timer = threading.Timer(seconds, interrupt)
     timer.daemon = True
-    timer.start()
     try:
         try:
-            yield
+            timer.start()
+            return work()
         finally:
             with lock:
                 inside = False

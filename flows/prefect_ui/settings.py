@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from flows.execution.retries import RETRY_DELAYS, RETRY_JITTER, is_transient
+
+if TYPE_CHECKING:
+    from prefect import Task
+    from prefect.client.schemas.objects import State, TaskRun
 
 # Options of flows and tasks. Their results are on storage, so Prefect keeps none of them. What Prefect must
 # serialize is JSON, never a pickle.
 NOT_KEPT: dict[str, Any] = {"persist_result": False, "result_serializer": "json"}
 
-# Environment of the command line. A variable that the user has set keeps its value.
+
+def _may_retry(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
+    return is_transient(state.data)
+
+
+# Options of every task that computes; flows.execution.retries has the reasons. Flows have no retries, because
+# Prefect retries a flow whatever its error is.
+RETRIES: dict[str, Any] = {
+    "retries": len(RETRY_DELAYS),
+    "retry_delay_seconds": list(RETRY_DELAYS),
+    "retry_jitter_factor": RETRY_JITTER,
+    "retry_condition_fn": _may_retry,
+}
+
+# Environment of the command line with a server. A variable that the user has set keeps its value.
 _COMMAND_LINE = {
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
-    # The default of 20 seconds is tight on a busy machine.
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    # The temporary server writes every change of a task in a transaction of its own, and SQLite refuses a
-    # second writer; Prefect then tries again after two seconds. So the server writes changes together, every
-    # five seconds and at the end.
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "1000",
-    # Nobody can watch the events of a temporary server. Their last write meets that of the tasks: on a busy
-    # machine a run ended without some of them. So the server keeps none.
-    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
-    # The command line shows progress and errors itself.
+    # The command line shows progress and errors itself. Some lines of Prefect come from loggers that are not
+    # below Prefect's own, such as "EventsWorker - Still processing items"; the root logger has those.
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_ROOT_LEVEL": "CRITICAL",
 }
 
 
@@ -34,23 +44,3 @@ def set_command_line_defaults() -> None:
     """Set the environment of the command line. Call this before Prefect is imported."""
     for name, value in _COMMAND_LINE.items():
         os.environ.setdefault(name, value)
-
-
-def uses_temporary_server() -> bool:
-    """Whether Prefect starts a server for this process, because the user has none."""
-    from prefect.settings import PREFECT_API_URL
-
-    return PREFECT_API_URL.value() is None
-
-
-@contextmanager
-def quiet_temporary_server() -> Iterator[None]:
-    """Run flows without heartbeats if the server is a temporary one.
-
-    A heartbeat tells a lasting server that a flow run has died. A temporary server ends with the flow, and a
-    flow waits up to a second for the end of its heartbeat.
-    """
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if uses_temporary_server() else {}):
-        yield

@@ -55,6 +55,9 @@ class RunnerSettings(Options):
     adaptive: AdaptiveSettings | None = Field(
         None, description="Limits between which the number of workers follows the work; empty: it is fixed."
     )
+    keep: bool = Field(
+        False, description="Keep one cluster for all stages of a run, so that only the first one queues."
+    )
     tls: TLSSettings | None = Field(
         None, description="Certificates for a ``tls://`` address, or for the workers that ``cluster`` starts."
     )
@@ -87,12 +90,12 @@ class RunnerSettings(Options):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         if self.kind != "dask":
-            for name in ("address", "cluster", "adaptive", "tls"):
-                if getattr(self, name) is not None:
+            for name in ("address", "cluster", "adaptive", "keep", "tls"):
+                if getattr(self, name):
                     raise ValueError(f"{name} needs Dask; set runner.kind to dask")
         if self.address is not None:
-            for name in ("cluster", "adaptive"):
-                if getattr(self, name) is not None:
+            for name in ("cluster", "adaptive", "keep"):
+                if getattr(self, name):
                     raise ValueError(f"the scheduler at the address has its own workers; remove {name}")
             if self.address.startswith("tls://") != (self.tls is not None):
                 raise ValueError("an address tls://HOST:PORT and tls need each other; set both or neither")

@@ -1,19 +1,18 @@
 """The command line, Dask workers and SIGKILL with a real Prefect server."""
 
 import json
-import os
 import random
 import re
 import shutil
 import signal
-import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 from PIL import Image
@@ -21,8 +20,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.execution.plan import find_job
 from flows.settings import Settings
-from tests.flows.helpers import STAGES, RunCommand, command, digests, photograph_folder_of
-from tests.servers import free_port, start_dask, wait_until
+from tests.deployments.deployed import Deployed
+from tests.flows.helpers import STAGES, RunCommand, command, digests, end, photograph_folder_of
+from tests.servers import free_port, kill, serve_prefect, start_dask, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -252,32 +252,53 @@ def test_a_flow_refuses_wrong_parameters(prefect_server: dict[str, str]) -> None
             FLOWS["train"](train={"iteratons": 5})
 
 
-def test_the_temporary_server_records_every_run_and_task(
-    ran: Settings, config_file: Path, tmp_path: Path
+def test_a_server_that_dies_gives_a_message_and_no_traceback(
+    tiny_config: dict[str, object], tmp_path: Path
 ) -> None:
-    """The server writes records late and in batches; those that it holds at the end must not be lost."""
-    environment = {**os.environ, "PREFECT_HOME": str(tmp_path)}
-    result = subprocess.run(
-        command("run", config_file), env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert result.returncode == 0, result.stderr
-    with closing(sqlite3.connect(tmp_path / "prefect.db")) as records:
-        flow_runs = records.execute("SELECT name, state_type FROM flow_run").fetchall()
-        task_runs = records.execute("SELECT name, state_type FROM task_run").fetchall()
-    assert len(flow_runs) == 1 + len(STAGES)
-    assert {state for _, state in flow_runs + task_runs} == {"COMPLETED"}
-    assert {f"{stage} keys" for stage in STAGES} <= {name for name, _ in task_runs}
+    train = {**cast(dict[str, object], tiny_config["train"]), "iterations": 100_000, "save_seconds": 0}
+    config, workspace = tmp_path / "config.yaml", tmp_path / "workspace"
+    config.write_text(yaml.safe_dump({**tiny_config, "train": train}))
+    (tmp_path / "home").mkdir()
+    with serve_prefect(tmp_path / "home") as environment:
+        server = psutil.Process().children()[-1]
+        running = subprocess.Popen(
+            command("train", config, "--workspace", workspace),
+            # By default Prefect retries six times, which takes minutes.
+            env={**environment, "PREFECT_CLIENT_MAX_RETRIES": "2"},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        wait_until(
+            lambda: any(workspace.glob("train/*/files/state.safetensors")) or running.poll() is not None,
+            120,
+            "the training",
+        )
+        kill([*server.children(recursive=True), server])
+        running.send_signal(signal.SIGTERM)  # the flow then reports its end to the server
+        code, errors = end(running)
+    assert code == 1, errors
+    assert "the Prefect server does not answer any more" in errors
+    assert "the same command continues" in errors
 
 
-def test_a_server_that_does_not_answer_is_named(config_file: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api"}
+def test_the_command_line_records_its_runs_on_the_server(
+    dcn: RunCommand, config_file: Path, ran: Settings, prefect_server: dict[str, str]
+) -> None:
+    server = Deployed(prefect_server, Path(prefect_server["PREFECT_HOME"]))
+    with server.client() as client:
+        names = {flow_run.name for flow_run in client.read_flow_runs()}
+        assert dcn("evaluate", config_file).returncode == 0
+        (added,) = [run for run in client.read_flow_runs() if run.name not in names]
+    assert added.state_name == "Completed"
+
+
+def test_settings_that_prefect_refuses_are_a_sentence(
+    prefect_server: dict[str, str], config_file: Path
+) -> None:
     result = subprocess.run(
-        command("run", config_file, "--workspace", tmp_path),
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+        command("index", config_file), env={**prefect_server, "PREFECT_LOGGING_LEVEL": "garbage"},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
     assert result.returncode == 1
-    assert "no Prefect server answers at http://127.0.0.1:9/api" in result.stderr
+    assert "Prefect cannot be set up for the server http://127.0.0.1:" in result.stderr
+    assert "garbage" in result.stderr
     assert "Traceback" not in result.stderr

@@ -2,10 +2,11 @@
 
 import argparse
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.conftest import draw_photographs, write_tiny_weights
-from tests.servers import serve_prefect
+from tests.slurm import serve_slurm
 from tests.soak import soak
 
 
@@ -16,14 +17,13 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--slurm", action="store_true")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        home = root / "prefect"
-        home.mkdir()
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         config = soak.configuration(draw_photographs(root, arguments.images), write_tiny_weights(root))
-        with serve_prefect(home) as environment:
-            result = soak.soak(config, root, environment, arguments.kills, arguments.seed)
+        victims = soak.SlurmJobs(stack.enter_context(serve_slurm()), root) if arguments.slurm else None
+        result = soak.soak(config, root, arguments.kills, arguments.seed, victims)
     print(
         f"{sum(result.kills.values())} kills {dict(result.kills)}, {result.pipelines} pipelines of {result.work:.0f} s of "
         f"work, all with the digests of the undisturbed one; {result.repeated:.1%} of the work repeated"

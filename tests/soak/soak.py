@@ -1,10 +1,10 @@
 """Kill the pipeline at random moments, many times, and compare its results with an undisturbed run.
 
-    python -m tests.soak [--kills 50] [--images 400] [--seed 0]
+    python -m tests.soak [--kills 50] [--images 400] [--seed 0] [--slurm]
 
 First a pipeline runs undisturbed. Then the same pipeline runs again and again in new workspaces, while SIGKILL
-hits the command, a Dask worker or the Dask scheduler at random moments. The killed process is started again, and
-the same command continues. Each finished pipeline must have the digests of the undisturbed one. A kill loses the
+hits the command, a Dask worker or the Dask scheduler at random moments; with ``--slurm``, the command or a job of a
+real SLURM. The killed process is started again, and the same command continues. Each finished pipeline must have the digests of the undisturbed one. A kill loses the
 work since the last recorded shard or training state; the result has the share of this work in all work.
 """
 
@@ -19,18 +19,75 @@ from collections import Counter
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import yaml
 
 from flows.execution.plan import states
 from flows.settings import Settings
+from flows.settings.loading import load_settings
 from tests.conftest import configure_tiny
 from tests.flows.helpers import command, digests
 from tests.servers import free_port, start_dask, wait_until
+from tests.slurm import Slurm
 
-TARGETS = ("command", "worker", "scheduler")
 # Seconds after which a run that continues after its kill counts as hanging.
 _PATIENCE = 300.0
+
+
+class Victims(Protocol):
+    """What is killed beside the command.
+
+    Attributes:
+        targets: names of what can be killed; the command is ``command``.
+        environment: variables that the command needs beside those of this process.
+
+    """
+
+    targets: tuple[str, ...]
+
+    @property
+    def environment(self) -> dict[str, str]: ...
+
+    def prepare(self, target: str) -> list[str]:
+        """Start what a command needs before ``target`` can be killed; returns its arguments."""
+
+    def kill(self, target: str, rng: random.Random) -> bool:
+        """Kill something that is not the command; False: there is none of it now."""
+
+    def stop(self) -> None:
+        """Stop everything that was started."""
+
+
+@dataclass
+class SlurmJobs:
+    """The jobs that a command with the configuration ``slurm`` has on a real SLURM. They are small."""
+
+    slurm: Slurm
+    folder: Path
+    targets: tuple[str, ...] = ("command", "job")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return self.slurm.environment
+
+    def prepare(self, target: str) -> list[str]:
+        runner = load_settings("slurm").runner.model_dump(
+            mode="json", include={"cluster", "cluster_arguments"}
+        )
+        small = {"cores": 1, "processes": 1, "memory": "3GB", "interface": "lo", "death_timeout": 10}
+        runner["cluster_arguments"].update({**small, "shared_temp_directory": str(self.folder)})
+        runner.update(kind="dask", adaptive={"minimum": 0, "maximum": 2})
+        return ["--set", f"runner={yaml.safe_dump(runner, default_flow_style=True, width=10**6)}"]
+
+    def kill(self, target: str, rng: random.Random) -> bool:
+        jobs = self.slurm.jobs("running")
+        if jobs:
+            self.slurm.run("scancel", "--signal=KILL", "--full", rng.choice(jobs))
+        return bool(jobs)
+
+    def stop(self) -> None:
+        self.slurm.clear()
 
 
 @dataclass
@@ -42,6 +99,21 @@ class Cluster:
     port: int = field(default_factory=free_port)
     scheduler: subprocess.Popen[bytes] | None = None
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    targets: tuple[str, ...] = ("command", "worker", "scheduler")
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def prepare(self, target: str) -> list[str]:
+        if target == "command":  # with threads
+            return []
+        self.mend()
+        values = {"kind": "dask", "address": self.address, "workers": self.workers_wanted}
+        return [part for name, value in values.items() for part in ("--set", f"runner.{name}={value}")]
+
+    def kill(self, target: str, rng: random.Random) -> bool:
+        assert self.scheduler is not None
+        victim = rng.choice(self.workers) if target == "worker" else self.scheduler
+        victim.send_signal(signal.SIGKILL)
+        return True
 
     @property
     def address(self) -> str:
@@ -91,21 +163,28 @@ class Soak:
         return self.lost / (self.work + self.lost)
 
 
-def soak(config: dict[str, object], folder: Path, environment: dict[str, str], kills: int, seed: int) -> Soak:
+def soak(
+    config: dict[str, object],
+    folder: Path,
+    kills: int,
+    seed: int,
+    victims: Victims | None = None,
+) -> Soak:
     """Run pipelines of a configuration and kill them, until ``kills`` processes have been killed.
 
     Args:
         config: settings, see :func:`configuration`.
         folder: folder for workspaces and logs.
-        environment: environment variables of the command, with those of a Prefect server.
         kills: number of kills.
         seed: seed of the random moments and targets.
+        victims: what is killed beside the command; None: a Dask cluster of processes on this machine.
 
     """
     rng = random.Random(seed)
+    victims = victims or Cluster(folder)
     undisturbed = _settings(config, folder / "undisturbed")
     began = time.monotonic()
-    process = _run(_config_file(undisturbed), environment)
+    process = _run(_config_file(undisturbed), {})
     wait_until(lambda: _last_write(Path(undisturbed.workspace)) > 0, _PATIENCE, "the undisturbed pipeline")
     start_up = time.monotonic() - began
     assert process.wait() == 0
@@ -114,12 +193,11 @@ def soak(config: dict[str, object], folder: Path, environment: dict[str, str], k
     work = sum(state.manifest.seconds for state in states(undisturbed) if state.manifest)
     result = Soak()
     with ExitStack() as stack:
-        cluster = Cluster(folder)
-        stack.callback(cluster.stop)
+        stack.callback(victims.stop)
         while sum(result.kills.values()) < kills or result.pipelines == 0:
             workspace = folder / f"pipeline-{result.pipelines}"
             settings = _settings(config, workspace)
-            _disturb(settings, cluster, environment, rng, duration, start_up, kills, result)
+            _disturb(settings, victims, rng, duration, start_up, kills, result)
             assert digests(settings) == expected, f"{workspace} differs from the undisturbed pipeline"
             result.pipelines += 1
             result.work += work
@@ -136,8 +214,7 @@ def configuration(photographs: Path, weights: Path) -> dict[str, object]:
 
 def _disturb(
     settings: Settings,
-    cluster: Cluster,
-    environment: dict[str, str],
+    victims: Victims,
     rng: random.Random,
     duration: float,
     start_up: float,
@@ -146,16 +223,8 @@ def _disturb(
 ) -> None:
     """Run one pipeline to its end, and kill its processes meanwhile."""
     while not _complete(settings):
-        target = rng.choice(TARGETS)
-        if target == "command":
-            process = _run(_config_file(settings), environment)
-        else:
-            cluster.mend()
-            process = _run(
-                _config_file(settings), environment,
-                "--set", "runner.kind=dask", "--set", f"runner.address={cluster.address}",
-                "--set", f"runner.workers={cluster.workers_wanted}",
-            )  # fmt: skip
+        target = rng.choice(victims.targets)
+        process = _run(_config_file(settings), victims.environment, *victims.prepare(target))
         wait = start_up + rng.uniform(0, 0.6) * (duration - start_up)  # less work is left each time
         if sum(result.kills.values()) >= kills:
             wait = _PATIENCE
@@ -166,23 +235,15 @@ def _disturb(
             continue
         working = max(_last_write(Path(settings.workspace)), began + start_up)
         now = time.time()
-        _kill(target, process, cluster, rng)
+        if target == "command" or not victims.kill(target, rng):
+            target = "command"
+            process.send_signal(signal.SIGKILL)
         result.kills[target] += 1
         result.lost += max(0.0, now - working)
         try:
             process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the command hangs after its {target} was killed") from None
-
-
-def _kill(target: str, process: subprocess.Popen[bytes], cluster: Cluster, rng: random.Random) -> None:
-    victim = process
-    if target == "worker":
-        victim = rng.choice(cluster.workers)
-    elif target == "scheduler":
-        assert cluster.scheduler is not None
-        victim = cluster.scheduler
-    victim.send_signal(signal.SIGKILL)
 
 
 def _last_write(workspace: Path) -> float:
@@ -212,5 +273,6 @@ def _config_file(settings: Settings) -> Path:
 def _run(config: Path, environment: dict[str, str], *arguments: str) -> subprocess.Popen[bytes]:
     with config.with_suffix(".log").open("ab") as log:
         return subprocess.Popen(
-            command("run", config, *arguments), env=environment, stdout=log, stderr=subprocess.STDOUT
-        )
+            command("run", config, *arguments),
+            env={**os.environ, **environment}, stdout=log, stderr=subprocess.STDOUT,
+        )  # fmt: skip

@@ -20,13 +20,11 @@ def config(copy: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 @pytest.fixture
-def process(prefect_server: dict[str, str]) -> RunCommand:
+def process() -> RunCommand:
     """Runs the command line in a process of its own. A traceback fails the test."""
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        result = subprocess.run(
-            command(*arguments), env=prefect_server, capture_output=True, text=True, timeout=600
-        )
+        result = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=600)
         assert "Traceback" not in result.stderr + result.stdout
         return result
 

@@ -27,13 +27,11 @@ def test_results_prints_the_metrics_of_a_finished_run(finished: Settings, tmp_pa
 
 @pytest.mark.slow
 def test_report_prints_metrics_and_page_when_nothing_is_left_to_compute(
-    prefect_server: dict[str, str], copy: Settings, tmp_path: Path
+    copy: Settings, tmp_path: Path
 ) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(copy.model_dump(mode="json")))
-    result = subprocess.run(
-        command("report", config), env=prefect_server, capture_output=True, text=True, timeout=300
-    )
+    result = subprocess.run(command("report", config), capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("reused") == 1
     assert "k-means mIoU" in result.stdout

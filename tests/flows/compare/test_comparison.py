@@ -281,10 +281,8 @@ class TestCommands:
     """``dcn compare`` and ``dcn sweep`` in processes of their own."""
 
     @staticmethod
-    def run(environment: dict[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
-        result = subprocess.run(
-            command(*arguments), env=environment, capture_output=True, text=True, timeout=300
-        )
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        result = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=300)
         assert "Traceback" not in result.stderr + result.stdout
         return result
 
@@ -293,16 +291,14 @@ class TestCommands:
         """First number of each line of a table, by the name of its variant."""
         return dict(re.findall(r"^ *(\S.*?) {2,}(\d\.\d+)", output, re.MULTILINE))
 
-    def test_compare(
-        self, prefect_server: dict[str, str], config_file: Path, variants: list[Variant]
-    ) -> None:
+    def test_compare(self, config_file: Path, variants: list[Variant]) -> None:
         times = {
             path: path.stat().st_mtime_ns
             for path in Path(variants[0].settings.workspace).rglob("shards/*.json")
         }
         assert times
         chosen = ["--set", "compare.segmenters=[ncut, pixels]", "--set", "compare.num_regions=[3]"]
-        result = self.run(prefect_server, "compare", config_file, *chosen)
+        result = self.run("compare", config_file, *chosen)
         assert result.returncode == 0, result.stderr
         checkpoint, rows = write_comparison(variants[3:])
         assert self.lines(result.stdout) == {row.name: f"{row.cells['abo'].value:.3f}" for row in rows}
@@ -311,12 +307,12 @@ class TestCommands:
         assert times == {path: path.stat().st_mtime_ns for path in times}
         assert len([*Path(variants[0].settings.workspace).glob("evaluate/*")]) == len(LABELS)
 
-    def test_sweep(self, prefect_server: dict[str, str], config_file: Path, variants: list[Variant]) -> None:
+    def test_sweep(self, config_file: Path, variants: list[Variant]) -> None:
         """It finds what the comparison computed of the same settings, and its page is another."""
         values = ("segment.segmenter={name: kmeans}", "evaluate.attainable_images=0", "language={}")
         options = [part for value in values for part in ("--set", value)]
         over = ["--over", "segment.segmenter.num_regions=2,3"]
-        result = self.run(prefect_server, "sweep", config_file, *options, *over)
+        result = self.run("sweep", config_file, *options, *over)
         assert result.returncode == 0, result.stderr
         names = [f"segment.segmenter.num_regions={k}" for k in (2, 3)]
         rows = [comparison_row(variant) for variant in variants[:2]]

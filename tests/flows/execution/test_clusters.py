@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import stat
@@ -10,7 +11,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
@@ -20,15 +22,19 @@ import psutil
 import pytest
 import yaml
 from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster, Security
+from distributed import Client, LocalCluster, Security, Worker
+from distributed.deploy.cluster import Cluster
 from PIL import Image
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from dcn.datasets import DatasetOptions
-from flows.errors import ClusterError, InvalidSettingsError
-from flows.execution.clusters import cluster_class, open_client
+from flows.errors import ClusterError, InvalidSettingsError, StoppedError
+from flows.execution import clusters
+from flows.execution.clusters import cluster_class, open_client, open_cluster
 from flows.execution.plan import find_job
 from flows.execution.run import compute_shards, run_stage
+from flows.execution.runners import open_runner
+from flows.execution.waiting import Patience
 from flows.settings import RunnerSettings, Settings
 from flows.settings.loading import load_settings
 from flows.stage import Job
@@ -43,6 +49,7 @@ from tests.flows.helpers import (
     run_stages,
     without_truth,
 )
+from tests.network import other_address, plain_answers, write_certificate
 from tests.servers import free_port, start_dask, wait_until
 
 ROOT = Path(__file__).parents[3]
@@ -287,34 +294,75 @@ def test_a_cluster_without_this_package_ends_the_flow_with_a_sentence(
     wait_for_workers(address, 1)
     code, errors = end(extract(f"runner.address={address}"))
     assert code == 1, errors
-    assert f"{address}, or a worker of it, cannot import this package (No module named 'flows')" in errors
+    assert f"runner.address {address} cannot import this package (No module named 'flows')" in errors
 
 
-def test_an_interrupt_does_not_wait_for_the_rest(
-    start: StartDask, extract: StartCommand, tmp_path: Path
+def test_a_worker_of_another_version_is_named(start: StartDask, tmp_path: Path) -> None:
+    """Whether it is there when the flow connects, or comes later."""
+    other = tmp_path / "other" / "dynamic_clustering_network-9.9.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: dynamic-clustering-network\nVersion: 9.9\n")
+    path = f"{other.parent}{os.pathsep}{os.environ.get('PYTHONPATH', ROOT)}"
+    address = f"tcp://127.0.0.1:{free_port()}"
+    start_scheduler(start, address)
+    settings = Settings(runner=RunnerSettings(kind="dask", address=address))
+    named = r"worker .*has version 9\.9 of this package, and the flow has "
+    said: list[str] = []
+    quick = Patience(first=0.5, again=0.5, step=0.1)
+    with open_runner(settings, said.append, quick) as runner, ThreadPoolExecutor(1) as pool:
+        task = pool.submit(runner.compute, {}, "extract", [0])
+        wait_until(lambda: len(said) > 1, 30, "two messages")
+        start("worker", address, "--nthreads", "1", "--host", "127.0.0.1", PYTHONPATH=path)
+        with pytest.raises(ClusterError, match=named):
+            task.result(60)
+    assert re.match(
+        rf"no worker is connected for \d+ s: the scheduler at runner.address {address} answers", said[0]
+    )
+    with pytest.raises(ClusterError, match=named), open_runner(settings, pytest.fail):
+        pass
+
+
+def test_a_paused_worker_is_no_silent_hang(start: StartDask) -> None:
+    """Its memory is nearly full, as Dask sees it: the limit is what the process needs already."""
+    address = f"tcp://127.0.0.1:{free_port()}"
+    start_scheduler(start, address)
+    start("worker", address, "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1", "--memory-limit", "20MB")
+    settings = Settings(runner=RunnerSettings(kind="dask", address=address))
+    said: list[str] = []
+    quick = Patience(first=0.5, again=0.5, step=0.1)
+    with open_runner(settings, said.append, quick) as runner, ThreadPoolExecutor(1) as pool:
+        task = pool.submit(runner.compute, {}, "extract", [0])
+        wait_until(lambda: any("paused" in line for line in said), 60, "a message")
+        runner.stop()
+        with pytest.raises(StoppedError):
+            task.result(60)
+    assert re.match(r"no worker computes for \d+ s: 1 connected, paused; a worker pauses at 80 %", said[-1])
+
+
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_worker_does_not_finish_its_range_for_a_flow_that_ended(
+    number: signal.Signals, expected: int, start: StartDask, extract: StartCommand, tmp_path: Path
 ) -> None:
+    """A range has four shards here. The worker finishes the one that it computes, and takes no other."""
     address, _, _ = start_cluster(start, 1)
     running = extract(f"runner.address={address}", "backbone.input_size=448")  # slow enough to be met
     workspace = tmp_path / "workspace"
     wait_for_shards(running, workspace, 1)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(number)
     code, errors = end(running)
-    assert code == 130, errors
-    assert "the same command continues" in errors
-    assert len(records(workspace, "extract")) < 14
+    assert code == expected, errors
+    if number == signal.SIGINT:
+        assert "the same command continues" in errors
+    with Client(address, set_as_default=False) as client:
+        wait_until(lambda: not any(client.run(tasks_in_progress).values()), 60, "the end of the work")
+    assert len(records(workspace, "extract")) < 4
+
+
+def tasks_in_progress(dask_worker: Worker) -> int:
+    return len(dask_worker.active_threads)
 
 
 # -- TLS -------------------------------------------------------------------------------------------------
-
-
-def write_certificate(folder: Path) -> dict[str, str]:
-    """A self-signed certificate, which is its own authority."""
-    made = Security.temporary()
-    folder.mkdir()
-    contents = {"ca_file": made.tls_ca_file, "cert": made.tls_client_cert, "key": made.tls_client_key}
-    for name, text in contents.items():
-        (folder / f"{name}.pem").write_text(text)
-    return {name: str(folder / f"{name}.pem") for name in contents}
 
 
 def test_a_scheduler_and_a_worker_with_tls(
@@ -343,6 +391,41 @@ def test_a_scheduler_and_a_worker_with_tls(
     assert code == 0, errors
     assert "does not use TLS" not in errors
     assert content(whole, tmp_path / "workspace") == content(whole, Path(whole.workspace))
+
+
+def test_the_commands_of_the_guide_open_nothing_but_tls(start: StartDask, tmp_path: Path) -> None:
+    """Asked from another address of this machine."""
+    _, host = other_address()
+    text = (ROOT / "docs" / "guides" / "clusters.md").read_text().replace("\\\n", " ")
+    commands = [
+        shlex.split(line) for line in text.splitlines() if line.startswith(("dask scheduler", "dask worker"))
+    ]
+    assert len(commands) == 4
+    certificate = write_certificate(tmp_path / "ours")
+    port = free_port()
+    for words in commands[:2]:
+        assert "--tls-key" in words
+        address = f"tls://{host if words[1] == 'worker' else '0.0.0.0'}:{port}"
+        options = [
+            certificate["ca_file" if word == "ca.pem" else word.removesuffix(".pem")]
+            if word.endswith(".pem")
+            else word
+            for word in words[2:]
+        ]
+        start(
+            words[1],
+            *(address if word.startswith("tls://") else "1" if word == "8" else word for word in options),
+        )
+    security = Security(
+        require_encryption=True, tls_ca_file=certificate["ca_file"], tls_client_cert=certificate["cert"], tls_client_key=certificate["key"]
+    )  # fmt: skip
+    wait_for_workers(f"tls://{host}:{port}", 1, security)
+    here = psutil.Process()
+    ours = [process for process in here.children(recursive=True) if "dask" in " ".join(process.cmdline())]
+    found = plain_answers([*ours, *(child for process in ours for child in process.children())], host)
+    assert len(found) >= 5, found
+    assert set(found.values()) <= {"refused", "TLS"}, found
+    assert all("--dashboard-address 127.0.0.1:0" in " ".join(words) for words in commands)
 
 
 def test_a_scheduler_on_the_network_without_tls_is_warned_of(start: StartDask) -> None:
@@ -676,3 +759,30 @@ def test_the_flows_of_a_flow_list_the_data_set_once(
         (*_, second) = FLOWS["train"](**sections(settings))
     assert len(asked) == 2
     assert first.key != second.key
+
+
+@pytest.mark.parametrize("server", [False, True], ids=["without Prefect", "with Prefect"])
+def test_a_flow_keeps_one_cluster_for_all_its_stages(
+    server: bool,
+    prefect_server: dict[str, str],
+    tiny_settings: MakeSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from flows import pipeline
+    from flows.orchestration import in_process
+
+    opened: list[Cluster] = []
+
+    @contextmanager
+    def counted(settings: RunnerSettings, workspace: str) -> Iterator[Cluster]:
+        with open_cluster(settings, workspace) as cluster:
+            opened.append(cluster)
+            yield cluster
+
+    monkeypatch.setattr(clusters, "open_cluster", counted)
+    settings = tiny_settings(runner={"kind": "dask", "workers": 1, "keep": True})
+    with temporary_settings({PREFECT_API_URL: prefect_server["PREFECT_API_URL"]}):
+        records = (pipeline if server else in_process).call_flow("extract", settings)
+    assert [(record.stage, record.reused) for record in records] == [("index", False), ("extract", False)]
+    (cluster,) = opened
+    assert cluster.status.name == "closed"

@@ -15,7 +15,7 @@ from flows.execution.run import compute_shards, run_stage
 from flows.execution.runners import open_runner
 from flows.inputs import parallel
 from flows.inputs.parallel import in_threads
-from flows.settings import RunnerSettings, Settings
+from flows.settings import Settings
 from flows.stage import Job
 from storage import Checkpoint, Manifest, StorageError
 
@@ -114,7 +114,7 @@ def test_after_a_stop_the_shard_that_was_begun_is_kept_and_none_is_begun(
     """As after Ctrl-C: a range may be a quarter of a large data set."""
     job, shards = begun
     compute = STAGES["extract"].compute_shard
-    with open_runner(RunnerSettings(), pytest.fail) as runner:
+    with open_runner(Settings(), pytest.fail) as runner:
 
         def computing(job: Job, manifest: Manifest, shard: int) -> Any:
             runner.stop()

@@ -14,7 +14,6 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from dcn.datasets import FolderDataset
 from dcn.images import files
-from flows.execution import retries
 from flows.execution.plan import find_job
 from flows.execution.retries import is_transient
 from flows.execution.run import compute_shards, run_stage
@@ -155,7 +154,6 @@ def test_a_flow_lists_prepares_and_reads_again(
     client: SyncPrefectClient, tiny_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = tiny_settings()
-    monkeypatch.setitem(retries.RETRIES, "retry_delay_seconds", 0.1)
     monkeypatch.setattr(os, "scandir", failing(1, errno.EIO, os.scandir, "photos/right"))
     monkeypatch.setattr(files, "_content", failing(1, errno.ESTALE, files._content, "scene 05.png"))
     prepare = IndexStage.prepare
