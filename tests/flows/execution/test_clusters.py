@@ -339,6 +339,7 @@ def test_a_paused_worker_is_no_silent_hang(start: StartDask) -> None:
     assert re.match(r"no worker computes for \d+ s: 1 connected, paused; a worker pauses at 80 %", said[-1])
 
 
+@pytest.mark.usefixtures("terminal_signals")
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_a_worker_does_not_finish_its_range_for_a_flow_that_ended(
     number: signal.Signals, expected: int, start: StartDask, extract: StartCommand, tmp_path: Path

@@ -36,7 +36,7 @@ from tests.servers import wait_until
 from tests.slurm import Slurm, serve_slurm
 
 ROOT = Path(__file__).parents[3]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("terminal_signals")]
 QUICK = Patience(first=1.0, again=2.0, step=0.3, pause=0.3)
 MakeRunner = Callable[..., dict[str, Any]]
 
