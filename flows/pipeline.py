@@ -26,7 +26,7 @@ from flows.execution.retries import Work
 from flows.execution.run import StageResult
 from flows.execution.runners import keep_cluster
 from flows.execution.time_limit import run_within
-from flows.orchestration.dag import run_compare, run_pipeline, run_stage_flow, run_sweep
+from flows.orchestration.dag import run_compare, run_ladder, run_pipeline, run_stage_flow, run_sweep
 from flows.orchestration.orchestrator import ComparisonRecord, Orchestrator, StageRecord
 from flows.prefect_ui.artifacts import publish, publish_comparison, publish_failure, publish_pipeline
 from flows.prefect_ui.progress import PageProgress
@@ -262,7 +262,15 @@ sweep = _make_flow(
 )
 
 
+ladder = _make_flow(
+    "ladder",
+    partial(_run_comparison, run_ladder),
+    "Run the steps from the paper's method to the best one, each on top of those before it.",
+)
+
+
 def call_flow(name: str, settings: Settings) -> list[Any]:
-    """Call the flow of a stage, or ``pipeline``, ``compare`` or ``sweep``; returns its records."""
-    named: dict[str, Any] = {**FLOWS, "pipeline": pipeline, "compare": compare, "sweep": sweep}
+    """Call the flow of a stage, or one of those above, by its name; returns its records."""
+    runs = {"pipeline": pipeline, "compare": compare, "sweep": sweep, "ladder": ladder}
+    named: dict[str, Any] = {**FLOWS, **runs}
     return list(named[name](**sections(settings)))

@@ -111,6 +111,20 @@ def sweep(
 
 
 @app.command()
+def ladder(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
+    """Run the steps from the paper's method to the best one. Print a table and make a page.
+
+    Each step is run with the seeds of compare.seeds, or with five.
+    """
+    with readable_errors():
+        from flows.compare.ladder import ladder_variants
+
+        settings = load(config, workspace, overrides)
+        ladder_variants(settings)  # a mistake is said before anything starts
+        run_comparison("ladder", settings)
+
+
+@app.command()
 def settings(
     name: Annotated[
         str | None,

@@ -46,7 +46,7 @@ def run_flow(name: str, config: str, workspace: str | None, overrides: list[str]
 
 
 def run_comparison(name: str, settings: Settings) -> None:
-    """Run the flow ``compare`` or ``sweep``, print its table, and say where its page is."""
+    """Run the flow ``compare``, ``sweep`` or ``ladder``, print its table, and say where its page is."""
     from flows.compare.rows import comparison_table
     from flows.orchestration.checks import check_inputs
 

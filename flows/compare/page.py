@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from dcn.errors import InvalidPhotographError
 from dcn.figures.matching import matched_labels
 from dcn.images.palette import overlay, region_palette
 from flows.compare.choice import choose
-from flows.compare.rows import ComparisonRow, comparison_row, comparison_table, table_columns
+from flows.compare.ladder import GROUP as LADDER
+from flows.compare.plots import curves_uri, ladder_uri
+from flows.compare.rows import ComparisonRow, comparison_row, comparison_table
 from flows.compare.seeds import table_rows
 from flows.compare.variants import Variant
 from flows.execution.plan import find_job
 from flows.inputs.datasets import open_dataset, read_photograph
-from flows.report.page import jpeg_uri, plot_uri, render, template_digest
+from flows.report.page import jpeg_uri, render, template_digest
 from flows.report.pictures import ResultReader, jpeg
 from storage import Checkpoint, Manifest, Workspace, content_key
 
@@ -38,7 +38,7 @@ def write_comparison(variants: list[Variant]) -> tuple[Checkpoint, list[Comparis
     inputs = {name: job.checkpoint("evaluate").key for name, job in jobs.items()}
     title = variants[0].settings.dataset.title
     settings = {"template": template_digest(_TEMPLATE), "title": title}
-    key = content_key({"stage": "compare", "version": 3, "settings": settings, "inputs": inputs})
+    key = content_key({"stage": "compare", "version": 4, "settings": settings, "inputs": inputs})
     checkpoint = Workspace(variants[0].settings.workspace).checkpoint("compare", key)
     rows = choose(table_rows(variants), variants)
     manifest = checkpoint.read_manifest()
@@ -56,7 +56,8 @@ def write_comparison(variants: list[Variant]) -> tuple[Checkpoint, list[Comparis
             titles=titles,
             cells=cells,
             chosen=next((row.name for row in rows if row.chosen), None),
-            curves=_curves([row for row in rows if row.name not in classes]),
+            curves=curves_uri([row for row in rows if row.name not in classes]),
+            ladder=ladder_uri(rows) if variants[0].group == LADDER else None,
             **_photographs(variants),
             inputs=inputs,
         )
@@ -70,40 +71,6 @@ def _json(rows: list[ComparisonRow]) -> bytes:
     return json.dumps([row.to_json() for row in rows], indent=1, allow_nan=False).encode()
 
 
-def _curves(rows: list[ComparisonRow]) -> str | None:
-    """Plot metrics against the number of regions; None if no group has two points.
-
-    More regions make any upper bound better and any classification harder, so methods compare at equal
-    numbers of regions only.
-    """
-    groups = dict.fromkeys(row.group for row in rows)
-    defined = [
-        column
-        for column in table_columns()
-        if column.curve and any(row.cells[column.name].value is not None for row in rows)
-    ]
-    if not defined or len(rows) == len(groups):
-        return None
-    figure = Figure(figsize=(9, 3.2 * -(-len(defined) // 2)), layout="constrained")
-    cells = figure.subplots(-(-len(defined) // 2), 2, squeeze=False).ravel()
-    for axes, column in zip(cells, defined, strict=False):
-        for group in groups:
-            points = sorted(
-                (row.regions_per_image, row.cells[column.name].value, row.cells[column.name].deviation or 0.0)
-                for row in rows
-                if row.group == group and row.cells[column.name].value is not None
-            )
-            if points:
-                x, y, deviation = zip(*points, strict=True)
-                axes.errorbar(x, y, yerr=deviation, marker="o", markersize=4, capsize=2, label=group)
-        axes.set(title=column.title, xlabel="regions per image")
-        axes.spines[["top", "right"]].set_visible(False)
-    cells[0].legend(frameon=False)
-    for axes in cells[len(defined) :]:
-        axes.set_axis_off()
-    return plot_uri(figure)
-
-
 def _photographs(variants: list[Variant]) -> dict[str, Any]:
     """Draw the regions of the same photographs by one variant of each group: ``columns``, ``photographs``.
 
@@ -111,8 +78,9 @@ def _photographs(variants: list[Variant]) -> dict[str, Any]:
     """
     nearest: dict[str, tuple[float, Variant]] = {}
     for variant in variants:
-        # A sweep shows every variant, because they differ in more than the number of regions.
-        place = variant.name if variant.group == "sweep" else variant.group
+        # A sweep or a ladder shows every row, because they differ in more than the number of regions.
+        rows_differ = variant.group in ("sweep", LADDER)
+        place = (variant.row or variant.name) if rows_differ else variant.group
         distance = abs(comparison_row(variant).regions_per_image - _SHOWN_REGIONS)
         if place not in nearest or distance < nearest[place][0]:
             nearest[place] = distance, variant

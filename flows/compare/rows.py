@@ -74,6 +74,7 @@ class ComparisonRow:
         group: variants of one group are the points of one curve.
         cells: value by the name of its column, in the order of the columns.
         chosen: the row has the best label-free score of a sweep, see :mod:`flows.compare.choice`.
+        seeds: number of seeds of the training over which the values are means.
 
     """
 
@@ -81,6 +82,7 @@ class ComparisonRow:
     group: str
     cells: dict[str, Cell]
     chosen: bool = False
+    seeds: int = 1
 
     @property
     def regions_per_image(self) -> float:
@@ -91,7 +93,12 @@ class ComparisonRow:
 
     def to_json(self) -> dict[str, Any]:
         """Convert to an entry of ``comparison.json``: one flat dictionary of values."""
-        values: dict[str, Any] = {"name": self.name, "group": self.group, "chosen": self.chosen}
+        values: dict[str, Any] = {
+            "name": self.name,
+            "group": self.group,
+            "chosen": self.chosen,
+            "seeds": self.seeds,
+        }
         for column in table_columns():
             values[column.name] = self.cells[column.name].value
             deviation = self.cells[column.name].deviation

@@ -47,4 +47,4 @@ def _row_over_seeds(variants: Sequence[Variant]) -> ComparisonRow:
             cells[column.name] = Cell(mean, deviation, interval)
         else:  # a published text is the same for all seeds; a metric that a seed lacks has no mean
             cells[column.name] = Cell(values[0] if isinstance(values[0], str) else None)
-    return ComparisonRow(variants[0].row, variants[0].group, cells)
+    return ComparisonRow(variants[0].row, variants[0].group, cells, seeds=len(variants))

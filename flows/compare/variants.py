@@ -65,11 +65,11 @@ def segmenter_variants(settings: Settings) -> list[Variant]:
             changed["language"] = {}
             label = name if k is None else f"{name}, k = {k}"
             seeds = settings.compare.seeds if segmenter.trained else ()
-            variants += _seeded(Variant(label, name, validate(changed, f"compare.segmenters {name}")), seeds)
+            variants += seeded(Variant(label, name, validate(changed, f"compare.segmenters {name}")), seeds)
     return variants
 
 
-def _seeded(variant: Variant, seeds: tuple[int, ...]) -> list[Variant]:
+def seeded(variant: Variant, seeds: tuple[int, ...]) -> list[Variant]:
     """Make a variant for each seed of the training; without seeds the variant stays as it is."""
     if not seeds:
         return [variant]

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from flows import progress
+from flows.compare.ladder import ladder_variants
 from flows.compare.variants import Variant, segmenter_variants, sweep_variants
 from flows.execution.plan import find_job, stages_up_to
 from flows.execution.retries import Work
@@ -73,6 +74,11 @@ def run_compare(orchestrator: Orchestrator, settings: Settings) -> list[Comparis
 def run_sweep(orchestrator: Orchestrator, settings: Settings) -> list[ComparisonRecord]:
     """Run every combination of some values of settings, and compare them."""
     return run_variants(orchestrator, sweep_variants(settings))
+
+
+def run_ladder(orchestrator: Orchestrator, settings: Settings) -> list[ComparisonRecord]:
+    """Run the steps from the paper's method to the best one, and compare them."""
+    return run_variants(orchestrator, ladder_variants(settings))
 
 
 def run_variants(orchestrator: Orchestrator, variants: list[Variant]) -> list[ComparisonRecord]:
@@ -138,4 +144,5 @@ RUNS: dict[str, Callable[[Orchestrator, Settings], list[Any]]] = {
     "pipeline": run_pipeline,
     "compare": run_compare,
     "sweep": run_sweep,
+    "ladder": run_ladder,
 }

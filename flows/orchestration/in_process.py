@@ -15,7 +15,7 @@ from flows.settings import Settings
 
 
 def call_flow(name: str, settings: Settings) -> list[Any]:
-    """Call the flow of a stage, or ``pipeline``, ``compare`` or ``sweep``.
+    """Call the flow of a stage, or ``pipeline``, ``compare``, ``sweep`` or ``ladder``.
 
     Args:
         name: name of the flow.

@@ -44,7 +44,7 @@ class StageRecord:
 
 @dataclass(frozen=True)
 class ComparisonRecord:
-    """What the flows ``compare`` and ``sweep`` return: the key of ``compare``, and the rows of the table."""
+    """What comparisons return: the key of their checkpoint ``compare``, and the rows of the table."""
 
     key: str
     rows: list[ComparisonRow]

@@ -64,7 +64,7 @@ class CompareSettings(Options):
     seeds: tuple[Seed, ...] = Field(
         (),
         description="Seeds that a segmenter with training is trained with; the table has the means over "
-        "them. Empty: ``train.seed`` alone.",
+        "them. Empty: ``train.seed`` alone, and 0 to 4 in a ladder.",
     )
 
 

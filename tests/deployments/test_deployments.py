@@ -142,7 +142,7 @@ def test_every_flow_has_a_deployment_and_its_form_explains_every_parameter(deplo
             for deployment in client.read_deployments()
         }
     # The flow language needs weights: prefect-language.yaml.
-    assert set(deployments) == {*ALL_STAGES, "pipeline", "compare", "sweep"} - {"language"}
+    assert set(deployments) == {*ALL_STAGES, "pipeline", "compare", "sweep", "ladder"} - {"language"}
     names = [deployment.name for deployment in deployments.values()]
     assert deployments["pipeline"].name == "demo"
     assert len(set(names)) == len(names)

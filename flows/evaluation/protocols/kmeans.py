@@ -120,6 +120,12 @@ class KMeans(Protocol[KMeansMetrics]):
                 deviation=lambda found: found.miou_deviation if found.seeds > 1 else None,
                 curve=True,
             ),
+            Column(
+                "kmeans_accuracy",
+                "k-means accuracy",
+                lambda found: found.accuracy,
+                deviation=lambda found: found.accuracy_deviation if found.seeds > 1 else None,
+            ),
         )
 
     def classifications(self, metrics: KMeansMetrics) -> list[Classification]:

@@ -22,7 +22,7 @@ from flows.evaluation.kmeans_runs import (
     predict_clusters,
 )
 from flows.evaluation.knn_bank import read_bank
-from flows.evaluation.protocol import Group, Protocol, Tally
+from flows.evaluation.protocol import Column, Group, Protocol, Tally
 from flows.evaluation.region_table import read_true_regions, region_blocks, true_region_blocks
 from flows.stage import Job, Warn
 
@@ -69,6 +69,16 @@ class TrueRegions(Protocol[TrueRegionsMetrics]):
 
     def applies(self, run: EvaluatedRun) -> bool:
         return super().applies(run) and run.settings.embeds_true_regions
+
+    def columns(self) -> tuple[Column[TrueRegionsMetrics], ...]:
+        return (
+            Column("true_regions_miou", "k-means mIoU of true regions", lambda found: found.kmeans.miou),
+            Column(
+                "true_regions_accuracy",
+                "k-means accuracy of true regions",
+                lambda found: found.kmeans.accuracy,
+            ),
+        )
 
     def tally(self, run: EvaluatedRun, rows: npt.NDArray[np.int64], warn: Warn) -> Tally[TrueRegionsMetrics]:
         of_true = fit_clusters(run, rows, true_region_blocks)

@@ -88,7 +88,7 @@ def test_deployments_use_the_sample_configuration() -> None:
         assert {name for name, values in changed.items() if values} == {flow} & set(changed)
         Settings.model_validate({**parameters, **changed})
         flows.add(flow)
-    assert flows == {*STAGES, "pipeline", "compare", "sweep"}
+    assert flows == {*STAGES, "pipeline", "compare", "sweep", "ladder"}
     schedules = [schedule for deployment in deployments() for schedule in deployment.get("schedules", [])]
     assert [schedule["active"] for schedule in schedules] == [False]
 
