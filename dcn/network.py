@@ -208,9 +208,10 @@ class DynamicClusteringNetwork(nn.Module):
             nn.init.zeros_(output.bias)
         for block in self.dynamic_updates:
             assert isinstance(block, UpdateBlock)
-            for projection in (block.attention.query, block.attention.key, block.attention.value):
-                nn.init.eye_(projection.weight)
-            nn.init.eye_(block.attention.output.weight)
+            attention = block.attention
+            for projection in (attention.query, attention.key, attention.value, attention.output):
+                # On the device meta, torch.eye and nn.init.eye_ import sympy, which takes a second.
+                projection.weight.zero_().fill_diagonal_(1)
         for block in self.self_updates:
             assert isinstance(block, UpdateBlock)
             nn.init.zeros_(block.attention.output.weight)

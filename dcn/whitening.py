@@ -47,7 +47,7 @@ class TokenWhitening(nn.Module):
         super().__init__()
         self.width = min(dim, directions)
         self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("projection", torch.eye(dim)[:, : self.width].contiguous())
+        self.register_buffer("projection", torch.zeros(dim, self.width).fill_diagonal_(1))
 
     @torch.no_grad()
     def fit(self, tokens: Tensor) -> None:
