@@ -67,6 +67,8 @@ def cluster_stability(clusterer: Clusterer, unit: Floats) -> dict[int, float]:
         for k in numbers:
             of_one = clusterer.cluster(one, points_of_one, k, seed=0)
             of_other = clusterer.cluster(other, points_of_other, k, seed=0)
+            if min(of_one.count, of_other.count) < k:  # the method cannot make as many
+                break
             scores.setdefault(k, []).append(adjusted_rand_score(of_one.nearest(other), of_other.labels))
             scores[k].append(adjusted_rand_score(of_other.nearest(one), of_one.labels))
     return {k: float(np.mean(found)) for k, found in scores.items()}

@@ -77,16 +77,15 @@ def cluster_regions(
     """
     from sklearn.preprocessing import normalize
 
-    learned = regions.take(regions.foreground & regions.embedded)
-    most = clusterer.most_vectors or len(learned.index)
-    if len(learned.index) > most:
-        learned = learned.take(np.linspace(0, len(learned.index) - 1, most).round().astype(np.int64))
+    numbers = _numbers(regions)
+    learned = np.flatnonzero(regions.foreground & regions.embedded)  # [m]
+    learned = learned[np.argsort(numbers[learned], kind="stable")]
+    most = clusterer.most_vectors or len(learned)
+    learned = learned[np.linspace(0, len(learned) - 1, min(most, len(learned))).round().astype(np.int64)]
     runs = range(seeds if clusterer.seeded else 1)
-    if not len(learned.index):
-        return [RegionClusters(no_clusters(learned.embedding.shape[1]), learned.index) for _ in runs]
-    order = np.argsort(_numbers(learned), kind="stable")
-    learned = learned.take(order)
-    unit = normalize(learned.embedding)
+    if not len(learned):
+        return [RegionClusters(no_clusters(regions.embedding.shape[1]), learned) for _ in runs]
+    unit = normalize(regions.embedding[learned])  # [m, d]
     points = clusterer.points(unit)
     wanted = num_clusters or stable_number(clusterer, unit)
     first = count_distinct(unit, wanted * overclustering)
@@ -96,10 +95,10 @@ def cluster_regions(
         if clusters.count > wanted:
             clusters = _merged(clusters, unit, wanted)
         if clusterer.by_center:
-            found.append(RegionClusters(clusters, learned.index[:0]))
+            found.append(RegionClusters(clusters, learned[:0]))
         else:
             agreement = float((clusters.nearest(unit) == clusters.labels).mean())
-            found.append(RegionClusters(clusters, _numbers(learned), agreement))
+            found.append(RegionClusters(clusters, numbers[learned], agreement))
     return found
 
 

@@ -223,7 +223,7 @@ class _KMeansTally(Tally[KMeansMetrics]):
     def _matched(self) -> tuple[npt.NDArray[np.int64], dict[str, object]]:
         """Match clusters to classes. Returns the classes of the shown seed, and metrics over all seeds."""
         classified = [matched_classes(matrix) for matrix in self._totals.values()]
-        results = metrics_over_seeds([reached for _, reached in classified]).model_dump()
+        results = metrics_over_seeds([reached for _, reached in classified]).model_dump(exclude_unset=True)
         class_of_cluster, shown = classified[self._shown]
         return class_of_cluster, results | {"class_iou": shown.class_iou, "confusion": shown.confusion}
 

@@ -17,11 +17,11 @@ from dcn.class_names import read_names
 from dcn.language.maskclip import LanguageModel
 from dcn.language.naming import ClusterName
 from dcn.language.prompts import short_prompts
-from dcn.language.vocabulary import Vocabulary, read_vocabulary
+from dcn.language.vocabulary import read_vocabulary
 from flows.cli.naming import print_names
 from flows.errors import FlowError, InvalidSettingsError
 from flows.evaluation.named_classes import named_classes
-from flows.evaluation.protocols.kmeans import SEMANTIC
+from flows.evaluation.protocols.kmeans import CENTERS, CLASS_OF_CLUSTER, SEMANTIC
 from flows.execution.plan import find_job, stages_up_to
 from flows.inputs.image_index import open_index
 from flows.library.naming import name_run, names_yaml
@@ -142,6 +142,17 @@ def test_scores_are_probabilities_over_the_regions_of_a_cluster(settings: Settin
         assert one.name != one.runner_up
 
 
+def test_merged_clusters_without_ground_truth_are_classes(settings: Settings) -> None:
+    merged = changed(settings, evaluate={"overclustering": 2, "num_clusters": 2})
+    run_stages(merged, "evaluate")
+    job = find_job(merged)
+    assert named_classes(job).names == ("background", "cluster 1", "cluster 2")
+    class_of_center = job.checkpoint("evaluate").read_values(CLASS_OF_CLUSTER)
+    assert set(class_of_center.tolist()) == {0, 1, 2}
+    assert len(class_of_center) == 5
+    assert len(job.checkpoint("evaluate").read_values(CENTERS)) == 4
+
+
 def test_what_is_missing_is_said(settings: Settings, words: Path, tmp_path: Path) -> None:
     vocabulary = read_vocabulary(str(words))
     with pytest.raises(InvalidSettingsError, match="language.model is empty: set it to"):
@@ -162,7 +173,3 @@ def test_any_name_is_read_again_as_it_was_written(
     path = tmp_path_factory.mktemp("names") / "names.yaml"
     path.write_text(names_yaml(found, "ViT:openai", "a # list"), encoding="utf-8")
     assert read_names(path) == dict(enumerate(names, start=1))
-
-
-def test_a_vocabulary_knows_its_names() -> None:
-    assert Vocabulary((("cat", "tom"), ("dog",)), ()).names == ("cat", "dog")
