@@ -38,7 +38,8 @@ class Clusters:
         """Find the cluster with the nearest center for unit vectors ``[n, d]``. There must be a center."""
         # The part of the squared distance that differs between the centers.
         distance = (self.centers**2).sum(axis=1) - 2 * unit @ self.centers.T  # [n, c]
-        return self.cluster_of_center[distance.argmin(axis=1)]
+        found: npt.NDArray[np.int64] = self.cluster_of_center[distance.argmin(axis=1)]
+        return found
 
 
 def cluster_directions(vectors: npt.NDArray[np.float32], num_clusters: int, seed: int) -> Clusters:

@@ -39,7 +39,7 @@ class BalancedClusterer(Clusterer):
         mean = len(points) / num_clusters
         bounds = math.floor(self.smallest * mean), math.ceil(self.largest * mean)
         start = KMeans(num_clusters, n_init=1, random_state=seed).fit(points)
-        centers, labels = start.cluster_centers_, start.labels_
+        centers, labels = start.cluster_centers_, start.labels_.astype(np.int64)
         for _ in range(_MOST_ROUNDS):
             squared = euclidean_distances(points, centers, squared=True)  # [m, K]
             before, labels = labels, bounded_assignment(squared, *bounds)
@@ -47,7 +47,8 @@ class BalancedClusterer(Clusterer):
                 break
             for cluster in np.unique(labels):
                 centers[cluster] = points[labels == cluster].mean(axis=0)
-        return labels.astype(np.int64)
+        found: Labels = labels
+        return found
 
 
 def bounded_assignment(costs: npt.NDArray[np.floating], smallest: int, largest: int) -> Labels:

@@ -79,4 +79,5 @@ def graph_eigenvectors(affinity: object, count: int) -> npt.NDArray[np.float64]:
             normalized, count, which="LA", v0=np.random.default_rng(0).uniform(size=len(roots))
         )
     largest = vectors[:, ::-1][:, :count]
-    return (largest / roots[:, None]).round(_DECIMALS)
+    points: npt.NDArray[np.float64] = (largest / roots[:, None]).round(_DECIMALS)
+    return points

@@ -1,4 +1,4 @@
-"""The page of all settings: one table for each section, each data set and each segmenter."""
+"""The page of all settings: one table for each section and for each entry of a table: a data set, a segmenter."""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ from flows.evaluation.confusions import Matrix
 from flows.evaluation.inputs import EvaluatedRun
 from flows.evaluation.region_table import ReadBlocks
 from flows.inputs.image_index import evenly_spread
-from flows.settings.evaluate import AUTO
 
 _DEFAULT_CLUSTERS = 20
 
@@ -43,10 +42,9 @@ class SeedMetrics(Options):
 def wanted_clusters(run: EvaluatedRun) -> int | None:
     """Number of clusters to make: as the settings say, or one for each foreground class; None finds it."""
     wanted = run.settings.evaluate.num_clusters
-    if wanted == AUTO:
-        return None
-    foreground_classes = run.num_classes - 1 if run.num_classes else _DEFAULT_CLUSTERS
-    return wanted or foreground_classes
+    if wanted is None:
+        return run.num_classes - 1 if run.num_classes else _DEFAULT_CLUSTERS
+    return None if wanted == "auto" else wanted
 
 
 def fit_clusters(run: EvaluatedRun, rows: npt.NDArray[np.int64], read: ReadBlocks) -> list[RegionClusters]:

@@ -51,6 +51,9 @@ else:
     AnySegmenter = Annotated[Union[SEGMENTERS], Field(discriminator="name"), _FormWithChoices()]  # noqa: UP007
     AnyClusterer = Annotated[Union[CLUSTERERS], Field(discriminator="name"), _FormWithChoices()]  # noqa: UP007
 
+CLUSTERERS_BY_NAME: dict[str, type[Clusterer]] = {
+    entry.model_fields["name"].default: entry for entry in CLUSTERERS
+}
 SEGMENTERS_BY_NAME: dict[str, type[Segmenter]] = {
     entry.model_fields["name"].default: entry for entry in SEGMENTERS
 }

@@ -11,9 +11,6 @@ from dcn.clusterers import KMeansClusterer
 from dcn.options import Options, PositiveInt, RegionCount, Seed
 from flows.settings.choices import SEGMENTER_NAMES, SEGMENTERS_WITH_DEFAULTS, AnyClusterer
 
-# Value of ``evaluate.num_clusters`` that finds the number.
-AUTO = "auto"
-
 
 def _check_segmenter(name: str) -> str:
     if name not in SEGMENTER_NAMES:
@@ -43,7 +40,9 @@ class EvaluateSettings(Options):
         description="First make this many times as many clusters, then merge the most similar ones; 1 merges "
         "none.",
     )
-    num_seeds: PositiveInt = Field(10, description="Number of runs of k-means, each with another seed.")
+    num_seeds: PositiveInt = Field(
+        10, description="Number of runs of the clustering, each with another seed."
+    )
     neighbors: tuple[PositiveInt, ...] = Field(
         (1, 3, 5, 10), description="Numbers of neighbors k of the k-NN retrieval; ``[]`` leaves it out."
     )
@@ -59,8 +58,8 @@ class EvaluateSettings(Options):
     )
     sampled_images: PositiveInt = Field(
         16384,
-        description="Largest number of images that k-means learns from, and of images in the bank of k-NN; "
-        "of a larger split, this many are taken at even distances.",
+        description="Largest number of images that the clustering learns from, and of images in the bank of "
+        "k-NN; of a larger split, this many are taken at even distances.",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from dcn.clusterers import CLUSTERERS, KMeansClusterer
+from dcn.clusterers import KMeansClusterer
 from dcn.evaluation.metrics import ClassificationMetrics
 from dcn.evaluation.protocols import Regions, matched_classes
 from dcn.evaluation.region_clusters import RegionClusters
@@ -30,6 +30,7 @@ from flows.evaluation.protocol import (
     shown_mean,
 )
 from flows.evaluation.region_table import region_blocks
+from flows.settings.choices import CLUSTERERS_BY_NAME
 from flows.stage import Warn
 
 # Class of every region [N, k] by the shown seed, for pictures and exports; -1 if a region does not occur or
@@ -94,7 +95,7 @@ class KMeansMetrics(Options):
     @property
     def method(self) -> str:
         """Name of the method for tables and pages: ``k-means``, ``spectral clustering``."""
-        return next(one.title for one in CLUSTERERS if one().name == self.clustering)
+        return CLUSTERERS_BY_NAME[self.clustering].title
 
     @property
     def shown_clusters(self) -> str:

@@ -4,15 +4,28 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import normalize
 
-from dcn.clusterers import CLUSTERERS, AgglomerativeClusterer, Clusterer, KMeansClusterer, SpectralClusterer
+from dcn.clusterers import (
+    CLUSTERERS,
+    AgglomerativeClusterer,
+    BalancedClusterer,
+    Clusterer,
+    KMeansClusterer,
+    SpectralClusterer,
+)
 from dcn.evaluation.protocols import Regions
 from dcn.evaluation.region_clusters import cluster_regions
 
 # Spectral clustering of a few dozen regions needs a graph of fewer neighbors than that of thousands.
-ALL = [
-    SpectralClusterer(num_neighbors=8, num_eigenvectors=4) if clusterer is SpectralClusterer else clusterer()
-    for clusterer in CLUSTERERS
+ALL: list[Clusterer] = [
+    KMeansClusterer(),
+    SpectralClusterer(num_neighbors=8, num_eigenvectors=4),
+    BalancedClusterer(),
+    AgglomerativeClusterer(),
 ]
+
+
+def test_every_clusterer_of_the_table_is_tested() -> None:
+    assert {type(clusterer) for clusterer in ALL} == set(CLUSTERERS)
 
 
 def regions_of(embedding: np.ndarray, foreground: np.ndarray | None = None) -> Regions:
@@ -73,6 +86,7 @@ def test_a_clustered_region_keeps_its_cluster_and_the_agreement_says_how_many_ce
     assert len(set(zip(own, predicted))) == 5
     of_center = found.clusters.nearest(normalize(regions.embedding)) + 1
     assert found.agreement == pytest.approx((of_center == predicted).mean())
+    assert found.agreement is not None
     assert 0.5 < found.agreement < 1
     (of_kmeans,) = cluster_regions(regions, KMeansClusterer(), 5, 1)
     assert of_kmeans.agreement is None
