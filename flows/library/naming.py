@@ -24,6 +24,7 @@ from flows.inputs.region_maps import RegionMaps
 from flows.printable import printable_line
 from flows.settings import Settings
 from flows.stage import Job
+from storage import CheckpointMissingError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,6 +63,10 @@ def name_run(settings: Settings, vocabulary: Vocabulary) -> list[ClusterName]:
             "language.model is empty: set it to a model of open_clip, such as ViT-B-16:openai"
         )
     job = find_job(settings)
+    if "evaluate" not in job.keys:
+        raise CheckpointMissingError(
+            f"the workspace {job.workspace.location} has no clusters of these photographs", "run"
+        )
     if read_results(job).of(KMeans).matched:
         raise InvalidSettingsError(
             "the classes of this data set have names already, because clusters were matched with its ground "

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.cluster import KMeans
 from sklearn.preprocessing import normalize
 
 from dcn.clusterers import (
@@ -63,6 +64,17 @@ def test_separate_groups_are_the_clusters(clusterer: Clusterer, overclustering: 
         new = regions_of(np.eye(4))
         new = Regions(new.image + 1000, new.index, new.overlap, new.foreground, new.embedding)
         assert [set(kind[predicted == cluster]) for cluster in found.predict(new)] == [{0}, {1}, {2}, {3}]
+
+
+def test_plain_kmeans_is_that_of_scikit_learn_to_the_bit() -> None:
+    embedding = np.random.default_rng(0).normal(size=(70, 6))
+    regions = regions_of(embedding)
+    in_order = regions.take(np.lexsort((regions.index, regions.image)))
+    for seed, found in enumerate(cluster_regions(in_order, KMeansClusterer(), 5, 3)):
+        theirs = KMeans(5, n_init=1, random_state=seed).fit(normalize(in_order.embedding))
+        np.testing.assert_array_equal(found.clusters.labels, theirs.labels_)
+        np.testing.assert_array_equal(found.clusters.centers, theirs.cluster_centers_)
+        assert found.clusters.inertia == theirs.inertia_
 
 
 def test_merged_clusters_keep_the_centers_of_their_parts() -> None:

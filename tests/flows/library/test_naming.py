@@ -26,6 +26,7 @@ from flows.execution.plan import find_job, stages_up_to
 from flows.inputs.image_index import open_index
 from flows.library.naming import name_run, names_yaml
 from flows.settings import Settings
+from storage import CheckpointMissingError
 from tests.flows.helpers import changed, run_stages
 
 NAME = "tiny-naming-8"
@@ -157,6 +158,10 @@ def test_what_is_missing_is_said(settings: Settings, words: Path, tmp_path: Path
     vocabulary = read_vocabulary(str(words))
     with pytest.raises(InvalidSettingsError, match="language.model is empty: set it to"):
         name_run(changed(settings, language={"model": None, "weights": None}), vocabulary)
+    with pytest.raises(CheckpointMissingError, match="has no clusters of these photographs"):
+        name_run(changed(settings, workspace=str(tmp_path / "empty")), vocabulary)
+    with pytest.raises(CheckpointMissingError, match="evaluate"):
+        name_run(changed(settings, evaluate={"num_clusters": 2}), vocabulary)
 
 
 letters = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp", "Zs"]), min_size=1, max_size=12)
