@@ -22,8 +22,10 @@ from sklearn.cluster import KMeans
 from sklearn.preprocessing import normalize
 
 from benchmarks.row import Row, add_json_option, show_rows
+from dcn.clusterers import KMeansClusterer
 from dcn.evaluation.overlap import confusion_matrix, region_overlap
-from dcn.evaluation.protocols import Regions, kmeans_labels, kmeans_predictions, matched_classes
+from dcn.evaluation.protocols import Regions, matched_classes
+from dcn.evaluation.region_clusters import cluster_regions
 
 WIDTH, CLASSES, CLUSTERS, SEEDS, REGIONS = 384, 21, 20, 10, 5
 
@@ -57,8 +59,8 @@ def kmeans(count: int, pairs: int) -> Row:
     unit = normalize(regions.embedding)
 
     def ours() -> None:
-        for clusters in kmeans_labels(regions, CLUSTERS, SEEDS):
-            predicted = kmeans_predictions(regions, clusters)
+        for clusters in cluster_regions(regions, KMeansClusterer(), CLUSTERS, SEEDS):
+            predicted = clusters.predict(regions)
             matched_classes(confusion_matrix(regions.overlap, predicted, CLUSTERS + 1))
 
     def fits() -> None:

@@ -32,7 +32,7 @@ _MOST_CLUSTERS = 256
 # 255 names of the usual length have less than a hundredth of this.
 _MOST_BYTES = 1 << 20
 # Control characters, halves of characters, and separators of lines and paragraphs.
-_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
+UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 
 
 class NamedClasses(Options):
@@ -201,7 +201,7 @@ def _name(place: str, node: yaml.Node) -> str:
     text = unicodedata.normalize("NFC", text).strip()
     if not text or node.tag == "tag:yaml.org,2002:null":
         raise _wrong(f"{place}: the name is not text")
-    if any(unicodedata.category(character) in _UNPRINTABLE for character in text):
+    if any(unicodedata.category(character) in UNPRINTABLE for character in text):
         raise _wrong(f"{place}: the name {text!r} has characters that cannot be printed")
     return text
 

@@ -1,4 +1,4 @@
-"""Protocols of section 4 on a table of regions: upper bound, foreground, k-means and k-NN classification."""
+"""Protocols of section 4 on a table of regions: upper bound, foreground, matched clusters and k-NN."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from dcn.clustering import Clusters, cluster_directions
 from dcn.evaluation.knn import RegionBank, majority_classes
 from dcn.evaluation.metrics import (
     ClassificationMetrics,
@@ -93,42 +92,6 @@ def foreground_confusion(
 def foreground_metrics(matrix: npt.NDArray[np.int64]) -> ForegroundMetrics:
     """Compute IoU and pixel accuracy of the foreground from a :func:`foreground_confusion`."""
     return ForegroundMetrics(iou=defined(class_iou(matrix)[1]), accuracy=defined(pixel_accuracy(matrix)))
-
-
-def kmeans_labels(regions: Regions, num_clusters: int, seeds: int) -> list[Clusters]:
-    """Cluster the embeddings of foreground regions by k-means, once for each seed (section 4.3).
-
-    Args:
-        regions: regions to learn from. Background regions and regions without embedding are left out.
-        num_clusters: most clusters that are made; fewer if there are fewer distinct embeddings.
-        seeds: number of runs; their seeds are 0, 1, ...
-
-    """
-    embedding = regions.embedding[regions.foreground & regions.embedded]
-    return [cluster_directions(embedding, num_clusters, seed) for seed in range(seeds)]
-
-
-def kmeans_predictions(regions: Regions, clusters: Clusters) -> npt.NDArray[np.int64]:
-    """Assign every region to the cluster with the nearest center (section 4.3).
-
-    Args:
-        regions: any regions; they need not be those that were clustered.
-        clusters: result of :func:`kmeans_labels` for one seed.
-
-    Returns:
-        ``[R]`` clusters, counted from 1. Background regions and regions without embedding have 0.
-
-    """
-    from sklearn.preprocessing import normalize
-
-    predicted = np.zeros(len(regions.foreground), dtype=np.int64)
-    known = np.flatnonzero(regions.foreground & regions.embedded)
-    if len(known) and len(clusters.centers):
-        centers = clusters.centers
-        # The part of the squared distance that differs between the centers.
-        distance = (centers**2).sum(axis=1) - 2 * normalize(regions.embedding[known]) @ centers.T  # [m, K]
-        predicted[known] = distance.argmin(axis=1) + 1
-    return predicted
 
 
 def matched_classes(matrix: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], ClassificationMetrics]:

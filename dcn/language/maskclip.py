@@ -44,6 +44,7 @@ class LanguageModel:
 
     Attributes:
         patch_size: side of a patch in pixels.
+        scale: factor of the cosines whose softmax are the probabilities that the model was trained for.
 
     """
 
@@ -55,6 +56,7 @@ class LanguageModel:
         self._mean = torch.tensor(self._visual.image_mean, device=self.device).view(3, 1, 1)
         self._std = torch.tensor(self._visual.image_std, device=self.device).view(3, 1, 1)
         self.patch_size: int = self._visual.patch_size[0]
+        self.scale = float(self._model.logit_scale.exp())
 
     @classmethod
     def from_name(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 # Synonyms of class names in PASCAL VOC. MaskCLIP has one name for each class ("airplane" for aeroplane).
 _SYNONYMS = {
     "aeroplane": ("airplane", "aeroplane"),
@@ -39,3 +41,13 @@ def class_prompts(name: str) -> list[str]:
 
     templates = [*OPENAI_IMAGENET_TEMPLATES, *(template.format for template in _SCENE_TEMPLATES)]
     return [template(synonym) for synonym in class_names_of(name) for template in templates]
+
+
+def short_prompts(names: Sequence[str]) -> list[str]:
+    """Put the names of a thing into the seven templates that CLIP's authors chose of their 80.
+
+    A vocabulary has up to a thousand things, and 85 sentences for each would take hours without a GPU.
+    """
+    from open_clip import SIMPLE_IMAGENET_TEMPLATES
+
+    return [template(name) for name in names for template in SIMPLE_IMAGENET_TEMPLATES]

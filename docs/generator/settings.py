@@ -1,4 +1,4 @@
-"""The page of all settings: one table for each section, each data set and each segmenter."""
+"""The page of all settings: one table for each section, data set, segmenter and clusterer."""
 
 from __future__ import annotations
 

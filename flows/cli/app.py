@@ -227,6 +227,27 @@ def predict(
             raise typer.Exit(1)
 
 
+@app.command(name="name")
+def name_clusters(
+    config: Config,
+    vocabulary: Annotated[
+        str,
+        typer.Option(
+            help="Words to choose from: voc, coco, ade20k, lvis, or a text file with one name in each line, "
+            "and synonyms after commas."
+        ),
+    ] = "coco",
+    output: Annotated[Path, typer.Option(help="File of the names; it must not exist.")] = Path("names.yaml"),
+    workspace: WorkspaceOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Name the clusters of a complete run by a language-image model (language.model), into names.yaml."""
+    with readable_errors():
+        from flows.cli.naming import print_names
+
+        print_names(load(config, workspace, overrides), vocabulary, output)
+
+
 @app.command(name="export-model")
 def export_model(
     model: Annotated[str, typer.Argument(help="A configuration, or anything that predict takes as a model.")],

@@ -65,7 +65,7 @@ def cost_table(results: Results) -> list[CostRow]:
     ):
         miou = shown_mean(reached.miou, reached.miou_deviation, found.seeds)
         accuracy = shown_mean(reached.accuracy, reached.accuracy_deviation, found.seeds)
-        rows.append(CostRow(regions, foreground, "k-means", miou, accuracy))
+        rows.append(CostRow(regions, foreground, found.method, miou, accuracy))
     found_knn = results.find(KNN)
     if of_truth.knn and found_knn is not None and found_knn.root:
         k = headline_neighbors(of_truth.knn)

@@ -117,7 +117,7 @@ def read_shard(run: EvaluatedRun, start: int, stop: int) -> Shard:
     split = run.index.summary.evaluate_split
     # Photographs outside the evaluated split are only in the bank of k-NN, which needs no tokens.
     last = stop if any(split in image.item.splits for image in segmented) else start
-    language = None if run.settings.language.model is None else run.job.checkpoint("language")
+    language = run.job.checkpoint("language") if run.settings.classifies_by_language else None
     return Shard(
         start=start,
         segmented=segmented,

@@ -1,4 +1,4 @@
-"""k-means with several seeds on the regions of a run, found or true (section 4.3)."""
+"""Clusters of the regions of a run, found or true, by k-means or another clusterer (section 4.3)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from dcn.clustering import Clusters
 from dcn.evaluation.metrics import ClassificationMetrics
 from dcn.evaluation.overlap import confusion_matrix
-from dcn.evaluation.protocols import (
-    Regions,
-    join_regions,
-    kmeans_labels,
-    kmeans_predictions,
-    mean_and_deviation,
-)
+from dcn.evaluation.protocols import Regions, join_regions, mean_and_deviation
+from dcn.evaluation.region_clusters import RegionClusters, cluster_regions
 from dcn.options import Options
 from flows.evaluation.confusions import Matrix
 from flows.evaluation.inputs import EvaluatedRun
@@ -27,13 +21,14 @@ _DEFAULT_CLUSTERS = 20
 
 
 class SeedMetrics(Options):
-    """Metrics of k-means: mean and standard deviation over the seeds. JSON.
+    """Metrics of clusters: mean and standard deviation over the seeds. JSON.
 
     Attributes:
         miou: mean IoU; None, like the others, unless two classes are labelled.
         miou_deviation: standard deviation of the mean IoU.
         accuracy: pixel accuracy.
         accuracy_deviation: standard deviation of the pixel accuracy.
+        clusters: number of clusters; absent unless it was found.
 
     """
 
@@ -41,15 +36,18 @@ class SeedMetrics(Options):
     miou_deviation: float | None
     accuracy: float | None
     accuracy_deviation: float | None
+    clusters: int | None = None
 
 
-def wanted_clusters(run: EvaluatedRun) -> int:
-    """Number of clusters that k-means should make: as the settings say, or one for each foreground class."""
-    foreground_classes = run.num_classes - 1 if run.num_classes else _DEFAULT_CLUSTERS
-    return run.settings.evaluate.num_clusters or foreground_classes
+def wanted_clusters(run: EvaluatedRun) -> int | None:
+    """Number of clusters to make: as the settings say, or one for each foreground class; None finds it."""
+    wanted = run.settings.evaluate.num_clusters
+    if wanted is None:
+        return run.num_classes - 1 if run.num_classes else _DEFAULT_CLUSTERS
+    return None if wanted == "auto" else wanted
 
 
-def fit_clusters(run: EvaluatedRun, rows: npt.NDArray[np.int64], read: ReadBlocks) -> list[Clusters]:
+def fit_clusters(run: EvaluatedRun, rows: npt.NDArray[np.int64], read: ReadBlocks) -> list[RegionClusters]:
     """Cluster the foreground regions of a sample of the photographs, once for each seed.
 
     Args:
@@ -61,7 +59,9 @@ def fit_clusters(run: EvaluatedRun, rows: npt.NDArray[np.int64], read: ReadBlock
     settings = run.settings.evaluate
     sampled = read(run.job, evenly_spread(rows, settings.sampled_images))
     foreground = join_regions([regions.take(regions.foreground) for regions in sampled])
-    return kmeans_labels(foreground, wanted_clusters(run), settings.num_seeds)
+    return cluster_regions(
+        foreground, settings.clustering, wanted_clusters(run), settings.num_seeds, settings.overclustering
+    )
 
 
 def cluster_confusions(regions: Regions, predicted: Sequence[npt.NDArray[np.int64]]) -> dict[int, Matrix]:
@@ -78,9 +78,9 @@ def cluster_confusions(regions: Regions, predicted: Sequence[npt.NDArray[np.int6
     }
 
 
-def predict_clusters(regions: Regions, fitted: Sequence[Clusters]) -> list[npt.NDArray[np.int64]]:
+def predict_clusters(regions: Regions, fitted: Sequence[RegionClusters]) -> list[npt.NDArray[np.int64]]:
     """Assign every region to a cluster, ``[R]`` by each seed; 0 is the background."""
-    return [kmeans_predictions(regions, clusters) for clusters in fitted]
+    return [clusters.predict(regions) for clusters in fitted]
 
 
 def metrics_over_seeds(reached: Sequence[ClassificationMetrics]) -> SeedMetrics:

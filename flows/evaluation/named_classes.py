@@ -28,8 +28,9 @@ def named_classes(job: Job) -> NamedClasses:
 
     """
     names = _names(job.settings)
-    if not read_results(job).of(KMeans).matched:
-        clusters = len(job.checkpoint("evaluate").read_values(CLASS_OF_CLUSTER)) - 1
+    found = read_results(job).of(KMeans)
+    if not found.matched:
+        clusters = int(job.checkpoint("evaluate").read_values(CLASS_OF_CLUSTER).max())
         with name_parameters("setting report.{}"):
             return name_classes(cluster_names(clusters), names)
     if names:

@@ -92,9 +92,8 @@ def paper_figures(job: Job, reader: ResultReader, shown: list[ShownImage]) -> It
     named = reader.named
     assert named is not None
     labelled = any(one.maps.truth is not None for one in few)
-    columns = (
-        "Regions, classes by k-means, and ground truth" if labelled else "Regions, and classes by k-means"
-    )
+    classes = f"classes by {job.settings.evaluate.clustering.title}"
+    columns = f"Regions, {classes}, and ground truth" if labelled else f"Regions, and {classes}"
     yield PaperFigure(
         "Qualitative results",
         f"{columns} (after figure 4 of the paper).",

@@ -76,6 +76,7 @@ def write_page(job: Job, stage: str, inputs: tuple[str, ...], warn: Warn) -> dic
         title=job.settings.dataset.title,
         segmenter=job.settings.segment.segmenter.name,
         regions_are_classes=job.settings.regions_are_classes,
+        clustering=job.settings.evaluate.clustering.title,
         labelled=bool(results.labelled_images),
         matched=matched,
         headlines=headline_metrics(results),

@@ -60,12 +60,13 @@ class EmbedSettings(Options):
 
 
 class LanguageSettings(Options):
-    """Classification by a language-image model (section 4.5). Without a model there is none."""
+    """Classes and names by a language-image model (section 4.5). Without a model there are none."""
 
     model: str | None = Field(
         None,
         description="Name of a ViT in open_clip and of its weights, such as ``ViT-B-16:openai``; empty: no "
-        "classes from language.",
+        "classes from language. A data set without classes has none either, but ``dcn name`` names its "
+        "clusters.",
     )
     weights: Path | None = Field(None, description="Local file of the weights; empty: open_clip's hub.")
     input_size: PositiveInt = Field(

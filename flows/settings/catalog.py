@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
+from dcn.clusterers import CLUSTERERS
 from dcn.datasets import DATASETS
 from dcn.options import Options
 from dcn.segmenters import SEGMENTERS
@@ -17,7 +18,11 @@ from flows.settings.runner import AdaptiveSettings, TLSSettings
 from flows.settings.settings import Settings
 
 # The settings whose value is an entry of a table, and the group of settings that a section may hold.
-CHOICES: dict[str, tuple[type[Options], ...]] = {"dataset": DATASETS, "segment.segmenter": SEGMENTERS}
+CHOICES: dict[str, tuple[type[Options], ...]] = {
+    "dataset": DATASETS,
+    "segment.segmenter": SEGMENTERS,
+    "evaluate.clustering": CLUSTERERS,
+}
 _GROUPS: dict[str, type[Options]] = {"runner.adaptive": AdaptiveSettings, "runner.tls": TLSSettings}
 _LIMITS = {"minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "exclusiveMaximum": "< {}"}
 _TYPES = {
@@ -127,6 +132,8 @@ def _value(entry: Mapping[str, Any]) -> str:
         kinds = [choice.get("type") for choice in entry["anyOf"]]
         values = dict.fromkeys(_value(choice) for choice in entry["anyOf"] if choice.get("type") != "null")
         return ", ".join(values) + ", or empty" * ("null" in kinds)
+    if "const" in entry:
+        return f"`{entry['const']}`"
     if "enum" in entry:
         return ", ".join(f"`{value}`" for value in entry["enum"])
     if entry.get("type") == "array":

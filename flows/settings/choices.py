@@ -1,4 +1,4 @@
-"""Types of the settings that choose a data set or a segmenter, each with its own options.
+"""Types of the settings that choose a data set, a segmenter or a clusterer, each with its own options.
 
 pydantic needs the union of all entries of a table, and mypy needs one type, which is their base class.
 """
@@ -11,6 +11,7 @@ from pydantic import Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from dcn.clusterers import CLUSTERERS, Clusterer
 from dcn.datasets import DATASETS, DatasetOptions
 from dcn.segmenters import SEGMENTERS, Segmenter
 
@@ -43,11 +44,16 @@ class _FormWithChoices:
 if TYPE_CHECKING:
     AnyDataset = DatasetOptions
     AnySegmenter = Segmenter
+    AnyClusterer = Clusterer
 else:
     # The unions are built from tuples, which the other spelling of a union cannot be.
     AnyDataset = Annotated[Union[DATASETS], Field(discriminator="name"), _FormWithChoices()]  # noqa: UP007
     AnySegmenter = Annotated[Union[SEGMENTERS], Field(discriminator="name"), _FormWithChoices()]  # noqa: UP007
+    AnyClusterer = Annotated[Union[CLUSTERERS], Field(discriminator="name"), _FormWithChoices()]  # noqa: UP007
 
+CLUSTERERS_BY_NAME: dict[str, type[Clusterer]] = {
+    entry.model_fields["name"].default: entry for entry in CLUSTERERS
+}
 SEGMENTERS_BY_NAME: dict[str, type[Segmenter]] = {
     entry.model_fields["name"].default: entry for entry in SEGMENTERS
 }

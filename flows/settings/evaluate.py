@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from dcn.clusterers import KMeansClusterer
 from dcn.options import Options, PositiveInt, RegionCount, Seed
-from flows.settings.choices import SEGMENTER_NAMES, SEGMENTERS_WITH_DEFAULTS
+from flows.settings.choices import SEGMENTER_NAMES, SEGMENTERS_WITH_DEFAULTS, AnyClusterer
 
 
 def _check_segmenter(name: str) -> str:
@@ -26,12 +27,22 @@ SegmenterName = Annotated[
 class EvaluateSettings(Options):
     """Evaluation of the classes and the regions (section 4)."""
 
-    num_clusters: RegionCount | None = Field(
-        None,
-        description="Number of clusters of k-means; empty: the number of classes without background, or 20 "
-        "without class names.",
+    clustering: AnyClusterer = Field(
+        KMeansClusterer(), description="Method that divides the foreground regions into clusters."
     )
-    num_seeds: PositiveInt = Field(10, description="Number of runs of k-means, each with another seed.")
+    num_clusters: RegionCount | Literal["auto"] | None = Field(
+        None,
+        description="Number of clusters; empty: the number of classes without background, or 20 without "
+        "class names; ``auto``: the most stable number.",
+    )
+    overclustering: Annotated[int, Field(ge=1, le=100)] = Field(
+        1,
+        description="First make this many times as many clusters, then merge the most similar ones; 1 merges "
+        "none.",
+    )
+    num_seeds: PositiveInt = Field(
+        10, description="Number of runs of the clustering, each with another seed."
+    )
     neighbors: tuple[PositiveInt, ...] = Field(
         (1, 3, 5, 10), description="Numbers of neighbors k of the k-NN retrieval; ``[]`` leaves it out."
     )
@@ -47,8 +58,8 @@ class EvaluateSettings(Options):
     )
     sampled_images: PositiveInt = Field(
         16384,
-        description="Largest number of images that k-means learns from, and of images in the bank of k-NN; "
-        "of a larger split, this many are taken at even distances.",
+        description="Largest number of images that the clustering learns from, and of images in the bank of "
+        "k-NN; of a larger split, this many are taken at even distances.",
     )
 
 

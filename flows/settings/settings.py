@@ -79,6 +79,11 @@ class Settings(Options):
         return self.evaluate.true_regions and self.dataset.has_classes and not self.regions_are_classes
 
     @property
+    def classifies_by_language(self) -> bool:
+        """Whether a language-image model classifies pixels, by the names of the classes of the data set."""
+        return self.language.model is not None and self.dataset.has_classes
+
+    @property
     def embeds_training_split(self) -> bool:
         """Whether ``embed`` embeds the regions of the training split, too: the bank of k-NN has them."""
         return self.dataset.has_classes and bool(self.evaluate.neighbors)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel
 
+from dcn.clusterers import KMeansClusterer
 from flows import progress
 from flows.errors import EmptyDatasetError
 from flows.evaluation import protocols
@@ -37,7 +38,7 @@ class EvaluateStage(Stage):
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         embed = () if settings.regions_are_classes else ("embed",)
         truth = ("embed_truth",) if settings.embeds_true_regions else ()
-        language = () if settings.language.model is None else ("language",)
+        language = ("language",) if settings.classifies_by_language else ()
         return ("index", "extract", "segment", *embed, *truth, *language)
 
     def settings(self, settings: Settings) -> dict[str, Any]:
@@ -48,6 +49,8 @@ class EvaluateStage(Stage):
             "protocols": {protocol.name: protocol.version for protocol in protocols.PROTOCOLS},
         }
         del chosen["true_regions"]  # the inputs show it
+        if settings.evaluate.clustering == KMeansClusterer():
+            del chosen["clustering"]  # the name of a table's entry is always kept, and keys are older
         if settings.segment.segmenter.cosines:
             loss = settings.train.model_dump(include={"temperature", "expected_affinity"})
             return {**chosen, **loss}

@@ -30,7 +30,7 @@ class ReportStage(Stage):
         trained = ("train",) if settings.segment.segmenter.trained else ()
         embed = () if settings.regions_are_classes else ("embed",)
         truth = ("embed_truth",) if settings.embeds_true_regions else ()
-        language = () if settings.language.model is None else ("language",)
+        language = ("language",) if settings.classifies_by_language else ()
         return ("index", "extract", *trained, "segment", *embed, *truth, *language, "evaluate")
 
     def settings(self, settings: Settings) -> dict[str, Any]:

@@ -28,8 +28,8 @@ _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # noqa: RUF001 - th
 def open_region_table(export: Export) -> Iterator[Callable[[LabeledPhotograph], None]]:
     """Write ``regions.csv``: photograph, region, class, foreground, area and box in pixels, and distance.
 
-    The distance is that of the embedding's direction to the center of its cluster, between 0 and 2. A region
-    of the background has none, and a photograph that was not evaluated has no classes.
+    The distance is that of the embedding's direction to the nearest center of a cluster, between 0 and 2. A
+    region of the background has none, and a photograph that was not evaluated has no classes.
     """
     reader, segment = export.reader, export.job.checkpoint("segment")
     assert reader.named is not None
@@ -78,7 +78,7 @@ def text_cell(text: str) -> str:
 
 
 class _Distances:
-    """Distances of the foreground regions of a run to the centers of their clusters."""
+    """Distances of the foreground regions of a run to the nearest centers of clusters."""
 
     def __init__(self, job: Job) -> None:
         self._embedding = (

@@ -1,12 +1,14 @@
-"""k-means classification of regions: clusters matched to classes by the Hungarian algorithm (section 4.3)."""
+"""Classes by clusters of regions, matched to the true classes by the Hungarian algorithm (section 4.3)."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
+from dcn.clusterers import KMeansClusterer
 from dcn.evaluation.metrics import ClassificationMetrics
 from dcn.evaluation.protocols import Regions, matched_classes
+from dcn.evaluation.region_clusters import RegionClusters
 from dcn.options import Options
 from flows.evaluation.confusions import Matrix, add_confusions
 from flows.evaluation.inputs import EvaluatedRun
@@ -28,15 +30,17 @@ from flows.evaluation.protocol import (
     shown_mean,
 )
 from flows.evaluation.region_table import region_blocks
+from flows.settings.choices import CLUSTERERS_BY_NAME
 from flows.stage import Warn
 
 # Class of every region [N, k] by the shown seed, for pictures and exports; -1 if a region does not occur or
 # was not evaluated. Without ground truth the numbers are clusters.
 SEMANTIC = "semantic.npy"
-# Centers of the clusters [K, d] by the shown seed, float32: means of unit vectors. Row 0 is cluster 1: the
-# background has no center. Empty if the regions are classes already.
+# Centers [c, d] by the shown seed, float32: means of unit vectors. A cluster has one, or those of the smaller
+# clusters that it was merged of. The background has no center. Empty if the regions are classes already.
 CENTERS = "class_centers.npy"
-# Class of each cluster [K + 1] by the shown seed. Without ground truth every cluster is a class.
+# Class of the background and then of each center [c + 1] by the shown seed. Without ground truth every
+# cluster is a class.
 CLASS_OF_CLUSTER = "class_of_cluster.npy"
 _MIOU = (
     "How well the classes that were found cover those that people drew: for each class the shared area, "
@@ -46,11 +50,18 @@ _ACCURACY = "Share of all pixels whose class is right, after each cluster was gi
 
 
 class KMeansMetrics(Options):
-    """Metrics of k-means classification. JSON.
+    """Metrics of the classes by clusters. JSON.
 
     Attributes:
+        clustering: name of the clusterer. This field and the next three are absent in the results of plain
+            k-means.
+        overclustering: how many times as many clusters were made before the most similar ones were merged.
+        number_found: whether the number of clusters was found, and not given.
+        center_agreement: share of the clustered regions that are in the cluster with the nearest center, of
+            the shown seed. A new photograph is classified by the nearest center. So this says how well its
+            classes follow the clusters. It is 1, and absent, where the clusters are made so.
         clusters: number of clusters, without the background.
-        seeds: number of runs of k-means.
+        seeds: number of runs.
         shown_seed: the run with the least inertia, which pictures show.
         miou: mean IoU, averaged over the seeds; None unless two classes are labelled. This field and the
             following ones are absent without labelled photographs.
@@ -62,6 +73,10 @@ class KMeansMetrics(Options):
 
     """
 
+    clustering: str = KMeansClusterer().name
+    overclustering: int = 1
+    number_found: bool = False
+    center_agreement: float | None = None
     clusters: int
     seeds: int
     shown_seed: int
@@ -77,15 +92,28 @@ class KMeansMetrics(Options):
         """Whether clusters were matched with the classes of the ground truth."""
         return self.confusion is not None
 
+    @property
+    def method(self) -> str:
+        """Name of the method for tables and pages: ``k-means``, ``spectral clustering``."""
+        return CLUSTERERS_BY_NAME[self.clustering].title
+
+    @property
+    def shown_clusters(self) -> str:
+        """Number of clusters, and where it comes from, as text."""
+        merged = f", merged from {self.overclustering} times as many" if self.overclustering > 1 else ""
+        found = ", the most stable number" if self.number_found else ""
+        return f"{self.clusters} clusters{found}{merged}"
+
 
 class KMeans(Protocol[KMeansMetrics]):
     """Writes files as well, by the shown seed: the class of every region, center and class of every cluster.
 
     With the last two, the regions of another photograph get the same classes.
 
-    k-means learns from the foreground regions of ``evaluate.sampled_images`` evaluated photographs, and then
-    every evaluated region belongs to the cluster with the nearest center. If regions are classes already
-    (segmenter ``pixels``), the regions themselves are the clusters.
+    The clusterer (``evaluate.clustering``, k-means unless chosen) learns from the foreground regions of
+    ``evaluate.sampled_images`` evaluated photographs. Then every other evaluated region belongs to the
+    cluster with the nearest center. If regions are classes already (segmenter ``pixels``), the regions
+    themselves are the clusters.
     """
 
     name = "kmeans"
@@ -101,21 +129,23 @@ class KMeans(Protocol[KMeansMetrics]):
             explanation = (
                 "Foreground regions of all photographs that look alike are one cluster, which is a class."
             )
-            meaning = "of the foreground regions"
-            return [Headline("k-means clusters", f"{metrics.clusters}", meaning, explanation)]
-        runs = meaning_of(metrics.miou, f"{metrics.clusters} clusters, {metrics.seeds} seeds")
+            found = ", the most stable number" if metrics.number_found else ""
+            meaning = f"of the foreground regions{found}"
+            return [Headline(f"{metrics.method} clusters", f"{metrics.clusters}", meaning, explanation)]
+        seeds = f", {metrics.seeds} seeds" if metrics.seeds > 1 else ""
+        runs = meaning_of(metrics.miou, f"{metrics.shown_clusters}{seeds}")
         miou = shown_mean(metrics.miou, metrics.miou_deviation, metrics.seeds)
         accuracy = shown_mean(metrics.accuracy, metrics.accuracy_deviation, metrics.seeds)
         return [
-            Headline("k-means mIoU", miou, runs, _MIOU),
-            Headline("k-means pixel accuracy", accuracy, "over the same seeds", _ACCURACY),
+            Headline(f"{metrics.method} mIoU", miou, runs, _MIOU),
+            Headline(f"{metrics.method} pixel accuracy", accuracy, "over the same seeds", _ACCURACY),
         ]
 
     def columns(self) -> tuple[Column[KMeansMetrics], ...]:
         return (
             Column(
                 "kmeans_miou",
-                "k-means mIoU",
+                "cluster mIoU",
                 lambda found: found.miou,
                 deviation=lambda found: found.miou_deviation if found.seeds > 1 else None,
                 curve=True,
@@ -137,16 +167,17 @@ class KMeans(Protocol[KMeansMetrics]):
             class_iou=metrics.class_iou,
             confusion=metrics.confusion,
         )
-        return [Classification("k-means", reached, metrics.miou_deviation, metrics.accuracy_deviation)]
+        return [Classification(metrics.method, reached, metrics.miou_deviation, metrics.accuracy_deviation)]
 
 
 class _KMeansTally(Tally[KMeansMetrics]):
     def __init__(self, run: EvaluatedRun, rows: npt.NDArray[np.int64], warn: Warn) -> None:
         self._run = run
         self._warn = warn
+        self._clusterer = run.settings.evaluate.clustering
         self._wanted = wanted_clusters(run)
         self._fitted = [] if run.settings.regions_are_classes else fit_clusters(run, rows, region_blocks)
-        inertia = [clusters.inertia for clusters in self._fitted]
+        inertia = [found.clusters.inertia for found in self._fitted]
         self._shown = int(np.argmin(inertia)) if inertia else 0
         self._semantic = np.full((len(run.index), run.num_regions), -1, dtype=np.int16)
         self._totals: dict[int, Matrix] = {}  # [K, C] by seed
@@ -157,20 +188,25 @@ class _KMeansTally(Tally[KMeansMetrics]):
         add_confusions(self._totals, cluster_confusions(block, runs))
 
     def metrics(self) -> KMeansMetrics:
-        found = len(self._fitted[0].centers) if self._fitted else self._run.num_regions
-        if self._fitted and found < self._wanted:
+        shown = self._fitted[self._shown] if self._fitted else None
+        found = self._run.num_regions if shown is None else shown.clusters.count
+        if shown is not None and self._wanted is not None and found < self._wanted:
             self._warn(
-                f"k-means has {found} clusters instead of {self._wanted}: there are only "
-                f"{len(self._fitted[0].labels)} foreground regions"
+                f"{self._clusterer.title} has {found} clusters instead of {self._wanted}: there are only "
+                f"{len(shown.clusters.labels)} foreground regions"
             )
         clusters = {"clusters": found, "seeds": max(1, len(self._fitted)), "shown_seed": self._shown}
-        class_of_cluster = np.arange(found + bool(self._fitted))  # [K + 1]
-        reached: dict[str, object] = {}
+        class_of_cluster = np.arange(found + (shown is not None))  # [K + 1]
+        reached: dict[str, object] = {} if shown is None else self._how(shown)
         if self._totals[self._shown].any():  # else nothing is labelled
-            matched, reached = self._matched()
+            matched, metrics = self._matched()
+            reached |= metrics
             class_of_cluster = np.pad(matched, (0, len(class_of_cluster) - len(matched)))
             _rename(self._semantic, class_of_cluster)
-        centers = self._fitted[self._shown].centers if self._fitted else np.zeros((0, 0), np.float32)
+        centers = np.zeros((0, 0), np.float32)
+        if shown is not None:
+            centers = shown.clusters.centers
+            class_of_cluster = class_of_cluster[np.append(0, shown.clusters.cluster_of_center + 1)]  # [c + 1]
         for name, values in (
             (SEMANTIC, self._semantic),
             (CENTERS, centers),
@@ -179,10 +215,22 @@ class _KMeansTally(Tally[KMeansMetrics]):
             self._run.checkpoint.write_values(name, values)
         return KMeansMetrics.model_validate({**clusters, **reached})
 
+    def _how(self, shown: RegionClusters) -> dict[str, object]:
+        """Say how the clusters were made, where that is not plain k-means."""
+        settings = self._run.settings.evaluate
+        made = {
+            "clustering": settings.clustering.name,
+            "overclustering": settings.overclustering,
+            "number_found": self._wanted is None,
+            "center_agreement": shown.agreement,
+        }
+        usual = {name: KMeansMetrics.model_fields[name].default for name in made}
+        return {name: value for name, value in made.items() if value != usual[name]}
+
     def _matched(self) -> tuple[npt.NDArray[np.int64], dict[str, object]]:
         """Match clusters to classes. Returns the classes of the shown seed, and metrics over all seeds."""
         classified = [matched_classes(matrix) for matrix in self._totals.values()]
-        results = metrics_over_seeds([reached for _, reached in classified]).model_dump()
+        results = metrics_over_seeds([reached for _, reached in classified]).model_dump(exclude_unset=True)
         class_of_cluster, shown = classified[self._shown]
         return class_of_cluster, results | {"class_iou": shown.class_iou, "confusion": shown.confusion}
 

@@ -48,7 +48,7 @@ class Language(Protocol[LanguageMetrics]):
     metrics_type = LanguageMetrics
 
     def applies(self, run: EvaluatedRun) -> bool:
-        return super().applies(run) and run.settings.language.model is not None
+        return super().applies(run) and run.settings.classifies_by_language
 
     def arrays(self, run: EvaluatedRun) -> tuple[ProtocolArray, ...]:
         matrix, dimensions = (run.num_classes, run.num_classes), ("predicted", "true")

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from dcn.clustering import Clusters
 from dcn.evaluation.metrics import classification_metrics
 from dcn.evaluation.protocols import Regions, knn_confusions, matched_classes
+from dcn.evaluation.region_clusters import RegionClusters
 from dcn.evaluation.true_regions import foreground_upper_bound, with_true_foreground
 from dcn.options import Options
 from flows.evaluation.confusions import ConfusionTally, Matrix
@@ -20,6 +20,7 @@ from flows.evaluation.kmeans_runs import (
     fit_clusters,
     metrics_over_seeds,
     predict_clusters,
+    wanted_clusters,
 )
 from flows.evaluation.knn_bank import read_bank
 from flows.evaluation.protocol import Column, Group, Protocol, Tally
@@ -40,11 +41,12 @@ class TrueRegionsMetrics(Options):
     :func:`flows.evaluation.costs.cost_table` sets them beside the metrics of other protocols.
 
     Attributes:
-        kmeans: classes of the true regions by k-means. All classes but the background are foreground.
+        kmeans: classes of the true regions by the clusterer of the run. All classes but the background are
+            foreground.
         knn: classes of the true regions by each number of neighbors; the bank has true regions as well. Empty
             without numbers of neighbors, or if the training split is not labelled.
-        kmeans_of_true_foreground: classes of the found regions by k-means, where a region is foreground if
-            most of its labelled pixels are no background.
+        kmeans_of_true_foreground: likewise of the found regions, where a region is foreground if most of its
+            labelled pixels are no background.
         upper_bound_of_foreground: each found region of the found foreground has its majority class, and the
             rest is background.
 
@@ -59,7 +61,7 @@ class TrueRegionsMetrics(Options):
 class TrueRegions(Protocol[TrueRegionsMetrics]):
     """The true regions of a photograph, one for each class in it, go the same way as the found ones.
 
-    Embedding, clusters, seeds, matching and bank are those of the protocols ``kmeans`` and ``knn``.
+    Embedding, clusterer, seeds, matching and bank are those of the protocols ``kmeans`` and ``knn``.
     """
 
     name = "true_regions"
@@ -95,14 +97,27 @@ class TrueRegions(Protocol[TrueRegionsMetrics]):
                 ("found foreground", 0): foreground_upper_bound(block.overlap, block.foreground),
             }
 
-        return ConfusionTally[tuple[str, int], TrueRegionsMetrics](confusions, _metrics)
+        def metrics(totals: Mapping[tuple[str, int], Matrix]) -> TrueRegionsMetrics:
+            reached = _metrics(totals)
+            if wanted_clusters(run) is not None:
+                return reached
+            found = {"kmeans": of_true, "kmeans_of_true_foreground": of_foreground}
+            return reached.model_copy(
+                update={name: _with_number(getattr(reached, name), fitted) for name, fitted in found.items()}
+            )
+
+        return ConfusionTally[tuple[str, int], TrueRegionsMetrics](confusions, metrics)
 
 
 def _blocks_with_true_foreground(job: Job, rows: npt.NDArray[np.int64]) -> Iterator[Regions]:
     return map(with_true_foreground, region_blocks(job, rows))
 
 
-def _clustered(regions: Regions, fitted: list[Clusters]) -> dict[int, Matrix]:
+def _with_number(metrics: SeedMetrics, fitted: list[RegionClusters]) -> SeedMetrics:
+    return metrics.model_copy(update={"clusters": fitted[0].clusters.count})
+
+
+def _clustered(regions: Regions, fitted: list[RegionClusters]) -> dict[int, Matrix]:
     return cluster_confusions(regions, predict_clusters(regions, fitted))
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from torchmetrics.functional import accuracy, jaccard_index
 
+from dcn.clusterers import KMeansClusterer
 from dcn.clustering import cluster_directions
 from dcn.evaluation.metrics import (
     ClassificationMetrics,
@@ -27,13 +28,12 @@ from dcn.evaluation.protocols import (
     foreground_confusion,
     foreground_metrics,
     join_regions,
-    kmeans_labels,
-    kmeans_predictions,
     knn_confusions,
     matched_classes,
     region_bank,
     upper_bound,
 )
+from dcn.evaluation.region_clusters import cluster_regions
 
 # Region maps, ground truths, predicted class of every region, number of regions, number of classes.
 Problem = tuple[np.ndarray, np.ndarray, np.ndarray, int, int]
@@ -153,14 +153,14 @@ def test_regions_that_were_clustered_are_in_the_cluster_they_were_put_in(
         embedding=(rng.normal(size=(count, width)) * rng.uniform(0.1, 9, (count, 1))).astype(np.float32),
     )
     regions.embedding[rng.random(count) < 0.1] = 0
-    for clusters in kmeans_labels(regions, wanted, 2):
-        predicted = kmeans_predictions(regions, clusters)
+    for clusters in cluster_regions(regions, KMeansClusterer(), wanted, 2):
+        predicted = clusters.predict(regions)
         clustered = regions.foreground & regions.embedded
-        np.testing.assert_array_equal(predicted[clustered], clusters.labels + 1)
+        np.testing.assert_array_equal(predicted[clustered], clusters.clusters.labels + 1)
         assert not predicted[~clustered].any()
         # Block by block, as the regions of a large data set come.
         blocks = [regions.take(rows) for rows in np.array_split(np.arange(count), 3)]
-        found = np.concatenate([kmeans_predictions(block, clusters) for block in blocks])
+        found = np.concatenate([clusters.predict(block) for block in blocks])
         np.testing.assert_array_equal(found, predicted)
         np.testing.assert_array_equal(join_regions(blocks).embedding, regions.embedding)
 
@@ -173,8 +173,8 @@ def test_protocols_by_hand() -> None:
     assert bound.confusion == [[90, 0, 0], [10, 42, 0], [0, 0, 45]]
     foreground = foreground_metrics(foreground_confusion(regions.overlap, regions.foreground))
     assert foreground.iou == pytest.approx((30 + 12 + 25 + 20) / (30 + 12 + 25 + 20 + 10))
-    for clusters in kmeans_labels(regions, 2, 3):
-        classes, reached = classified(regions, kmeans_predictions(regions, clusters))
+    for clusters in cluster_regions(regions, KMeansClusterer(), 2, 3):
+        classes, reached = classified(regions, clusters.predict(regions))
         assert classes.tolist() == [0, 0, 1, 1, 2, 2]
         assert reached.miou == pytest.approx((90 / 100 + 42 / 52 + 1) / 3)
 
@@ -192,16 +192,16 @@ def test_a_region_without_a_direction_is_background_and_in_no_bank(broken: float
     regions = regions_of_two_classes()
     regions.embedding[2] = broken
     assert regions.embedded.tolist() == [True, True, False, True, True, True]
-    for clusters in kmeans_labels(regions, 2, 2):
-        assert kmeans_predictions(regions, clusters)[2] == 0
+    for clusters in cluster_regions(regions, KMeansClusterer(), 2, 2):
+        assert clusters.predict(regions)[2] == 0
     found = knn_confusions(region_bank([regions]), regions, (1,))[1]
     assert found[0, 1] >= 30
 
 
 def test_no_foreground_at_all_is_all_background() -> None:
     regions = replace(regions_of_two_classes(), foreground=np.zeros(6, dtype=bool))
-    (clusters,) = kmeans_labels(regions, 20, 1)
-    classes, reached = classified(regions, kmeans_predictions(regions, clusters))
+    (clusters,) = cluster_regions(regions, KMeansClusterer(), 20, 1)
+    classes, reached = classified(regions, clusters.predict(regions))
     assert classes.tolist() == [0] * 6
     assert reached.class_iou == pytest.approx([100 / 187, 0, 0])
 

@@ -72,7 +72,7 @@ class TestFormats:
             (b"\xef\xbb\xbf<html lang=en>", "a web page instead of the file"),
             (b"Entry not found", "a text that begins with 'Entry not found'; download it again"),
             (b'{"error":{"code": 401}}', "a text that begins with .*; download it again"),
-            (gzip.compress(b"x"), "a gzip archive; unpack it"),
+            (gzip.compress(b"x", mtime=0), "a gzip archive; unpack it"),
             (b"\x89HDF\r\n\x1a\n" + bytes(99), "an HDF5 file, as Keras writes; give a .safetensors or PyTorch file"),
             (b"GGUF\x03\0\0\0" + bytes(99), "a GGUF file; give"),
             (b"\x93NUMPY\x01\0" + bytes(99), "a NumPy array; give"),

@@ -18,12 +18,14 @@ from sklearn.metrics import confusion_matrix
 from torch import nn
 
 from dcn.errors import InvalidOptionError, WeightsUnavailableError
+from dcn.language.vocabulary import read_vocabulary
 from flows.cli.export import export_labels
 from flows.errors import InvalidSettingsError, describe_error
 from flows.evaluation.protocols.language import Language
 from flows.evaluation.results import read_results
 from flows.execution.plan import find_job, stages_up_to
 from flows.execution.run import StageResult, compute_shards, run_stage
+from flows.library.naming import name_run
 from flows.settings import Settings
 from tests.conftest import draw_scene
 from tests.flows.helpers import changed, mask_folder_of, photograph_folder_of, run_stages
@@ -187,6 +189,11 @@ def test_the_report_shows_all_three_results(settings: Settings, ran: dict[str, S
     page = find_job(settings).checkpoint("report").read_file("report.html").decode()
     for title in ("pixels that are no background", "pixels in foreground regions", "regions + MaskCLIP"):
         assert title in page
+
+
+def test_classes_of_the_ground_truth_need_no_names(settings: Settings, ran: dict[str, StageResult]) -> None:
+    with pytest.raises(InvalidSettingsError, match="have names already, because clusters were matched"):
+        name_run(settings, read_vocabulary("voc"))
 
 
 def test_a_second_run_computes_nothing(settings: Settings, ran: dict[str, StageResult]) -> None:
