@@ -20,6 +20,7 @@ from flows.evaluation.results import Results
 from flows.inputs.image_index import IndexedImage
 from flows.inputs.parallel import in_threads
 from flows.inputs.region_counts import region_counts
+from flows.inputs.region_embeddings import fit_region_whitening, lost_directions
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import Manifest
@@ -44,6 +45,7 @@ class EvaluateStage(Stage):
         chosen = {
             **settings.evaluate.model_dump(mode="json"),
             "resolution": settings.train.resolution,
+            "whiten": settings.embed.whiten,
             # A new protocol, or a new version of one, is another content.
             "protocols": {protocol.name: protocol.version for protocol in protocols.PROTOCOLS},
         }
@@ -62,6 +64,8 @@ class EvaluateStage(Stage):
 
     def prepare(self, job: Job) -> None:
         run = EvaluatedRun.open(job)
+        if run.whitens:
+            fit_region_whitening(job)
         for protocol in _applying(run):
             protocol.prepare(run)
 
@@ -103,6 +107,8 @@ class EvaluateStage(Stage):
                 f"no photograph of the split {run.index.summary.evaluate_split} was segmented; dcn extract "
                 f"says which were left out and why"
             )
+        if run.whitens and (lost := lost_directions(job)):
+            warn(lost)
         results = _evaluate(run, rows, warn).to_json()
         checkpoint.write_file("results.json", json.dumps(results, indent=1, allow_nan=False).encode())
         return results
