@@ -11,7 +11,7 @@ from flows.errors import FlowError
 from flows.evaluation.named_classes import named_classes
 from flows.evaluation.protocols.kmeans import CENTERS, CLASS_OF_CLUSTER
 from flows.execution.plan import find_job
-from flows.inputs.region_embeddings import REGION_WHITENING, load_region_whitening
+from flows.inputs.embeddings.region_embeddings import find_region_whitening
 from flows.inputs.summaries import IndexSummary
 from flows.settings import Settings
 from flows.stage import Job
@@ -102,8 +102,7 @@ def _read(job: Job, segment: dict[str, Any] | None, embed: dict[str, Any] | None
     if "evaluate" in job.keys and _is_complete(job.checkpoint("evaluate")):
         evaluated = job.checkpoint("evaluate")
         centers = evaluated.read_values(CENTERS)
-        if evaluated.has_file(REGION_WHITENING):
-            whitening = load_region_whitening(job)
+        whitening = find_region_whitening(job)
         described["classes"] = ClassDescription(
             matched=tuple(evaluated.read_values(CLASS_OF_CLUSTER).tolist()),
             named=named_classes(job),

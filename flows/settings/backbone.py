@@ -60,7 +60,7 @@ def _check_sources(sources: tuple[Source, ...]) -> tuple[Source, ...]:
 
 
 class EmbedSettings(Options):
-    """Region embeddings: the CLS tokens of masked crops (section 4.1.1), or other looks at a region."""
+    """Region embeddings: by default the CLS tokens of masked crops (section 4.1.1)."""
 
     source: Annotated[
         tuple[Source, ...],
@@ -69,10 +69,10 @@ class EmbedSettings(Options):
     ] = Field(
         ("crop",),
         min_length=1,
-        description="What an embedding is made of: the region's bounding box alone (``crop``, as in the "
-        "paper), with the background (``crop-unmasked``), or with a wider background (``crop-context``); or "
-        "the mean of the photograph's own tokens in the region (``tokens``), which needs no crop. Of a list, "
-        "the embeddings are joined.",
+        description="What an embedding is made of: a crop in which all but the region is masked (``crop``, "
+        "as in the paper), the same crop unmasked (``crop-unmasked``), a wider crop (``crop-context``), or "
+        "the mean of the photograph's own tokens in the region (``tokens``). The embeddings of a list are "
+        "joined.",
     )
     layer: Layer | None = Field(
         None,

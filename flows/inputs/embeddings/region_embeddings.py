@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 # Reads the embeddings [b, k, d] of the regions of the photographs in some rows.
 ReadEmbeddings = Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]]
 
-# The whitening, a file of the checkpoint of ``evaluate``.
-REGION_WHITENING = "region_whitening.safetensors"
+# The first stage that reads the embeddings of all regions. It fits the whitening, and later stages read it.
+_FITTED_BY = "evaluate"
+_WHITENING = "region_whitening.safetensors"
 # Photographs whose embeddings are read together.
 _BLOCK = 512
 
@@ -37,7 +38,7 @@ def embedding_reader(job: Job, stage: str) -> ReadEmbeddings:
         return lambda rows: array.read_ahead(rows).result()
     from dcn.whitening import whiten_known
 
-    whitening = load_region_whitening(job)
+    whitening = _load(job)
     return lambda rows: whiten_known(whitening, array.read_ahead(rows).result())
 
 
@@ -76,27 +77,31 @@ def fit_region_whitening(job: Job) -> None:
         )
     whitening = TokenWhitening(regions.shape[1], min(_wanted_directions(job), max(1, len(regions) - 1)))
     whitening.fit(torch.from_numpy(regions))
-    job.checkpoint("evaluate").write_file(REGION_WHITENING, save(whitening.state_dict()))
+    job.checkpoint(_FITTED_BY).write_file(_WHITENING, save(whitening.state_dict()))
 
 
-def load_region_whitening(job: Job) -> TokenWhitening:
-    """Read the whitening of the embeddings of a run."""
-    from safetensors.torch import load
-
-    from dcn.whitening import whitening_of
-
-    return whitening_of(load(job.checkpoint("evaluate").read_file(REGION_WHITENING)))
+def find_region_whitening(job: Job) -> TokenWhitening | None:
+    """Read the whitening of a run whose classes are known; None if it does not whiten."""
+    return _load(job) if job.checkpoint(_FITTED_BY).has_file(_WHITENING) else None
 
 
 def lost_directions(job: Job) -> str:
     """Say if the whitening has fewer directions than the settings ask for; else empty."""
-    wanted, width = _wanted_directions(job), load_region_whitening(job).width
+    wanted, width = _wanted_directions(job), _load(job).width
     if width == wanted:
         return ""
     return (
-        f"embed.whiten asks for {wanted} directions, and the split {open_index(job).summary.train_split} has "
-        f"only {width + 1} foreground regions, so there are {width} directions"
+        f"embed.whiten asks for {wanted} directions, and the foreground regions of the split "
+        f"{open_index(job).summary.train_split} suffice for {width}, so there are no more"
     )
+
+
+def _load(job: Job) -> TokenWhitening:
+    from safetensors.torch import load
+
+    from dcn.whitening import whitening_of
+
+    return whitening_of(load(job.checkpoint(_FITTED_BY).read_file(_WHITENING)))
 
 
 def _wanted_directions(job: Job) -> int:
