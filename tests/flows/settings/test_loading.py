@@ -70,7 +70,7 @@ def test_a_source_of_embeddings_is_a_name_or_a_list(written: str, meant: tuple[s
         ("source=[crop, crop]", "crop stands there twice"),
         ("source=[]", r"embed\.source"),
         ("source=keys", "crop-context"),
-        ("whiten=0", r"embed\.whiten"),
+        ("whiten=-3", r"embed\.whiten"),
         ("token_layer=3", r"embed\.token_layer"),
     ],
 )

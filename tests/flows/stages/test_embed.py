@@ -79,6 +79,10 @@ def test_only_nearest_neighbors_need_the_training_split(
     assert job.checkpoint("evaluate").require().warnings == ()
 
 
+# What takes most of the time of an evaluation, and reads no embedding more than once.
+QUICK = {"num_seeds": 1, "attainable_images": 0}
+
+
 def photographs(settings: Settings) -> list[np.ndarray]:
     index, dataset = open_index(find_job(settings)), open_dataset(settings.dataset)
     return [read_photograph(dataset, image) for image in index.images()]
@@ -121,7 +125,7 @@ def test_tokens_of_a_block_that_is_not_cached_are_computed(copy: Settings) -> No
 
 def test_whitened_embeddings_are_the_same_for_all_readers_and_for_the_model(copy: Settings) -> None:
     """The map is that of PCA on the foreground regions, found or true ones are mapped alike, and no crop is new."""
-    settings = changed(copy, embed={"whiten": 6})
+    settings = changed(copy, embed={"whiten": 6}, evaluate=QUICK)
     plain, job = find_job(copy), find_job(settings)
     different = {stage for stage in job.keys if job.keys[stage] != plain.keys.get(stage)}
     assert different == {"evaluate", "report"}
@@ -151,7 +155,7 @@ def test_whitened_embeddings_are_the_same_for_all_readers_and_for_the_model(copy
 
 
 def test_more_directions_than_regions_are_lowered_with_a_warning(copy: Settings) -> None:
-    settings = changed(copy, embed={"whiten": True}, evaluate={"true_regions": False})
+    settings = changed(copy, embed={"whiten": True}, evaluate={**QUICK, "true_regions": False})
     run_stages(settings, "evaluate")
     job = find_job(settings)
     regions = int(read_regions(job, np.arange(14)).foreground.sum())
