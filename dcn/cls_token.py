@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from timm.layers import Attention
+from timm.layers.attention import Attention
 from timm.models import Eva, VisionTransformer
 from timm.models.eva import EvaBlock
 from timm.models.vision_transformer import Block

@@ -1,5 +1,6 @@
 """The CLS token of one block, alone and of some patches, against timm's forward pass of all tokens."""
 
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -19,7 +20,7 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "other block": ("vit_small_patch16_18x2_224", {"depth": 3, "embed_dim": 96, "num_heads": 3}),
 }
 # float32: sums of some hundred products in another order.
-TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
+assert_near = partial(torch.testing.assert_close, atol=1e-5, rtol=1e-5)
 
 
 @pytest.fixture(params=ARCHITECTURES)
@@ -59,7 +60,7 @@ def test_of_every_block_it_is_that_of_all_tokens(model: VisionTransformer | Eva,
         intermediates_only=True,
     )
     _, prefix = cast(list[tuple[torch.Tensor, torch.Tensor]], outputs)[0]
-    torch.testing.assert_close(cls_token(model, inputs, block), prefix[:, 0], **TOLERANCE)
+    assert_near(cls_token(model, inputs, block), prefix[:, 0])
 
 
 def test_dropped_patches_do_not_exist_for_the_others(model: VisionTransformer | Eva) -> None:
@@ -68,21 +69,21 @@ def test_dropped_patches_do_not_exist_for_the_others(model: VisionTransformer | 
     kept = torch.rand(3, 16, generator=torch.Generator().manual_seed(2)) < torch.tensor([[0.2], [0.5], [0.9]])
     assert len(set(kept.sum(dim=1).tolist())) == 3
     found = cls_token(model, inputs, 2, kept)
-    torch.testing.assert_close(found, hidden_from_attention(model, inputs, kept), **TOLERANCE)
+    assert_near(found, hidden_from_attention(model, inputs, kept))
     for picture in range(3):
         alone = slice(picture, picture + 1)
-        torch.testing.assert_close(cls_token(model, inputs[alone], 2, kept[alone]), found[alone], **TOLERANCE)
+        assert_near(cls_token(model, inputs[alone], 2, kept[alone]), found[alone])
     assert not torch.allclose(found, cls_token(model, inputs, 2), atol=1e-3)
 
 
 def test_all_patches_kept_is_the_whole_picture(model: VisionTransformer | Eva) -> None:
     inputs = pictures(model)
     kept = torch.ones(3, 16, dtype=torch.bool)
-    torch.testing.assert_close(cls_token(model, inputs, 2, kept), cls_token(model, inputs, 2), **TOLERANCE)
+    assert_near(cls_token(model, inputs, 2, kept), cls_token(model, inputs, 2))
 
 
 def test_a_single_patch(model: VisionTransformer | Eva) -> None:
     inputs, kept = pictures(model, 1), torch.zeros(1, 16, dtype=torch.bool)
     kept[0, 5] = True
     found = cls_token(model, inputs, 2, kept)
-    torch.testing.assert_close(found, hidden_from_attention(model, inputs, kept), **TOLERANCE)
+    assert_near(found, hidden_from_attention(model, inputs, kept))
