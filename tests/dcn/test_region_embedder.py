@@ -37,10 +37,11 @@ def views(embedder: RegionEmbedder, scenes: int = 4) -> list[RegionViews]:
 
 
 def test_each_part_of_a_joined_embedding_has_unit_length(backbone: Backbone) -> None:
-    both = embedder(backbone, "tokens", "crop-unmasked")
+    sources: tuple[Source, ...] = ("tokens", "crop-unmasked")
+    both = embedder(backbone, *sources)
     found = both.embed(views(both), 4)
     assert found.shape == (len(views(both)), both.width) == (len(found), 384)
-    for part, alone in zip(np.split(found, 2, axis=1), ("tokens", "crop-unmasked"), strict=True):
+    for part, alone in zip(np.split(found, 2, axis=1), sources, strict=True):
         single = embedder(backbone, alone)
         expected = single.embed(views(single), 4)
         np.testing.assert_allclose(np.linalg.norm(part, axis=1), 1, atol=1e-5)
