@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,9 @@ from dcn.region_tokens import mean_tokens
 if TYPE_CHECKING:
     from dcn.backbone import Backbone
 
-# Batches whose crops are sorted by their number of patches, so that those of one batch have similar numbers.
-_SORTED_BATCHES = 8
+# Batches whose crops are sorted by their number of patches, and the steps of this number. A batch has crops
+# of one step only: it is padded to its longest crop, so a mixed one would compute what was dropped.
+_SORTED_BATCHES, _STEPS = 8, 16
 
 
 @dataclass(frozen=True)
@@ -138,11 +139,17 @@ class RegionEmbedder:
 
         dropped = self.description.drop_masked and view.masked
         kept = patches_inside(crops, self.backbone.patch_size) if dropped else None  # [R, n]
-        order = np.arange(len(crops)) if kept is None else kept.sum(axis=1).argsort(kind="stable")
         vectors = np.zeros((len(crops), self.backbone.dim), dtype=np.float32)  # [R, d]
-        for start in range(0, len(crops), batch_size):
-            batch = order[start : start + batch_size]
+        for batch in _batches(np.ones((len(crops), 1)) if kept is None else kept, batch_size):
             inputs = masked_inputs(self.backbone, [crops[place] for place in batch])
             patches = None if kept is None else torch.from_numpy(kept[batch]).to(inputs.device)
             vectors[batch] = self.backbone.embed(inputs, self.description.layer, patches).cpu().numpy()
         return vectors
+
+
+def _batches(kept: npt.NDArray[Any], batch_size: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Group crops with kept patches ``[R, n]`` into batches of similar numbers of patches."""
+    steps = -(-kept.sum(axis=1) * _STEPS // kept.shape[1])  # [R]
+    order = steps.argsort(kind="stable")
+    for group in np.split(order, np.flatnonzero(np.diff(steps[order])) + 1):
+        yield from np.split(group, list(range(batch_size, len(group), batch_size)))
