@@ -29,6 +29,7 @@ from benchmarks.row import Row
 MODULES = (
     "extract",
     "embed",
+    "masked_patches",
     "segment",
     "cache_reading",
     "training_step",

@@ -16,6 +16,7 @@ from timm.models import Eva, VisionTransformer
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from dcn.cls_token import cls_token
 from dcn.errors import InvalidOptionError, UnreadableAttentionError
 from dcn.weights.presets import Precision, Preset, find_preset
 from dcn.weights.pretrained import create_pretrained
@@ -173,13 +174,15 @@ class Backbone:
         return Features(tokens.float(), cls_to_patch)
 
     @torch.inference_mode()
-    def embed(self, inputs: Tensor, layer: int = -1) -> Tensor:
+    def embed(self, inputs: Tensor, layer: int = -1, kept: Tensor | None = None) -> Tensor:
         """Compute embeddings: the CLS token of a block's output, after the final norm (section 4.1.1).
 
         Args:
             inputs: ``[B, 3, H, W]``, photographs from :meth:`preprocess` or crops from
                 :func:`dcn.crops.masked_inputs`.
             layer: block whose output is read; -1 is the last.
+            kept: ``[B, n]`` bool, the patches that the model gets, at least one of each picture; None gives
+                it all of them (:func:`dcn.cls_token.cls_token`).
 
         Returns:
             ``[B, d]`` float32.
@@ -189,17 +192,7 @@ class Backbone:
 
         """
         with self._one_at_a_time:
-            outputs = self.model.forward_intermediates(
-                inputs,
-                indices=[self._index(layer)],
-                return_prefix_tokens=True,
-                norm=True,
-                stop_early=True,
-                output_fmt="NLC",
-                intermediates_only=True,
-            )
-        _, prefix_tokens = cast(list[tuple[Tensor, Tensor]], outputs)[0]  # [B, n, d], [B, prefix, d]
-        return prefix_tokens[:, 0].float()
+            return cls_token(self.model, inputs, self._index(layer), kept).float()
 
     def _index(self, layer: int) -> int:
         if not -self.depth <= layer < self.depth:

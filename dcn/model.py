@@ -19,7 +19,6 @@ from PIL import Image
 
 from dcn.backbone import Backbone
 from dcn.class_centers import ClassCenters
-from dcn.crops import Crop, crop_regions, masked_inputs
 from dcn.device import choose_device
 from dcn.errors import InvalidPhotographError, WeightsUnavailableError
 from dcn.foreground import foreground_regions, reduce_heads, region_scores
@@ -30,10 +29,12 @@ from dcn.model_description import EmbeddingDescription, RegionRules
 from dcn.model_file import StoredModel, load_model
 from dcn.network import DynamicClusteringNetwork
 from dcn.refinement import fine_label_map
+from dcn.region_embedder import RegionEmbedder, RegionViews
 from dcn.regions import label_map, region_areas, region_boxes, resize_label_map
 from dcn.segmentation import Segmentation
 from dcn.segmenters import DCNSegmenter, Shared
 from dcn.weights.presets import find_preset
+from dcn.whitening import whiten_known
 
 Pixels = npt.NDArray[np.uint8]
 # A photograph: its file, an image of Pillow, or [H, W, 3] RGB.
@@ -260,20 +261,34 @@ class Model(
             foreground_only: leave out background regions, which have no class of their own.
 
         """
-        crops: list[tuple[Segmentation, int, Crop]] = []
-        for result in results:
+        embedder = RegionEmbedder(self.backbone, self._embedding)
+        found: list[tuple[Segmentation, int, RegionViews]] = []
+        for result, tokens in zip(results, self._embedded_tokens(results), strict=True):
             wanted = result.foreground if foreground_only else result.area > 0  # [k]
             wanted = wanted & ~np.isin(np.arange(len(wanted)), list(result.embeddings))
-            cut = crop_regions(
-                result.photograph, result.labels, result.box * wanted[:, None], self._embedding.size
-            )
-            crops.extend((result, label, crop) for label, crop in cut.items())
-        for start in range(0, len(crops), _CROPS):
-            batch = crops[start : start + _CROPS]
-            inputs = masked_inputs(self.backbone, [crop for _, _, crop in batch])
-            vectors = self.backbone.embed(inputs, self._embedding.layer).cpu().numpy()  # [B, d]
+            views = embedder.views(result.photograph, result.labels, result.box * wanted[:, None], tokens)
+            found.extend((result, label, view) for label, view in views.items())
+        size = embedder.batch_size(_CROPS)
+        for start in range(0, len(found), size):
+            batch = found[start : start + size]
+            vectors = embedder.embed([view for _, _, view in batch], _CROPS)  # [B, width]
+            if self.stored.whitening is not None:
+                vectors = whiten_known(self.stored.whitening, vectors)
             for (result, label, _), vector in zip(batch, vectors, strict=True):
                 result.embeddings[label] = vector
+
+    def _embedded_tokens(self, results: Sequence[Segmentation]) -> Iterator[npt.NDArray[np.float16] | None]:
+        """Compute the tokens ``[n, d]`` of photographs if embeddings are made of them; else None for each."""
+        if not self._embedding.needs_tokens:
+            yield from (None for _ in results)
+            return
+        layer = self._embedding.token_layer or self.stored.description.backbone.token_layer
+        for start in range(0, len(results), BATCH):
+            squashed = np.stack([self.squash(result.photograph) for result in results[start : start + BATCH]])
+            features = self.backbone.features(
+                self.backbone.preprocess(squashed), layer, attention_block=layer
+            )
+            yield from features.tokens.half().cpu().numpy()  # as the stages of a run read them
 
     # -- the conventions of the Hugging Face Hub -----------------------------------------------------------
 

@@ -6,9 +6,10 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from dcn.class_names import NamedClasses
+from dcn.embedding_sources import CROP_VIEWS, Source
 from dcn.images.palette import CLASS_PALETTES, PaletteName
 from dcn.options import Layer, Options, PositiveInt
 from dcn.weights.presets import AttentionReduction, ForegroundSplit, Precision, Preset, RegionScore
@@ -64,15 +65,47 @@ class RegionRules(Options):
 
 
 class EmbeddingDescription(Options):
-    """Embeddings of regions: ``layer`` whose CLS token is read, and ``size`` of a masked crop in pixels."""
+    """How the embeddings of regions are computed (:class:`dcn.region_embedder.RegionEmbedder`).
+
+    Attributes:
+        layer: block whose CLS token is read.
+        size: side in pixels of a crop.
+        source: what an embedding is made of. Of several sources, each part has unit length.
+        drop_masked: the backbone gets only those patches of a masked crop that touch the region.
+        token_layer: block whose tokens the source ``tokens`` averages; None is that of the network's tokens.
+
+    """
 
     layer: Layer
     size: PositiveInt
+    source: tuple[Source, ...] = Field(("crop",), min_length=1)
+    drop_masked: bool = False
+    token_layer: Layer | None = None
 
     @classmethod
     def of_preset(cls, preset: Preset) -> Self:
         """Take the defaults of a backbone's preset."""
         return cls(layer=preset.embedding_layer, size=preset.embedding_size)
+
+    @property
+    def needs_photograph(self) -> bool:
+        """Whether some source is a crop."""
+        return any(source in CROP_VIEWS for source in self.source)
+
+    @property
+    def needs_tokens(self) -> bool:
+        """Whether a source is the tokens of the photograph."""
+        return "tokens" in self.source
+
+    @model_serializer(mode="wrap")
+    def _without_later_additions(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what version 2 of the model file did not have, where it is at its default."""
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in handler(self).items()
+            if fields[name].is_required() or getattr(self, name) != fields[name].default
+        }
 
 
 class ClassDescription(Options):

@@ -21,13 +21,17 @@ from dcn.errors import InvalidClassNamesError, InvalidModelFileError
 from dcn.model_description import ClassDescription, ModelDescription
 from dcn.network import DynamicClusteringNetwork
 from dcn.weights.tensor_file import read_tensors
+from dcn.whitening import TokenWhitening, whitening_of
 
 # The metadata have a single entry: safetensors writes several in any order, and equal models must be equal
 # files.
 _KEY = "dynamic-clustering-network"
-# Version 2 added the description of regions, embeddings and classes, and the centers of the classes.
-_VERSION = 2
+# Version 2 added the description of regions, embeddings and classes, and the centers of the classes. Version
+# 3 added other sources of embeddings than masked crops, and their whitening. A model that has neither is
+# written as version 2, so that it stays the same file.
+_VERSION = 3
 _CENTERS = "class_centers"
+_WHITENING = "embedding_whitening."
 
 
 @dataclass(frozen=True)
@@ -38,16 +42,18 @@ class StoredModel:
         network: the network, float32 on the CPU, in evaluation mode.
         description: how to use it.
         class_centers: ``[K, d]`` float32 centers of k-means; None if the model knows no classes.
+        whitening: whitening of the embeddings of regions, among which the centers are; None without.
 
     """
 
     network: DynamicClusteringNetwork
     description: ModelDescription
     class_centers: npt.NDArray[np.float32] | None = None
+    whitening: TokenWhitening | None = None
 
     def to_bytes(self) -> bytes:
         """Serialize as the content of a model file."""
-        return model_bytes(self.network.state_dict(), self.description, self.class_centers)
+        return model_bytes(self.network.state_dict(), self.description, self.class_centers, self.whitening)
 
     def renamed(self, names: Mapping[int, str]) -> StoredModel:
         """Return the model with other names of its classes; classes with the same name become one.
@@ -82,25 +88,31 @@ def model_bytes(
     weights: dict[str, Tensor],
     description: ModelDescription,
     class_centers: npt.NDArray[np.float32] | None = None,
+    whitening: TokenWhitening | None = None,
 ) -> bytes:
     """Serialize a network as the content of a model file.
 
-    The weights are stored in half precision, which halves the file. The centers of the classes, which are
-    small and decide between classes, keep their precision.
+    The weights are stored in half precision, which halves the file. The centers of the classes and the
+    whitening, which are small and decide between classes, keep their precision.
 
     Args:
         weights: state dict of a :class:`dcn.network.DynamicClusteringNetwork`.
         description: how to build the network, and how to use it.
         class_centers: ``[K, d]`` centers of the classes of ``description.classes``.
+        whitening: whitening of the embeddings.
 
     Returns:
         Content of a safetensors file. Equal arguments give equal bytes.
 
     """
-    content = {"version": _VERSION, **description.model_dump(mode="json", exclude_none=True)}
+    content = description.model_dump(mode="json", exclude_none=True)
+    extended = whitening is not None or content.get("embedding", {}).keys() > {"layer", "size"}
+    content["version"] = _VERSION if extended else 2
     tensors = {name: _in_half_precision(value) for name, value in weights.items()}
     if class_centers is not None:
         tensors[_CENTERS] = torch.from_numpy(class_centers)
+    if whitening is not None:
+        tensors |= {_WHITENING + name: value for name, value in whitening.state_dict().items()}
     return save(tensors, {_KEY: json.dumps(content, sort_keys=True)})
 
 
@@ -156,7 +168,9 @@ def read_model(content: bytes, source: str) -> StoredModel:
                 f"{source} has version {version}; this software reads versions up to {_VERSION}"
             )
         description = ModelDescription.model_validate(described)
-        centers = _checked_centers(tensors.pop(_CENTERS, None), description)
+        own = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_WHITENING)}
+        whitening = whitening_of({name.removeprefix(_WHITENING): own[name] for name in own}) if own else None
+        centers = _checked_centers(tensors.pop(_CENTERS, None), description, whitening)
         _check_size(description.network, tensors)
         network = DynamicClusteringNetwork(**description.network)
         network.load_state_dict(tensors)
@@ -164,7 +178,7 @@ def read_model(content: bytes, source: str) -> StoredModel:
         raise InvalidModelFileError(f"{source} is not a trained DCN: {_describe(error)}") from error
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise InvalidModelFileError(f"{source} is not a trained DCN: {error}") from error
-    return StoredModel(network.eval().requires_grad_(False), description, centers)
+    return StoredModel(network.eval().requires_grad_(False), description, centers, whitening)
 
 
 def _check_size(arguments: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -184,13 +198,20 @@ def _in_half_precision(weights: Tensor) -> Tensor:
     return (half if half.isfinite().all() else weights.cpu()).contiguous()
 
 
-def _checked_centers(centers: Tensor | None, description: ModelDescription) -> npt.NDArray[np.float32] | None:
-    """Check that a file has a finite center for each cluster of its description."""
+def _checked_centers(
+    centers: Tensor | None, description: ModelDescription, whitening: TokenWhitening | None
+) -> npt.NDArray[np.float32] | None:
+    """Check that a file has a finite center for each cluster of its description, as wide as its whitening."""
     if description.classes is None and centers is None:
         return None
     clusters = len(description.classes.matched) - 1 if description.classes else 0
     if centers is None or centers.ndim != 2 or len(centers) != clusters or not centers.isfinite().all():
         raise ValueError(f"it does not have the centers of {clusters} clusters")
+    if whitening is not None and centers.shape[1] != whitening.width:
+        raise ValueError(
+            f"its centers have {centers.shape[1]} channels, and its embeddings have {whitening.width} after "
+            f"their whitening"
+        )
     return centers.float().numpy()
 
 

@@ -70,9 +70,10 @@ class Segmentation:
         return None if self._classified is None else self._classified.classes[self.labels]
 
     def embedding(self, label: int) -> npt.NDArray[np.float32]:
-        """Compute the embedding of a region, ``[d]``, from its masked crop (section 4.1.1).
+        """Compute the embedding of a region, ``[d]``, as the run of the model did (section 4.1.1).
 
-        The first call costs a forward pass of the backbone for each region that has none yet.
+        By default it is that of the masked crop. The first call costs a forward pass of the backbone for each
+        region that has none yet.
 
         Raises:
             ValueError: the region does not occur.
@@ -133,7 +134,7 @@ class Segmentation:
         centers = self._model.class_centers
         if centers is None:
             return None
-        embedding = np.zeros((len(self.area), self._model.backbone.dim), dtype=np.float32)  # [k, d]
+        embedding = np.zeros((len(self.area), centers.centers.shape[1]), dtype=np.float32)  # [k, d]
         for label in np.flatnonzero(self.foreground).tolist():
             embedding[label] = self.embedding(label)
         return centers.classify(embedding)
@@ -179,7 +180,7 @@ class Region:
 
     @property
     def embedding(self) -> npt.NDArray[np.float32]:
-        """``[d]`` embedding of its masked crop. The first access costs a forward pass of the backbone."""
+        """``[d]`` embedding. The first access costs a forward pass of the backbone."""
         return self._result.embedding(self.label)
 
     @property

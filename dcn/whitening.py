@@ -1,4 +1,4 @@
-"""Whitening of tokens: centers them, and brings the spread of their principal directions closer together.
+"""Whitening: centers tokens or embeddings, and brings the spread of their principal directions together.
 
 Tokens of a frozen ViT share a large mean, and a few directions carry most of their variance. Cosines of plain
 tokens mostly measure these. Between whitened tokens they tell objects apart
@@ -8,7 +8,10 @@ tokens mostly measure these. Between whitened tokens they tell objects apart
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -73,3 +76,32 @@ class TokenWhitening(nn.Module):
         unit = F.normalize(tokens.to(self.mean.dtype), dim=-1)
         whitened: Tensor = F.normalize((unit - self.mean) @ self.projection, dim=-1)
         return whitened * math.sqrt(self.width)
+
+
+def whitening_of(state: Mapping[str, Tensor]) -> TokenWhitening:
+    """Build a whitening from its ``state_dict``.
+
+    Raises:
+        ValueError: the tensors do not fit each other, or are not finite.
+
+    """
+    mean, projection = state["mean"], state["projection"]
+    if (
+        mean.ndim != 1
+        or projection.ndim != 2
+        or not 1 <= projection.shape[1] <= projection.shape[0] == len(mean)
+        or not all(value.isfinite().all() for value in (mean, projection))
+    ):
+        raise ValueError(
+            f"tensors of the shapes {list(mean.shape)} and {list(projection.shape)} are no whitening"
+        )
+    whitening = TokenWhitening(*projection.shape)
+    whitening.load_state_dict(dict(state))
+    return whitening
+
+
+@torch.no_grad()
+def whiten_known(whitening: TokenWhitening, embeddings: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """Whiten embeddings ``[..., d]`` to ``[..., p]``. Zeros, which mean that there is none, stay zeros."""
+    whitened: npt.NDArray[np.float32] = whitening(torch.from_numpy(embeddings)).numpy()
+    return whitened * embeddings.any(axis=-1, keepdims=True)

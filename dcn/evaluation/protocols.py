@@ -38,7 +38,7 @@ class Regions:
         index: ``[R]`` number of the region in its photograph, 0 to k - 1.
         overlap: ``[R, C]`` pixels in each class (:func:`dcn.evaluation.overlap.region_overlap`).
         foreground: ``[R]`` whether the region is foreground.
-        embedding: ``[R, d]`` embedding of the masked crop.
+        embedding: ``[R, d]`` embedding, as it is classified.
 
     """
 

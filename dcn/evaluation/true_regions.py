@@ -20,7 +20,7 @@ def true_regions(
     Args:
         images: ``[b]`` row numbers of the photographs.
         pixels: ``[b, C]`` pixels of each class in each photograph; class 0 is the background.
-        embedding: ``[b, C, d]`` embedding of the masked crop of each class.
+        embedding: ``[b, C, d]`` embedding of the region of each class.
 
     Returns:
         One row for each class that occurs in a photograph. All classes but the background are foreground.

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from dcn.evaluation.protocols import Regions, join_regions
 from dcn.evaluation.true_regions import true_regions
+from flows.inputs.embeddings.region_embeddings import embedding_reader
 from flows.inputs.image_index import open_index
 from flows.stage import Job
 
@@ -39,7 +40,7 @@ def region_blocks(job: Job, rows: npt.NDArray[np.int64]) -> Iterator[Regions]:
     area, foreground = segment.array("area"), segment.array("foreground")
     labelled = bool(open_index(job).class_names)
     overlap = job.checkpoint("evaluate").array("overlap") if labelled else None
-    embedding = None if job.settings.regions_are_classes else job.checkpoint("embed").array("embedding")
+    embedding = None if job.settings.regions_are_classes else embedding_reader(job, "embed")
     for block in _blocks(rows):
 
         def read(array: Any, block: npt.NDArray[np.int64] = block) -> Any:
@@ -53,7 +54,7 @@ def region_blocks(job: Job, rows: npt.NDArray[np.int64]) -> Iterator[Regions]:
             foreground=read(foreground)[place, index],
             embedding=np.zeros((len(place), 0), np.float32)
             if embedding is None
-            else read(embedding)[place, index],
+            else embedding(block)[place, index],
         )
 
 
@@ -74,10 +75,10 @@ def true_region_blocks(job: Job, rows: npt.NDArray[np.int64]) -> Iterator[Region
 
     """
     overlap = job.checkpoint("evaluate").array("overlap")  # [N, k, C]
-    embedding = job.checkpoint("embed_truth").array("embedding")  # [N, C, d]
+    embedding = embedding_reader(job, "embed_truth")
     for block in _blocks(rows):
         pixels = overlap.read_ahead(block).result().sum(axis=1)  # [b, C]
-        yield true_regions(block, pixels, embedding.read_ahead(block).result())
+        yield true_regions(block, pixels, embedding(block))
 
 
 def _blocks(rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:

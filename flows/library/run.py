@@ -91,7 +91,7 @@ class Run:
 
     @cached_property
     def embedding(self) -> Array:
-        """``[N, k, d]`` float32, embeddings of the regions; zeros if a region does not occur."""
+        """``[N, k, d]`` float32, embeddings of regions before any whitening; zeros where there is none."""
         return self._array("embed", "embedding")
 
     @cached_property

@@ -11,9 +11,11 @@ from flows.errors import FlowError
 from flows.evaluation.named_classes import named_classes
 from flows.evaluation.protocols.kmeans import CENTERS, CLASS_OF_CLUSTER
 from flows.execution.plan import find_job
+from flows.inputs.embeddings.region_embeddings import find_region_whitening
 from flows.inputs.summaries import IndexSummary
 from flows.settings import Settings
 from flows.stage import Job
+from flows.stages.crop_embeddings import embedding_settings
 from storage import Checkpoint, CheckpointMissingError, Manifest, Workspace
 
 
@@ -43,7 +45,7 @@ def model_of_run(settings: Settings) -> StoredModel:
             "run",
         )
     rules = job.settings.segment.model_dump(mode="json")
-    return _read(job, rules, job.settings.embed.model_dump(mode="json"))
+    return _read(job, rules, embedding_settings(job.settings))
 
 
 def model_of_training(trained: Checkpoint, workspace: Workspace) -> StoredModel:
@@ -94,18 +96,20 @@ def _read(job: Job, segment: dict[str, Any] | None, embed: dict[str, Any] | None
         rules = {name: segment[name] for name in RegionRules.model_fields}
         described["regions"] = RegionRules.model_validate(rules)
     if embed is not None:
-        described["embedding"] = EmbeddingDescription(layer=embed["layer"], size=embed["size"])
-    centers = None
+        known = {name: embed[name] for name in EmbeddingDescription.model_fields if name in embed}
+        described["embedding"] = EmbeddingDescription.model_validate(known)
+    centers = whitening = None
     if "evaluate" in job.keys and _is_complete(job.checkpoint("evaluate")):
         evaluated = job.checkpoint("evaluate")
         centers = evaluated.read_values(CENTERS)
+        whitening = find_region_whitening(job)
         described["classes"] = ClassDescription(
             matched=tuple(evaluated.read_values(CLASS_OF_CLUSTER).tolist()),
             named=named_classes(job),
             palette=IndexSummary.read(job).palette,
         )
     description = stored.description.model_copy(update=described)
-    return replace(stored, description=description, class_centers=centers)
+    return replace(stored, description=description, class_centers=centers, whitening=whitening)
 
 
 def _is_complete(evaluated: Checkpoint) -> bool:

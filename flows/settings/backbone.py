@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from dcn.embedding_sources import Source
 from dcn.options import Layer, Options, PositiveInt
 from dcn.weights.presets import Precision
 
@@ -46,16 +48,54 @@ class BackboneSettings(Options):
     )
 
 
-class EmbedSettings(Options):
-    """Region embeddings: the CLS tokens of masked crops (section 4.1.1)."""
+def _as_list(sources: Any) -> Any:
+    return [sources] if isinstance(sources, str) else sources
 
+
+def _check_sources(sources: tuple[Source, ...]) -> tuple[Source, ...]:
+    twice = sorted({source for source in sources if sources.count(source) > 1})
+    if twice:
+        raise ValueError(f"{twice[0]} stands there twice; name each source once")
+    return sources
+
+
+class EmbedSettings(Options):
+    """Region embeddings: by default the CLS tokens of masked crops (section 4.1.1)."""
+
+    source: Annotated[
+        tuple[Source, ...],
+        BeforeValidator(_as_list, json_schema_input_type=Source | tuple[Source, ...]),
+        AfterValidator(_check_sources),
+    ] = Field(
+        ("crop",),
+        min_length=1,
+        description="What an embedding is made of: a crop in which all but the region is masked (``crop``, "
+        "as in the paper), the same crop unmasked (``crop-unmasked``), a wider crop (``crop-context``), or "
+        "the mean of the photograph's own tokens in the region (``tokens``). The embeddings of a list are "
+        "joined.",
+    )
     layer: Layer | None = Field(
         None,
-        description="Block whose normalized CLS token is the embedding, counted from the end (-1 is the "
-        "last); empty: the preset's.",
+        description="Block whose normalized CLS token is the embedding of a crop, counted from the end (-1 "
+        "is the last); empty: the preset's.",
     )
-    size: PositiveInt | None = Field(
-        None, description="Side of a masked crop in pixels; empty: the preset's."
+    size: PositiveInt | None = Field(None, description="Side of a crop in pixels; empty: the preset's.")
+    token_layer: Layer | None = Field(
+        None,
+        description="Block whose tokens the source ``tokens`` averages, counted from the end (-1 is the "
+        "last); empty: ``backbone.token_layer``, whose tokens are cached. Another block costs a forward pass "
+        "for each photograph.",
+    )
+    drop_masked: bool = Field(
+        False,
+        description="Give the ViT only those patches of a masked crop that touch the region. This is faster, "
+        "and the embeddings are others.",
+    )
+    whiten: bool | PositiveInt = Field(
+        False,
+        description="Whiten the embeddings before they are classified: ``true``, or the number of directions "
+        "to keep. The statistics are those of the foreground regions of the training split; no label is "
+        "used.",
     )
 
 

@@ -84,14 +84,19 @@ class Settings(Options):
         return self.language.model is not None and self.dataset.has_classes
 
     @property
-    def embeds_training_split(self) -> bool:
-        """Whether ``embed`` embeds the regions of the training split, too: the bank of k-NN has them."""
+    def classifies_by_neighbors(self) -> bool:
+        """Whether the evaluation classifies regions by k-NN, whose bank has regions of the training split."""
         return self.dataset.has_classes and bool(self.evaluate.neighbors)
+
+    @property
+    def embeds_training_split(self) -> bool:
+        """Whether ``embed`` embeds the regions of the training split, too: k-NN and whitening need them."""
+        return self.classifies_by_neighbors or bool(self.embed.whiten)
 
     @property
     def embeds_background(self) -> bool:
         """Whether ``embed`` embeds background regions: k-NN and the true regions need them."""
-        return self.embeds_training_split or self.embeds_true_regions
+        return self.classifies_by_neighbors or self.embeds_true_regions
 
     def resolve(self) -> Settings:
         """Fill in the defaults of the backbone's preset, and make every path absolute.
@@ -100,7 +105,8 @@ class Settings(Options):
 
         Raises:
             UnknownModelError: there is no such backbone.
-            InvalidSettingsError: settings of ``segment`` contradict each other, or a path is not Unicode.
+            InvalidSettingsError: settings of ``segment`` or ``embed`` contradict each other, or a path is not
+                Unicode.
 
         """
         with name_parameters("setting backbone.{}"):
@@ -110,6 +116,11 @@ class Settings(Options):
             raise InvalidSettingsError(
                 "segment.foreground_split average has no meaning for segment.region_score sum, because a "
                 "larger region has a larger sum; set foreground_split to two-means, or region_score to mean"
+            )
+        if filled.embed.drop_masked and "crop" not in filled.embed.source:
+            raise InvalidSettingsError(
+                f"embed.drop_masked has no meaning for embed.source {', '.join(filled.embed.source)}, which "
+                f"masks no crop; set embed.drop_masked to false, or add crop to embed.source"
             )
         return _absolute(filled.model_copy(update={"workspace": self._absolute_workspace()}), "")
 

@@ -41,10 +41,8 @@ STAGE_TABLE: tuple[StageEntry, ...] = (
     StageEntry("extract", "ExtractStage", "Cache the tokens and the attention of the frozen ViT."),
     StageEntry("train", "TrainStage", "Train the Dynamic Clustering Network on the cached tokens."),
     StageEntry("segment", "SegmentStage", "Divide every photograph into regions, and choose the foreground."),
-    StageEntry("embed", "EmbedStage", "Embed the masked crop of every region with the frozen ViT."),
-    StageEntry(
-        "embed_truth", "EmbedTruthStage", "Embed the masked crop of every true region, as embed does."
-    ),
+    StageEntry("embed", "EmbedStage", "Embed every region with the frozen ViT."),
+    StageEntry("embed_truth", "EmbedTruthStage", "Embed every true region, as embed does."),
     StageEntry("language", "LanguageStage", "Compare every patch with the names of the classes by CLIP."),
     StageEntry("evaluate", "EvaluateStage", "Measure the regions and their classes by every protocol."),
     StageEntry("report", "ReportStage", "Write a self-contained page with metrics, pictures and curves."),

@@ -1,21 +1,22 @@
-"""Stage ``embed``: computes an embedding of each region from its masked crop (section 4.1.1)."""
+"""Stage ``embed``: computes an embedding of each region, by default from its masked crop (section 4.1.1)."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from dcn.crops import Crop, crop_regions
-from flows.inputs.datasets import open_dataset, read_photograph
+import numpy as np
+import numpy.typing as npt
+
 from flows.inputs.image_index import IndexedImage, open_index
 from flows.inputs.region_maps import RegionMaps
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
-from flows.stages.crop_embeddings import crop_size, embed_crops, embedding_width, is_read
+from flows.stages.crop_embeddings import embed_regions, embedding_settings, is_read, region_embedder
 from storage import ArraySpec, Manifest
 
 
 class EmbedStage(Stage):
-    """Writes ``embedding [N, k, d]`` of the masked crops of the regions that the evaluation reads.
+    """Writes ``embedding [N, k, d]`` of the regions that the evaluation reads, before any whitening.
 
     Without ground truth those are the foreground regions of the evaluated split. A region that does not occur
     or is not read has zeros.
@@ -29,36 +30,37 @@ class EmbedStage(Stage):
 
     def settings(self, settings: Settings) -> dict[str, Any]:
         return {
-            **settings.embed.model_dump(mode="json"),
+            **embedding_settings(settings),
             "training_split": settings.embeds_training_split,
             "background": settings.embeds_background,
         }
 
     def layout(self, job: Job) -> Layout:
         segment = job.checkpoint("segment").require()
-        shape = (job.settings.num_regions, embedding_width(job.settings))
+        shape = (job.settings.num_regions, region_embedder(job.settings).width)
         arrays = (ArraySpec("embedding", shape, "float32", ("region", "channel")),)
         return Layout(segment.rows, segment.shard_rows, arrays)
 
     def compute_shard(self, job: Job, manifest: Manifest, shard: int) -> ShardResult:
         start, stop = manifest.shard_range(shard)
-        segment, dataset = job.checkpoint("segment"), open_dataset(job.settings.dataset)
+        segment = job.checkpoint("segment")
         maps = RegionMaps.read(job, start, stop)
         wanted = segment.array("area").rows(start, stop) > 0  # [s, k]
         if not job.settings.embeds_background:
             wanted &= segment.array("foreground").rows(start, stop)
         boxes = segment.array("box").rows(start, stop) * wanted[..., None]  # [s, k, 4]
 
-        index = open_index(job)
+        index, training = open_index(job), job.settings.embeds_training_split
+        images = [
+            image
+            for image in index.images(start, stop)
+            if boxes[image.row - start].any() and is_read(index, image, training)
+        ]
 
-        def cut(image: IndexedImage) -> dict[int, Crop]:
-            row = image.row - start
-            if not boxes[row].any() or not is_read(job.settings, index, image):
-                return {}
-            photograph = read_photograph(dataset, image)
-            return crop_regions(photograph, maps.of(image), boxes[row], crop_size(job.settings))
+        def locate(image: IndexedImage) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+            return maps.of(image), boxes[image.row - start]
 
-        embedding, refused = embed_crops(job, manifest, shard, index.images(start, stop), cut)
+        embedding, refused = embed_regions(job, manifest, shard, images, locate)
         return ShardResult(
             {"embedding": embedding}, {"refused": refused, "regions": int(embedding.any(axis=2).sum())}
         )

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from dcn.crops import Crop, crop_regions
+import numpy as np
+import numpy.typing as npt
+
 from dcn.regions import region_boxes
 from flows.errors import InvalidSettingsError
-from flows.inputs.datasets import open_dataset, read_mask, read_photograph
+from flows.inputs.datasets import open_dataset, read_mask
 from flows.inputs.image_index import IndexedImage, open_index
 from flows.inputs.models import backbone_identity
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
-from flows.stages.crop_embeddings import crop_size, embed_crops, embedding_width, is_read
+from flows.stages.crop_embeddings import (
+    embed_regions,
+    embedding_settings,
+    is_read,
+    region_embedder,
+)
 from storage import ArraySpec, Manifest
 
 
@@ -22,7 +29,7 @@ class EmbedTruthStage(Stage):
     So the mask is the label map of the true regions. The background is a region too, and ignored pixels are
     in none. A class that does not occur has zeros, and so have photographs without ground truth, or in a
     split that is not read. Nothing here depends on ``train`` or ``segment``: all segmenters of a comparison
-    share one checkpoint.
+    share one checkpoint. The embeddings are those before any whitening.
     """
 
     name = "embed_truth"
@@ -30,13 +37,14 @@ class EmbedTruthStage(Stage):
     always_in_key = frozenset({"backbone"})
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
-        return ("index",)
+        tokens = ("extract",) if "tokens" in settings.embed.source else ()
+        return ("index", *tokens)
 
     def settings(self, settings: Settings) -> dict[str, Any]:
         return {
             **backbone_identity(settings),
-            **settings.embed.model_dump(mode="json"),
-            "training_split": settings.embeds_training_split,
+            **embedding_settings(settings),
+            "training_split": settings.classifies_by_neighbors,
         }
 
     def layout(self, job: Job) -> Layout:
@@ -46,7 +54,7 @@ class EmbedTruthStage(Stage):
                 "the stage embed_truth needs masks with classes, and this data set has none; set "
                 "evaluate.true_regions to false"
             )
-        shape = (len(index.class_names), embedding_width(job.settings))
+        shape = (len(index.class_names), region_embedder(job.settings).width)
         # Most rows are zeros, so half the precision of embed halves the largest array of the evaluation.
         arrays = (ArraySpec("embedding", shape, "float16", ("class", "channel")),)
         return Layout(len(index), job.settings.shard_images, arrays)
@@ -54,16 +62,17 @@ class EmbedTruthStage(Stage):
     def compute_shard(self, job: Job, manifest: Manifest, shard: int) -> ShardResult:
         start, stop = manifest.shard_range(shard)
         dataset, classes = open_dataset(job.settings.dataset), manifest.arrays[0].row_shape[0]
-        index = open_index(job)
+        index, training = open_index(job), job.settings.classifies_by_neighbors
+        images = [
+            image for image in index.images(start, stop) if image.labelled and is_read(index, image, training)
+        ]
 
-        def cut(image: IndexedImage) -> dict[int, Crop]:
-            if not image.labelled or not is_read(job.settings, index, image):
-                return {}
-            mask, photograph = read_mask(dataset, image), read_photograph(dataset, image)
+        def locate(image: IndexedImage) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+            mask = read_mask(dataset, image)
             assert mask is not None
-            return crop_regions(photograph, mask, region_boxes(mask, classes), crop_size(job.settings))
+            return mask, region_boxes(mask, classes)
 
-        embedding, refused = embed_crops(job, manifest, shard, index.images(start, stop), cut)
+        embedding, refused = embed_regions(job, manifest, shard, images, locate)
         regions = int(embedding.any(axis=2).sum())
         return ShardResult({"embedding": embedding}, {"refused": refused, "regions": regions})
 

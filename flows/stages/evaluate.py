@@ -18,6 +18,7 @@ from flows.evaluation.inputs import EvaluatedRun, Shard, open_photograph, read_s
 from flows.evaluation.protocol import Protocol, Rows
 from flows.evaluation.region_table import region_blocks
 from flows.evaluation.results import Results
+from flows.inputs.embeddings.region_embeddings import fit_region_whitening, lost_directions
 from flows.inputs.image_index import IndexedImage
 from flows.inputs.parallel import in_threads
 from flows.inputs.region_counts import region_counts
@@ -45,6 +46,7 @@ class EvaluateStage(Stage):
         chosen = {
             **settings.evaluate.model_dump(mode="json"),
             "resolution": settings.train.resolution,
+            "whiten": settings.embed.whiten,
             # A new protocol, or a new version of one, is another content.
             "protocols": {protocol.name: protocol.version for protocol in protocols.PROTOCOLS},
         }
@@ -65,6 +67,8 @@ class EvaluateStage(Stage):
 
     def prepare(self, job: Job) -> None:
         run = EvaluatedRun.open(job)
+        if run.whitens:
+            fit_region_whitening(job)
         for protocol in _applying(run):
             protocol.prepare(run)
 
@@ -106,6 +110,8 @@ class EvaluateStage(Stage):
                 f"no photograph of the split {run.index.summary.evaluate_split} was segmented; dcn extract "
                 f"says which were left out and why"
             )
+        if run.whitens and (lost := lost_directions(job)):
+            warn(lost)
         results = _evaluate(run, rows, warn).to_json()
         checkpoint.write_file("results.json", json.dumps(results, indent=1, allow_nan=False).encode())
         return results

@@ -15,6 +15,7 @@ from pycocotools import mask as run_lengths
 from dcn.backbone import Backbone
 from dcn.class_names import NamedClasses
 from dcn.crops import crop_regions, masked_inputs
+from dcn.embedding_sources import CROP_VIEWS
 from dcn.errors import InvalidPhotographError, WeightsUnavailableError
 from dcn.model import Model
 from dcn.model_description import (
@@ -26,6 +27,8 @@ from dcn.model_description import (
 )
 from dcn.model_file import StoredModel
 from dcn.network import DynamicClusteringNetwork
+from dcn.region_tokens import mean_tokens
+from dcn.whitening import TokenWhitening
 from tests.conftest import TINY_VIT, draw_scene
 
 CLASSES = ClassDescription(
@@ -133,6 +136,39 @@ def test_embeddings_are_those_of_the_masked_crops(model: Model, photograph: np.n
     if len(result.regions) < 3:
         with pytest.raises(ValueError, match="does not occur in this photograph"):
             result.embedding(next(label for label in range(3) if not result.area[label]))
+
+
+def test_joined_and_whitened_embeddings_are_those_of_their_parts(
+    model: Model, photograph: np.ndarray, tiny_weights: Path
+) -> None:
+    description = model.stored.description.model_copy(
+        update={
+            "classes": None,
+            "embedding": EmbeddingDescription(
+                layer=-2, size=32, source=("tokens", "crop-context", "crop"), token_layer=-3
+            ),
+        }
+    )
+    whitening = TokenWhitening(3 * 192, 7)
+    whitening.fit(torch.randn(50, 3 * 192, generator=torch.Generator().manual_seed(0)))
+    result = Model(StoredModel(model.stored.network, description, None, whitening), device="cpu").segment(
+        photograph
+    )
+
+    inputs = model.backbone.preprocess(model.squash(photograph)[None])
+    tokens = model.backbone.features(inputs, -3, -3).tokens[0].numpy()
+    context = crop_regions(photograph, result.labels, result.box, 32, CROP_VIEWS["crop-context"])
+    masked = crop_regions(photograph, result.labels, result.box, 32)
+    for region in result.regions:
+        parts = [
+            mean_tokens(tokens, result.labels, 3)[region.label],
+            model.backbone.embed(masked_inputs(model.backbone, [context[region.label]]), -2).numpy()[0],
+            model.backbone.embed(masked_inputs(model.backbone, [masked[region.label]]), -2).numpy()[0],
+        ]
+        joined = np.concatenate([part / np.linalg.norm(part) for part in parts])
+        expected = whitening(torch.from_numpy(joined)).numpy()
+        assert region.embedding.shape == (7,)
+        np.testing.assert_allclose(region.embedding, expected, atol=5e-3)  # tokens are stored as float16
 
 
 def test_foreground_regions_have_a_class_and_others_are_background(

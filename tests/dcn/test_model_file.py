@@ -20,6 +20,8 @@ from dcn.model_description import (
 )
 from dcn.model_file import StoredModel, load_model, model_bytes, read_model
 from dcn.network import DynamicClusteringNetwork
+from dcn.weights.tensor_file import read_tensors
+from dcn.whitening import TokenWhitening
 
 ARGUMENTS: dict[str, Any] = {"dim": 8, "num_prototypes": 3, "num_stages": 1}
 BACKBONE = {"name": "dino-s8", "weights": None, "input_size": 224, "token_layer": -1, "attention_block": -1}
@@ -83,6 +85,51 @@ def test_equal_models_are_equal_files() -> None:
     assert len({model_bytes(network().state_dict(), DESCRIPTION, CENTERS) for _ in range(8)}) == 1
 
 
+def whitening(directions: int = 2) -> TokenWhitening:
+    found = TokenWhitening(8, directions)
+    found.fit(torch.randn(30, 8, generator=torch.Generator().manual_seed(0)))
+    return found
+
+
+def test_sources_and_whitening_of_embeddings_come_back() -> None:
+    embedding = EmbeddingDescription(
+        layer=-3, size=224, source=("crop", "tokens"), drop_masked=True, token_layer=-2
+    )
+    description = DESCRIPTION.model_copy(update={"embedding": embedding})
+    stored = StoredModel(network(), description, CENTERS, whitening())
+    found = read_model(stored.to_bytes(), "m")
+    assert found.description == description
+    assert found.whitening is not None
+    assert torch.equal(found.whitening.mean, whitening().mean)
+    assert torch.equal(found.whitening.projection, whitening().projection)
+    assert b'version\\": 3' in stored.to_bytes()
+
+
+def test_a_model_with_embeddings_of_masked_crops_is_the_file_that_it_was() -> None:
+    """Software that reads version 2 reads it as well: it knows no other source, and refuses unknown names."""
+    content = model_bytes(network().state_dict(), DESCRIPTION, CENTERS)
+    assert b'version\\": 2' in content
+    assert b'\\"embedding\\": {\\"layer\\": -3, \\"size\\": 224}' in content
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({"mean": torch.zeros(8)}, "projection"),
+        ({"mean": torch.zeros(8), "projection": torch.zeros(7, 2)}, "are no whitening"),
+        ({**TokenWhitening(8, 3).state_dict()}, "its centers have 2 channels, and its embeddings have 3"),
+        ({**TokenWhitening(8, 2).state_dict(), "more": torch.zeros(1)}, "more"),
+    ],
+)
+def test_a_whitening_that_does_not_fit_is_refused(tensors: dict[str, torch.Tensor], message: str) -> None:
+    stored = StoredModel(network(), DESCRIPTION, CENTERS, whitening())
+    own, metadata = read_tensors(stored.to_bytes())
+    kept = {name: value for name, value in own.items() if not name.startswith("embedding_whitening.")}
+    changed = kept | {f"embedding_whitening.{name}": value for name, value in tensors.items()}
+    with pytest.raises(InvalidModelFileError, match=message):
+        read_model(save(changed, metadata), "m")
+
+
 def test_a_portable_model_names_no_folder() -> None:
     backbone = DESCRIPTION.backbone.model_copy(update={"weights": "/home/me/dino.pth"})
     stored = StoredModel(network(), DESCRIPTION.model_copy(update={"backbone": backbone}), CENTERS)
@@ -103,8 +150,8 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     path.write_bytes(model_bytes({}, DESCRIPTION, CENTERS))
     with pytest.raises(InvalidModelFileError, match="it has 0 tensors for 1 stages"):
         load_model(path)
-    path.write_bytes(content().replace(b'version\\": 1', b'version\\": 3'))
-    with pytest.raises(InvalidModelFileError, match="has version 3; this software reads versions up to 2"):
+    path.write_bytes(content().replace(b'version\\": 1', b'version\\": 4'))
+    with pytest.raises(InvalidModelFileError, match="has version 4; this software reads versions up to 3"):
         load_model(path)
 
 

@@ -10,7 +10,7 @@ from sklearn.preprocessing import normalize
 
 from dcn.errors import InvalidOptionError
 from dcn.network import DynamicClusteringNetwork
-from dcn.whitening import TokenWhitening
+from dcn.whitening import TokenWhitening, whiten_known, whitening_of
 
 
 def make_tokens(count: int = 500, dim: int = 12) -> torch.Tensor:
@@ -83,3 +83,43 @@ def test_without_a_token_there_is_no_whitening() -> None:
 def test_a_single_token_is_whitened_to_finite_values() -> None:
     whitening = fitted(make_tokens(count=1), 5)
     assert whitening(make_tokens()).isfinite().all()
+
+
+def test_embeddings_that_are_missing_stay_missing() -> None:
+    whitening = fitted(make_tokens(), 5)
+    embeddings = make_tokens(6).numpy().reshape(2, 3, 12)
+    embeddings[0, 1] = 0
+    embeddings[1, 2] = np.nan
+    found = whiten_known(whitening, embeddings)
+    assert found.shape == (2, 3, 5)
+    assert not found[0, 1].any()
+    assert np.isnan(found[1, 2]).all()
+    np.testing.assert_array_equal(found[0, 0], whitening(torch.from_numpy(embeddings[0, 0])).numpy())
+
+
+def test_half_precision_is_whitened_as_well() -> None:
+    whitening, embeddings = fitted(make_tokens(), 5), make_tokens(6).numpy()
+    found = whiten_known(whitening, embeddings.astype(np.float16))
+    np.testing.assert_allclose(found, whiten_known(whitening, embeddings), atol=0.02)
+
+
+def test_a_whitening_comes_back_from_its_tensors() -> None:
+    whitening = fitted(make_tokens(), 5)
+    again = whitening_of(whitening.state_dict())
+    assert torch.equal(again(make_tokens()), whitening(make_tokens()))
+
+
+@pytest.mark.parametrize(
+    ("mean", "projection"),
+    [
+        (torch.zeros(4), torch.zeros(3, 2)),
+        (torch.zeros(4), torch.zeros(4, 5)),
+        (torch.zeros(4), torch.zeros(4, 0)),
+        (torch.zeros(4, 1), torch.zeros(4, 2)),
+        (torch.full((4,), torch.nan), torch.zeros(4, 2)),
+    ],
+    ids=["other width", "more directions than channels", "no direction", "flat mean", "NaN"],
+)
+def test_other_tensors_are_no_whitening(mean: torch.Tensor, projection: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="are no whitening"):
+        whitening_of({"mean": mean, "projection": projection})

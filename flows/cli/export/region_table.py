@@ -12,6 +12,7 @@ import numpy.typing as npt
 from dcn.clustering import center_distances
 from flows.cli.export.labeled_photograph import Export, LabeledPhotograph
 from flows.evaluation.protocols.kmeans import CENTERS
+from flows.inputs.embeddings.region_embeddings import embedding_reader
 from flows.printable import printable_line
 from flows.stage import Job
 from storage.stores.files import open_atomically
@@ -81,17 +82,15 @@ class _Distances:
     """Distances of the foreground regions of a run to the nearest centers of clusters."""
 
     def __init__(self, job: Job) -> None:
-        self._embedding = (
-            None if job.settings.regions_are_classes else job.checkpoint("embed").array("embedding")
-        )
+        self._read = None if job.settings.regions_are_classes else embedding_reader(job, "embed")
         self._centers = job.checkpoint("evaluate").read_values(CENTERS)  # [K, d]
 
     def of(self, row: int, foreground: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
         """Compute the distance ``[k]`` of each region of the photograph in ``row``; NaN if it has none."""
         nearest = np.full(len(foreground), np.nan)
-        if self._embedding is None or not len(self._centers):
+        if self._read is None or not len(self._centers):
             return nearest
-        embedding = self._embedding.rows(row, row + 1)[0]  # [k, d]
+        embedding = self._read(np.array([row]))[0]  # [k, d]
         squared = np.einsum("kd,kd->k", embedding, embedding)
         known = foreground & np.isfinite(squared) & (squared > 0)
         if known.any():

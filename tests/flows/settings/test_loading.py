@@ -52,6 +52,47 @@ def test_a_constant_null_model_needs_probabilities() -> None:
     assert plain.train.temperature is None
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("tokens", ("tokens",)),
+        ("[crop, tokens]", ("crop", "tokens")),
+        ('["crop-context"]', ("crop-context",)),
+    ],
+)
+def test_a_source_of_embeddings_is_a_name_or_a_list(written: str, meant: tuple[str, ...]) -> None:
+    assert load_settings("sample", [f"embed.source={written}"]).embed.source == meant
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("source=[crop, crop]", "crop stands there twice"),
+        ("source=[]", r"embed\.source"),
+        ("source=keys", "crop-context"),
+        ("whiten=-3", r"embed\.whiten"),
+        ("token_layer=3", r"embed\.token_layer"),
+    ],
+)
+def test_wrong_embeddings_are_refused(wrong: str, message: str) -> None:
+    with pytest.raises(InvalidSettingsError, match=message):
+        load_settings("sample", [f"embed.{wrong}"])
+
+
+def test_patches_are_dropped_from_masked_crops_only() -> None:
+    overrides = ["embed.source=[crop-context, tokens]", "embed.drop_masked=true"]
+    with pytest.raises(InvalidSettingsError, match="has no meaning for embed.source crop-context, tokens"):
+        load_settings("sample", overrides).resolve()
+    assert load_settings("sample", ["embed.drop_masked=true"]).resolve().embed.drop_masked
+
+
+@pytest.mark.parametrize("whiten", [False, True, 64])
+def test_whitening_is_on_off_or_a_number_of_directions(whiten: bool | int) -> None:
+    found = load_settings("sample", [f"embed.whiten={str(whiten).lower()}"]).embed.whiten
+    assert found == whiten
+    assert type(found) is type(whiten)
+
+
 @pytest.mark.parametrize("config", ["sample", "voc2012"])  # with an average, and with sums, by the preset
 def test_sums_of_attention_have_no_average(config: str) -> None:
     overrides = ["segment.region_score=sum", "segment.foreground_split=average"]

@@ -1,0 +1,110 @@
+"""Embeddings of regions as the evaluation and the report read them: whitened, if the run whitens them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flows.errors import EmptyDatasetError
+from flows.inputs.image_index import evenly_spread, open_index
+from flows.stage import Job
+
+if TYPE_CHECKING:
+    from dcn.whitening import TokenWhitening
+
+# Reads the embeddings [b, k, d] of the regions of the photographs in some rows.
+ReadEmbeddings = Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]]
+
+# The first stage that reads the embeddings of all regions. It fits the whitening, and later stages read it.
+_FITTED_BY = "evaluate"
+_WHITENING = "region_whitening.safetensors"
+# Photographs whose embeddings are read together.
+_BLOCK = 512
+
+
+def embedding_reader(job: Job, stage: str) -> ReadEmbeddings:
+    """Make a function that reads embeddings.
+
+    Args:
+        job: the run. If it whitens, :func:`fit_region_whitening` was called.
+        stage: ``embed`` for found regions, ``embed_truth`` for true ones. Both have the same whitening.
+
+    """
+    array = job.checkpoint(stage).array("embedding")
+    if not job.settings.embed.whiten:
+        return lambda rows: array.read_ahead(rows).result()
+    from dcn.whitening import whiten_known
+
+    whitening = _load(job)
+    return lambda rows: whiten_known(whitening, array.read_ahead(rows).result())
+
+
+def fit_region_whitening(job: Job) -> None:
+    """Fit the whitening on the foreground regions of the training split, and write its file.
+
+    No label is read. The regions are those of ``evaluate.sampled_images`` photographs, as for k-means. Fewer
+    directions are kept than there are regions.
+
+    Raises:
+        EmptyDatasetError: the training split has no region with an embedding.
+
+    """
+    import torch
+    from safetensors.torch import save
+
+    from dcn.whitening import TokenWhitening
+
+    index = open_index(job)
+    split = index.summary.train_split
+    rows = evenly_spread(index.split_rows(split), job.settings.evaluate.sampled_images)
+    foreground, embedding = (
+        job.checkpoint("segment").array("foreground"),
+        job.checkpoint("embed").array("embedding"),
+    )
+    known = []
+    for block in np.array_split(rows, max(1, -(-len(rows) // _BLOCK))):
+        vectors = embedding.read_ahead(block).result()[foreground.read_ahead(block).result()]  # [r, d]
+        squared = np.einsum("rd,rd->r", vectors, vectors)
+        known.append(vectors[np.isfinite(squared) & (squared > 0)])
+    regions = np.concatenate(known)  # [m, d]
+    if not len(regions):
+        raise EmptyDatasetError(
+            f"embed.whiten needs the embeddings of foreground regions of the split {split}, and there are "
+            f"none; set embed.whiten to false"
+        )
+    whitening = TokenWhitening(regions.shape[1], min(_wanted_directions(job), max(1, len(regions) - 1)))
+    whitening.fit(torch.from_numpy(regions))
+    job.checkpoint(_FITTED_BY).write_file(_WHITENING, save(whitening.state_dict()))
+
+
+def find_region_whitening(job: Job) -> TokenWhitening | None:
+    """Read the whitening of a run whose classes are known; None if it does not whiten."""
+    return _load(job) if job.checkpoint(_FITTED_BY).has_file(_WHITENING) else None
+
+
+def lost_directions(job: Job) -> str:
+    """Say if the whitening has fewer directions than the settings ask for; else empty."""
+    wanted, width = _wanted_directions(job), _load(job).width
+    if width == wanted:
+        return ""
+    return (
+        f"embed.whiten asks for {wanted} directions, and the foreground regions of the split "
+        f"{open_index(job).summary.train_split} suffice for {width}, so there are no more"
+    )
+
+
+def _load(job: Job) -> TokenWhitening:
+    from safetensors.torch import load
+
+    from dcn.whitening import whitening_of
+
+    return whitening_of(load(job.checkpoint(_FITTED_BY).read_file(_WHITENING)))
+
+
+def _wanted_directions(job: Job) -> int:
+    dim: int = job.checkpoint("embed").array("embedding").shape[2]
+    whiten = job.settings.embed.whiten
+    return dim if whiten is True else min(int(whiten), dim)
