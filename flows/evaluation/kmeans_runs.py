@@ -44,9 +44,14 @@ class SeedMetrics(Options):
 
 
 def wanted_clusters(run: EvaluatedRun) -> int:
-    """Number of clusters that k-means should make: as the settings say, or one for each foreground class."""
-    foreground_classes = run.num_classes - 1 if run.num_classes else _DEFAULT_CLUSTERS
-    return run.settings.evaluate.num_clusters or foreground_classes
+    """Number of clusters that k-means should make: as the settings say, or one for each class.
+
+    The background is such a class only if there is no foreground step, and some mask has it.
+    """
+    if not run.num_classes:
+        return run.settings.evaluate.num_clusters or _DEFAULT_CLUSTERS
+    without_first = run.settings.finds_foreground or 0 not in run.index.true_labels
+    return run.settings.evaluate.num_clusters or run.num_classes - without_first
 
 
 def fit_clusters(run: EvaluatedRun, rows: npt.NDArray[np.int64], read: ReadBlocks) -> list[Clusters]:

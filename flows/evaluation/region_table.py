@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from dcn.evaluation.protocols import Regions, join_regions
 from dcn.evaluation.true_regions import true_regions
+from flows.inputs.foreground import evaluated_foreground
 from flows.inputs.image_index import open_index
 from flows.stage import Job
 
@@ -50,7 +52,7 @@ def region_blocks(job: Job, rows: npt.NDArray[np.int64]) -> Iterator[Regions]:
             image=block[place],
             index=index,
             overlap=np.zeros((len(place), 1), np.int64) if overlap is None else read(overlap)[place, index],
-            foreground=read(foreground)[place, index],
+            foreground=evaluated_foreground(job.settings, read(foreground)[place, index]),
             embedding=np.zeros((len(place), 0), np.float32)
             if embedding is None
             else read(embedding)[place, index],
@@ -77,7 +79,8 @@ def true_region_blocks(job: Job, rows: npt.NDArray[np.int64]) -> Iterator[Region
     embedding = job.checkpoint("embed_truth").array("embedding")  # [N, C, d]
     for block in _blocks(rows):
         pixels = overlap.read_ahead(block).result().sum(axis=1)  # [b, C]
-        yield true_regions(block, pixels, embedding.read_ahead(block).result())
+        regions = true_regions(block, pixels, embedding.read_ahead(block).result())
+        yield replace(regions, foreground=evaluated_foreground(job.settings, regions.foreground))
 
 
 def _blocks(rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:

@@ -91,7 +91,7 @@ def _read(job: Job, segment: dict[str, Any] | None, embed: dict[str, Any] | None
     stored = read_model(trained.read_file("dcn.safetensors"), trained.file_location("dcn.safetensors"))
     described: dict[str, Any] = {}
     if segment is not None:
-        rules = {name: segment[name] for name in RegionRules.model_fields}
+        rules = {name: segment[name] for name in RegionRules.model_fields if name in segment}
         described["regions"] = RegionRules.model_validate(rules)
     if embed is not None:
         described["embedding"] = EmbeddingDescription(layer=embed["layer"], size=embed["size"])
@@ -99,6 +99,8 @@ def _read(job: Job, segment: dict[str, Any] | None, embed: dict[str, Any] | None
     if "evaluate" in job.keys and _is_complete(job.checkpoint("evaluate")):
         evaluated = job.checkpoint("evaluate")
         centers = evaluated.read_values(CENTERS)
+        if evaluated.require().settings.get("background") == "none" and "regions" in described:
+            described["regions"] = described["regions"].model_copy(update={"background": "none"})
         described["classes"] = ClassDescription(
             matched=tuple(evaluated.read_values(CLASS_OF_CLUSTER).tolist()),
             named=named_classes(job),

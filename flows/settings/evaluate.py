@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -30,6 +30,12 @@ class EvaluateSettings(Options):
         None,
         description="Number of clusters of k-means; empty: the number of classes without background, or 20 "
         "without class names.",
+    )
+    background: Literal["found", "none"] = Field(
+        "found",
+        description="``found``: the regions that ``segment`` took for background have the first class. "
+        "``none``: there is no foreground step, and all regions are clustered into all classes. The first "
+        "class is then one like the others, unless no mask has it.",
     )
     num_seeds: PositiveInt = Field(10, description="Number of runs of k-means, each with another seed.")
     neighbors: tuple[PositiveInt, ...] = Field(

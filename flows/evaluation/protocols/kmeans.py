@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 
@@ -52,6 +54,8 @@ class KMeansMetrics(Options):
         clusters: number of clusters, without the background.
         seeds: number of runs of k-means.
         shown_seed: the run with the least inertia, which pictures show.
+        background: ``none`` if all regions were clustered, because the run has no foreground step; else
+            absent.
         miou: mean IoU, averaged over the seeds; None unless two classes are labelled. This field and the
             following ones are absent without labelled photographs.
         miou_deviation: standard deviation of the mean IoU over the seeds.
@@ -65,12 +69,18 @@ class KMeansMetrics(Options):
     clusters: int
     seeds: int
     shown_seed: int
+    background: Literal["none"] | None = None
     miou: float | None = None
     miou_deviation: float | None = None
     accuracy: float | None = None
     accuracy_deviation: float | None = None
     class_iou: list[float | None] | None = None
     confusion: list[list[int]] | None = None
+
+    @property
+    def clustered(self) -> str:
+        """What was clustered, for people."""
+        return "foreground regions" if self.background is None else "regions"
 
     @property
     def matched(self) -> bool:
@@ -98,12 +108,13 @@ class KMeans(Protocol[KMeansMetrics]):
 
     def headline(self, metrics: KMeansMetrics) -> list[Headline]:
         if not metrics.matched:
+            what = metrics.clustered
             explanation = (
-                "Foreground regions of all photographs that look alike are one cluster, which is a class."
+                f"{what.capitalize()} of all photographs that look alike are one cluster, which is a class."
             )
-            meaning = "of the foreground regions"
-            return [Headline("k-means clusters", f"{metrics.clusters}", meaning, explanation)]
-        runs = meaning_of(metrics.miou, f"{metrics.clusters} clusters, {metrics.seeds} seeds")
+            return [Headline("k-means clusters", f"{metrics.clusters}", f"of the {what}", explanation)]
+        all_regions = ", all regions" if metrics.background else ""
+        runs = meaning_of(metrics.miou, f"{metrics.clusters} clusters, {metrics.seeds} seeds{all_regions}")
         miou = shown_mean(metrics.miou, metrics.miou_deviation, metrics.seeds)
         accuracy = shown_mean(metrics.accuracy, metrics.accuracy_deviation, metrics.seeds)
         return [
@@ -144,6 +155,7 @@ class _KMeansTally(Tally[KMeansMetrics]):
         self._shown = int(np.argmin(inertia)) if inertia else 0
         self._semantic = np.full((len(run.index), run.num_regions), -1, dtype=np.int16)
         self._totals: dict[int, Matrix] = {}  # [K, C] by seed
+        self._background = {} if run.settings.finds_foreground else {"background": "none"}
 
     def add(self, block: Regions) -> None:
         runs = predict_clusters(block, self._fitted) or [block.index]
@@ -153,11 +165,13 @@ class _KMeansTally(Tally[KMeansMetrics]):
     def metrics(self) -> KMeansMetrics:
         found = len(self._fitted[0].centers) if self._fitted else self._run.num_regions
         if self._fitted and found < self._wanted:
+            clustered = "regions" if self._background else "foreground regions"
             self._warn(
                 f"k-means has {found} clusters instead of {self._wanted}: there are only "
-                f"{len(self._fitted[0].labels)} foreground regions"
+                f"{len(self._fitted[0].labels)} {clustered}"
             )
-        clusters = {"clusters": found, "seeds": max(1, len(self._fitted)), "shown_seed": self._shown}
+        clusters: dict[str, object] = {"clusters": found, "seeds": max(1, len(self._fitted))}
+        clusters |= {"shown_seed": self._shown, **self._background}
         class_of_cluster = np.arange(found + bool(self._fitted))  # [K + 1]
         reached: dict[str, object] = {}
         if self._totals[self._shown].any():  # else nothing is labelled

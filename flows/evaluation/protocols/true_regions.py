@@ -24,6 +24,7 @@ from flows.evaluation.kmeans_runs import (
 from flows.evaluation.knn_bank import read_bank
 from flows.evaluation.protocol import Group, Protocol, Tally
 from flows.evaluation.region_table import read_true_regions, region_blocks, true_region_blocks
+from flows.settings import Settings
 from flows.stage import Job, Warn
 
 
@@ -78,10 +79,11 @@ class TrueRegions(Protocol[TrueRegionsMetrics]):
 
         def confusions(block: Regions) -> dict[tuple[str, int], Matrix]:
             true = read_true_regions(run.job, np.unique(block.image))
+            true_foreground = _with_true_foreground(run.settings, block)
             return {
                 **_keyed("kmeans", _clustered(true, of_true)),
                 **_keyed("knn", {} if bank is None else knn_confusions(bank, true, neighbors)),
-                **_keyed("true foreground", _clustered(with_true_foreground(block), of_foreground)),
+                **_keyed("true foreground", _clustered(true_foreground, of_foreground)),
                 ("found foreground", 0): foreground_upper_bound(block.overlap, block.foreground),
             }
 
@@ -89,7 +91,12 @@ class TrueRegions(Protocol[TrueRegionsMetrics]):
 
 
 def _blocks_with_true_foreground(job: Job, rows: npt.NDArray[np.int64]) -> Iterator[Regions]:
-    return map(with_true_foreground, region_blocks(job, rows))
+    return (_with_true_foreground(job.settings, block) for block in region_blocks(job, rows))
+
+
+def _with_true_foreground(settings: Settings, block: Regions) -> Regions:
+    """Replace the foreground by the true one; without a foreground step all regions stay foreground."""
+    return with_true_foreground(block) if settings.finds_foreground else block
 
 
 def _clustered(regions: Regions, fitted: list[Clusters]) -> dict[int, Matrix]:
