@@ -52,6 +52,14 @@ def test_a_constant_null_model_needs_probabilities() -> None:
     assert plain.train.temperature is None
 
 
+@pytest.mark.parametrize("config", ["coco_stuff27", "cityscapes27", "ade20k", "camvid", "potsdam3"])
+def test_a_benchmark_clusters_all_regions(config: str) -> None:
+    settings = load_settings(config).resolve()
+    assert settings.dataset.name == config
+    assert not settings.finds_foreground
+    assert settings.evaluate.neighbors == ()
+
+
 @pytest.mark.parametrize("config", ["sample", "voc2012"])  # with an average, and with sums, by the preset
 def test_sums_of_attention_have_no_average(config: str) -> None:
     overrides = ["segment.region_score=sum", "segment.foreground_split=average"]
