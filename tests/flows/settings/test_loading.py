@@ -204,7 +204,7 @@ def test_overrides_can_have_every_type(tmp_path: Path) -> None:
 def test_an_unknown_configuration_lists_the_known_ones() -> None:
     with pytest.raises(
         InvalidSettingsError,
-        match="there is no configuration smaple; give a YAML file or one of gpu, .*, sample, .*voc2012",
+        match="there is no configuration smaple; give a YAML file or one of .*, gpu, .*, sample, .*voc2012",
     ):
         load_settings("smaple")
 
