@@ -54,7 +54,7 @@ class BenchmarkDataset(Dataset):
     def items(self) -> Iterator[Item]:
         members: dict[str, list[str]] = {}
         for split in dict.fromkeys((self.train_split, self.evaluate_split)):
-            for name in self.names(split):
+            for name in dict.fromkeys(self.names(split)):
                 members.setdefault(name, []).append(split)
         for name, splits in sorted(members.items()):
             image, mask = self.files(name)

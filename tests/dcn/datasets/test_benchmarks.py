@@ -314,12 +314,14 @@ class TestCocoStuff27:
         dataset = coco_stuff27(tmp_path).open()
         for name, content in (
             ("Full_Stuff_Coarse", "000000000009\n"),
-            ("Full_Stuff_Coarse_7", "000000000025\n\n"),
+            ("Full_Stuff_Coarse_7", "000000000025\n\n000000000025\n"),
         ):
             path = tmp_path / "curated" / "train2017" / f"Coco164k{name}.txt"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
-        assert list(read_items(dataset)) == ["train2017/000000000025", "val2017/000000000139"]
+        items = read_items(dataset)
+        assert list(items) == ["train2017/000000000025", "val2017/000000000139"]
+        assert items["train2017/000000000025"].splits == ("train2017",)
         path.unlink()
         assert list(read_items(dataset)) == ["train2017/000000000009", "val2017/000000000139"]
 
