@@ -44,6 +44,15 @@ class Workspace:
             return next(self._store.folders(), None) is not None
         return Path(self.location).is_dir()
 
+    def make(self) -> None:
+        """Make the folder if it is missing; an object store has none.
+
+        Raises:
+            FileSystemError: it cannot be made.
+
+        """
+        self._store.make()
+
     def checkpoint(self, stage: str, key: str) -> Checkpoint:
         """Return the checkpoint of a stage with a key, whether it exists or not.
 

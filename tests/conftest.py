@@ -11,8 +11,10 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,10 +29,23 @@ from tests.servers import serve_prefect
 
 pytest_plugins = ["tests.distribution", "tests.s3_server"]
 TINY_VIT = "vit_tiny_patch16_224"
+_OF_TERMINALS: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
 
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["DO_NOT_TRACK"] = "1"
 os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"
+
+
+@pytest.fixture
+def terminal_signals() -> Iterator[None]:
+    """Let the processes of a test heed Ctrl-C and a closed terminal.
+
+    Tests that run in the background or below ``nohup`` ignore these signals, and so would what they start.
+    """
+    before = {number: signal.signal(number, handler) for number, handler in _OF_TERMINALS.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def draw_scene(seed: int, height: int = 48, width: int = 64) -> tuple[np.ndarray, np.ndarray]:

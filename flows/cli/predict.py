@@ -91,6 +91,7 @@ def print_predictions(
                 refused += 1
                 shown = f"{safe(prediction.image)}: {safe(prediction.reason)}"
                 err.print(f"[red]refused[/] {shown}", soft_wrap=True)
+        progress.end("predict")
     written = "regions/, overlays/" if model.class_centers is None else "regions/, semantic/, overlays/"
     used = len(files) - refused
     counts = f"{used:,} photograph{'s' * (used != 1)}, {refused:,} refused"

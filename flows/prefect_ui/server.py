@@ -6,11 +6,15 @@ folders can keep a run from starting.
 
 from __future__ import annotations
 
+import io
 import os
 import tomllib
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from pydantic import ValidationError
 
 from flows.addresses import is_loopback
 from flows.errors import PrefectError
@@ -65,9 +69,10 @@ def connect(address: str) -> None:
         _bypass_proxies(str(parts.hostname))
     shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # without a password
     try:
-        from prefect.client.orchestration import get_client
+        with redirect_stderr(io.StringIO()):  # where Prefect writes the same problem in several lines
+            from prefect.client.orchestration import get_client
 
-        client = get_client(sync_client=True)
+            client = get_client(sync_client=True)
     except Exception as error:  # its settings, files and certificates, and those of the libraries below it
         raise PrefectError(
             f"Prefect cannot be set up for the server {shown}: {_one_line(error)}. {_PUT_RIGHT}"
@@ -83,6 +88,9 @@ def connect(address: str) -> None:
 
 
 def _one_line(error: BaseException) -> str:
+    if isinstance(error, ValidationError):  # the first problem may cause others
+        problem = error.errors()[0]
+        return f"{error.title}, {problem['loc'][-1]}: {problem['msg']}, not {problem['input']}"
     return " ".join(str(error).split()) or type(error).__name__
 
 

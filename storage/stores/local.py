@@ -115,12 +115,18 @@ class LocalStore:
     def tensorstore(self, name: str) -> dict[str, Any]:
         return {"driver": "file", "path": f"{self.path(name).absolute()}/"}
 
-    def free_bytes(self) -> int | None:
+    def make(self) -> None:
         try:
             self._root.mkdir(parents=True, exist_ok=True)
-            return shutil.disk_usage(self._root).free
         except OSError as error:
             raise _failure(self._root, "made", error) from error
+
+    def free_bytes(self) -> int | None:
+        self.make()
+        try:
+            return shutil.disk_usage(self._root).free
+        except OSError as error:
+            raise _failure(self._root, "read", error) from error
 
     def path(self, name: str) -> Path:
         return self._root / check_name(name)

@@ -118,6 +118,9 @@ class ObjectStore:
             spec["aws_credentials"] = {"type": "environment"}
         return spec
 
+    def make(self) -> None:
+        pass
+
     def free_bytes(self) -> int | None:
         return None
 

@@ -89,6 +89,9 @@ class Store(Protocol):
     def tensorstore(self, name: str) -> dict[str, Any]:
         """Describe a folder to tensorstore, as its ``kvstore``."""
 
+    def make(self) -> None:
+        """Make the folder of the store if it is missing; an object store has none."""
+
     def free_bytes(self) -> int | None:
         """Free space in bytes; None if it is unknown."""
 

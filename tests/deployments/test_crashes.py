@@ -22,7 +22,7 @@ IMAGES = 14
 @pytest.fixture(scope="session")
 def undisturbed(tiny_config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """One image per shard, and enough iterations to be killed in between; run to its end."""
-    train = {**tiny_config["train"], "iterations": 400, "save_seconds": 0, "check_every": 100}
+    train = {**tiny_config["train"], "iterations": 150, "save_seconds": 0, "check_every": 50}
     workspace = tmp_path_factory.mktemp("undisturbed") / "workspace"
     settings = Settings.model_validate(
         {**tiny_config, "shard_images": 1, "train": train, "workspace": str(workspace)}
@@ -93,6 +93,7 @@ def test_a_killed_flow_run_is_reported_as_crashed_and_can_be_retried(
     assert digests(settings) == digests(undisturbed)
 
 
+@pytest.mark.soak
 def test_a_killed_worker_is_detected_and_another_finishes_its_run(
     deployed: Deployed, settings: Settings, undisturbed: Settings
 ) -> None:

@@ -134,29 +134,14 @@ def test_predict_finds_the_regions_of_the_pipeline(dcn: RunCommand, ran: Setting
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "smaple"], "there is no configuration smaple"),
         (
             ["run", "sample", "--set", "train.iterations=none"],
             "train.iterations: write a whole number, not 'none'",
-        ),
-        (["run", "voc2012", "--set", "dataset.root=/nowhere"], "there is no /nowhere/VOCdevkit/VOC2012"),
-        (["run", "sample", "--set", "backbone.name=dyno"], "backbone 'dyno' is neither a preset"),
-        (["run", "sample", "--set", "backbone.name=dino-s8"], "dino_deitsmall8_pretrain.pth"),
-        (
-            ["run", "sample", "--set", "backbone.input_size=393"],
-            "393 is not a multiple of the patch size 14; try 392",
         ),
         (
             ["run", "sample", "--set", "backbone.token_layer=-13"],
             "layer -13 does not exist; the model has 12 blocks",
         ),
-        (
-            ["run", "sample", "--set", "backbone.device=cuda:9"],
-            "device 'cuda:9' cannot be used on this machine",
-        ),
-        (["run", "sample", "--workspace", "/proc/workspace"], "/proc/workspace"),
-        (["predict", "a.jpg", "--model", "gone", "--output", "out"], "there is no model file"),
-        (["results", "sample", "--workspace", "nowhere"], "run the configuration first"),
     ],
 )
 def test_a_mistake_gives_a_message_and_no_traceback(
@@ -186,7 +171,9 @@ def dask_scheduler(prefect_server: dict[str, str], tmp_path_factory: pytest.Temp
         process.wait(60)
 
 
-@pytest.mark.parametrize("where", ["its own cluster", "a running scheduler"])
+@pytest.mark.parametrize(
+    "where", [pytest.param("its own cluster", marks=pytest.mark.soak), "a running scheduler"]
+)
 def test_dask_workers_compute_the_same_regions(
     dcn: RunCommand, config_file: Path, ran: Settings, tmp_path: Path, dask_scheduler: str, where: str
 ) -> None:
@@ -203,6 +190,7 @@ def test_dask_workers_compute_the_same_regions(
     assert np.abs(area[0] - area[1]).max() <= 48 * 64 * 0.02
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_a_run_killed_at_random_moments_can_be_finished_by_the_same_command(
     ran: Settings, config_file: Path, dcn: RunCommand, prefect_server: dict[str, str], tmp_path: Path
@@ -285,9 +273,9 @@ def test_the_command_line_records_its_runs_on_the_server(
 ) -> None:
     server = Deployed(prefect_server, Path(prefect_server["PREFECT_HOME"]))
     with server.client() as client:
-        names = {flow_run.name for flow_run in client.read_flow_runs()}
+        before = {flow_run.id for flow_run in client.read_flow_runs()}
         assert dcn("evaluate", config_file).returncode == 0
-        (added,) = [run for run in client.read_flow_runs() if run.name not in names]
+        (added,) = [run for run in client.read_flow_runs() if run.id not in before]
     assert added.state_name == "Completed"
 
 
@@ -299,6 +287,7 @@ def test_settings_that_prefect_refuses_are_a_sentence(
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert result.returncode == 1
-    assert "Prefect cannot be set up for the server http://127.0.0.1:" in result.stderr
-    assert "garbage" in result.stderr
-    assert "Traceback" not in result.stderr
+    said = " ".join(result.stderr.split())
+    assert said.startswith("error Prefect cannot be set up for the server http://127.0.0.1:")
+    assert "LoggingSettings, level: Input should be 'DEBUG'" in said
+    assert "not GARBAGE. Put that right" in said

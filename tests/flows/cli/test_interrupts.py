@@ -19,6 +19,7 @@ from tests.flows.helpers import command, records
 from tests.servers import wait_until
 from tests.terminal import open_terminal
 
+pytestmark = pytest.mark.usefixtures("terminal_signals")
 # A command ends within so many seconds, on a busy machine as well.
 SOON = 10.0
 

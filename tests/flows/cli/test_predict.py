@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,7 @@ def test_photographs_of_the_data_set_get_the_files_of_its_export(
         assert {name: ours[name] for name in theirs} == theirs
     classes = json.loads((predicted / "classes.json").read_text())
     assert classes == json.loads((tmp_path / "exported" / "semantic" / "classes.json").read_text())
+    assert re.search(r"predict 14/14, done in 0:\d\d:\d\d", result.output)
     assert "14 photographs, 0 refused: regions/, semantic/, overlays/ and regions.csv" in result.output
 
 

@@ -133,7 +133,7 @@ def test_a_damaged_checkpoint_fails_at_once(client: SyncPrefectClient, copy: Set
 def test_a_training_that_takes_too_long_goes_on_where_it_was(
     client: SyncPrefectClient, tiny_settings: MakeSettings, tmp_path: Path
 ) -> None:
-    undisturbed = tiny_settings(train={"iterations": 400, "save_seconds": 0, "check_every": 100})
+    undisturbed = tiny_settings(train={"iterations": 150, "save_seconds": 0, "check_every": 50})
     seconds = run_stages(undisturbed, "train")["train"].manifest.seconds
     settings = changed(
         undisturbed, workspace=str(tmp_path / "too-long"), runner={"task_timeout": max(0.5, seconds / 2)}

@@ -23,7 +23,7 @@ from tests.servers import wait_until
 pytestmark = pytest.mark.slow
 HOSTS = ("scheduler", "first", "second", "flow")
 ADDRESS = "tls://10.77.0.1:8786"
-# A connection counts as lost after seconds instead of half a minute.
+# A connection counts as lost after the fewest seconds that Dask allows, instead of half a minute.
 IMPATIENT = {
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s",
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "4s",
@@ -42,42 +42,29 @@ class Network:
     def start(self) -> None:
         switch = self.host("switch")
         for name in ("switch", *HOSTS):
-            ip("netns", "add", self.host(name))
-            ip("-n", self.host(name), "link", "set", "lo", "up")
-        ip("-n", switch, "link", "add", "bridge", "type", "bridge")
-        ip("-n", switch, "link", "set", "bridge", "up")
+            ip(f"netns add {self.host(name)}")
+            ip(f"-n {self.host(name)} link set lo up")
+        ip(f"-n {switch} link add bridge type bridge")
+        ip(f"-n {switch} link set bridge up")
         for number, name in enumerate(HOSTS, start=1):
-            ip(
-                "-n",
-                switch,
-                "link",
-                "add",
-                name,
-                "type",
-                "veth",
-                "peer",
-                "name",
-                "eth0",
-                "netns",
-                self.host(name),
-            )
-            ip("-n", switch, "link", "set", name, "master", "bridge", "up")
-            ip("-n", self.host(name), "address", "add", f"10.77.0.{number}/24", "dev", "eth0")
-            ip("-n", self.host(name), "link", "set", "eth0", "up")
+            ip(f"-n {switch} link add {name} type veth peer name eth0 netns {self.host(name)}")
+            ip(f"-n {switch} link set {name} master bridge up")
+            ip(f"-n {self.host(name)} address add 10.77.0.{number}/24 dev eth0")
+            ip(f"-n {self.host(name)} link set eth0 up")
 
     def cable(self, name: str, state: str) -> None:
         """Cut the cable of a host (``down``), or mend it (``up``)."""
-        ip("-n", self.host("switch"), "link", "set", name, state)
+        ip(f"-n {self.host('switch')} link set {name} {state}")
 
     def stop(self) -> None:
         for name in ("switch", *HOSTS):
             subprocess.run(["ip", "netns", "delete", self.host(name)], capture_output=True)
 
 
-def ip(*arguments: str) -> None:
-    result = subprocess.run(["ip", *arguments], capture_output=True, text=True)
+def ip(arguments: str) -> None:
+    result = subprocess.run(["ip", *arguments.split()], capture_output=True, text=True)
     if result.returncode != 0:
-        raise OSError(f"ip {' '.join(arguments)}: {result.stderr.strip()}")
+        raise OSError(f"ip {arguments}: {result.stderr.strip()}")
 
 
 @pytest.fixture
@@ -118,7 +105,7 @@ def test_cut_cables_change_no_result(
     tmp_path: Path,
 ) -> None:
     """First that of the flow, which ends with a sentence; then, in the same command again, that of a worker."""
-    backbone = {**tiny_config["backbone"], "input_size": 480, "batch_size": 1}
+    backbone = {**tiny_config["backbone"], "input_size": 1024, "batch_size": 1}  # seconds a shard
     values = {**tiny_config, "backbone": backbone, "shard_images": 1}
     here = Settings.model_validate({**values, "workspace": str(tmp_path / "threads")})
     run_stages(here, "extract")
@@ -130,16 +117,12 @@ def test_cut_cables_change_no_result(
     )
 
     dask = str(Path(sys.executable).parent / "dask")
-    tls = [
-        "--tls-ca-file",
-        certificate["ca_file"],
-        "--tls-cert",
-        certificate["cert"],
-        "--tls-key",
-        certificate["key"],
-    ]
+    names = {"--tls-ca-file": "ca_file", "--tls-cert": "cert", "--tls-key": "key"}
+    tls = [word for option, name in names.items() for word in (option, certificate[name])]
     closed = ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
-    run_on("scheduler", dask, "scheduler", "--host", ADDRESS, *closed, *tls)
+    listens = tmp_path / "scheduler.json"
+    run_on("scheduler", dask, "scheduler", "--host", ADDRESS, "--scheduler-file", str(listens), *closed, *tls)
+    wait_until(listens.exists, 120, "the scheduler")
     for host in ("first", "second"):
         run_on(host, dask, "worker", ADDRESS, "--nthreads", "1", *closed, *tls)
 

@@ -36,7 +36,7 @@ from tests.servers import wait_until
 from tests.slurm import Slurm, serve_slurm
 
 ROOT = Path(__file__).parents[3]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("terminal_signals")]
 QUICK = Patience(first=1.0, again=2.0, step=0.3, pause=0.3)
 MakeRunner = Callable[..., dict[str, Any]]
 
@@ -311,7 +311,9 @@ def test_the_shipped_jobs_do_not_fit_small_nodes_and_the_flow_says_so(
     )
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.soak)]
+)
 def test_a_signal_while_a_job_is_submitted_ends_the_command_and_leaves_no_job(
     number: signal.Signals, code: int, slurm: Slurm, runner: MakeRunner, whole: Settings, tmp_path: Path
 ) -> None:
@@ -339,7 +341,10 @@ def test_a_signal_while_a_job_is_submitted_ends_the_command_and_leaves_no_job(
 # -- the certificate and the sockets of a run ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(n, marks=pytest.mark.soak) for n in (signal.SIGINT, signal.SIGHUP))],
+)
 def test_the_key_of_a_run_is_private_and_ends_with_it(
     number: signal.Signals, slurm: Slurm, runner: MakeRunner, tmp_path: Path
 ) -> None:
