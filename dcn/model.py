@@ -21,6 +21,7 @@ from dcn.backbone import Backbone
 from dcn.class_centers import ClassCenters
 from dcn.device import choose_device
 from dcn.errors import InvalidPhotographError, WeightsUnavailableError
+from dcn.flip_averaging import flip_averaged_features
 from dcn.foreground import foreground_regions, reduce_heads, region_scores
 from dcn.images.files import read_file
 from dcn.images.photograph import decode_photograph, squash, upright_pixels
@@ -211,7 +212,8 @@ class Model(
         """
         described = self.stored.description.backbone
         inputs = self.backbone.preprocess(squashed)
-        features = self.backbone.features(inputs, described.token_layer, described.attention_block)
+        compute = flip_averaged_features if described.flip else Backbone.features
+        features = compute(self.backbone, inputs, described.token_layer, described.attention_block)
         tokens = features.tokens.half().cpu().numpy()  # [B, n, d], as the stages of a run store them
         if not np.isfinite(tokens).all():
             raise WeightsUnavailableError(
@@ -247,7 +249,8 @@ class Model(
         area = region_areas(labels, k)
         pixels = reduce_heads(torch.from_numpy(attention).float(), rules.attention_reduction)
         score = region_scores(pixels, labels, k, rules.region_score)
-        foreground = foreground_regions(score, area, rules.foreground_split)
+        found = foreground_regions(score, area, rules.foreground_split)
+        foreground = area > 0 if rules.background == "none" else found
         box = region_boxes(labels, k)
         return Segmentation(photograph, labels, assignment, area, box, score, foreground, self)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,8 @@ class BackboneDescription(Options):
         input_size: side in pixels of the square that a photograph is squashed to.
         token_layer: block whose normalized output gives the tokens.
         attention_block: block whose CLS attention gives the foreground.
+        flip: the tokens are averaged with those of the mirrored photograph
+            (:mod:`dcn.flip_averaging`); None: they are not.
         precision: of the backbone and of the network.
 
     """
@@ -33,6 +35,7 @@ class BackboneDescription(Options):
     input_size: PositiveInt
     token_layer: Layer
     attention_block: Layer
+    flip: Literal[True] | None = None
     precision: Precision = "float32"
 
 
@@ -43,6 +46,8 @@ class RegionRules(Options):
         attention_reduction: see :func:`dcn.foreground.reduce_heads`.
         region_score: see :func:`dcn.foreground.region_scores`.
         foreground_split: see :func:`dcn.foreground.foreground_regions`.
+        background: ``none``: all regions are foreground, because the model's classes are those of a run
+            without a foreground step; None: the attention decides.
         refine: the borders follow the photograph (:func:`dcn.refinement.fine_label_map`).
         smallest_part: see :func:`dcn.speckles.remove_speckles`.
 
@@ -51,6 +56,7 @@ class RegionRules(Options):
     attention_reduction: AttentionReduction
     region_score: RegionScore
     foreground_split: ForegroundSplit
+    background: Literal["none"] | None = None
     refine: bool = True
     smallest_part: float = Field(0.0, ge=0, le=1)
 

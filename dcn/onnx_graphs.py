@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dcn.backbone import Backbone
 from dcn.errors import InvalidOptionError
+from dcn.flip_averaging import flip_averaged_features
 from dcn.model import Model
 from dcn.modularity import cosine_assignment
 from dcn.network import DynamicClusteringNetwork
@@ -46,9 +47,10 @@ class _PhotographsToRegions(nn.Module):
         self.regions = _TokensToRegions(model.stored.network)
         self._backbone = Backbone(self.vit)
         self._layers = described.token_layer, described.attention_block
+        self._features = flip_averaged_features if described.flip else Backbone.features
 
     def forward(self, photographs: Tensor) -> tuple[Tensor, Tensor]:
-        features = self._backbone.features(self._backbone.preprocess(photographs), *self._layers)
+        features = self._features(self._backbone, self._backbone.preprocess(photographs), *self._layers)
         return self.regions(features.tokens), features.attention
 
 

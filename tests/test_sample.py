@@ -23,7 +23,7 @@ from flows.inputs.summaries import TrainSummary
 from flows.settings import Settings
 from flows.settings.loading import load_settings
 from tests.browser import browse
-from tests.flows.helpers import run_stages
+from tests.flows.helpers import changed, run_stages
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -56,6 +56,18 @@ def test_classes_and_foreground_are_those_of_the_ground_truth(sample: Settings) 
     assert (results.of(KMeans).miou or 0) >= 0.65
     assert (results.of(Foreground).iou or 0) >= 0.70
     assert results.find(KNN) is None
+
+
+def test_all_regions_get_classes_without_a_foreground_step(sample: Settings) -> None:
+    """Eight classes of eight photographs, the background among them, from eight clusters of all regions."""
+    chosen = changed(sample, evaluate={"background": "none"})
+    run_stages(chosen, "evaluate")
+    results = read_results(find_job(chosen))
+    found, bound = results.of(KMeans), results.of(UpperBound)
+    assert found.clusters == len(open_index(find_job(chosen)).class_names)
+    assert results.find(Foreground) is None
+    assert 0.3 <= (found.miou or 0) <= (bound.miou or 0)
+    assert 0.5 <= (found.accuracy or 0) <= (bound.accuracy or 0)
 
 
 def test_training_reaches_nearly_the_attainable_modularity(sample: Settings) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from dcn.datasets.dataset import Dataset, DatasetOptions, Item
+from dcn.datasets.mat_file import read_mat
 from dcn.errors import InvalidDatasetError, InvalidMaskError
 from dcn.images.files import is_lasting, read_file
 
@@ -90,12 +90,9 @@ class BSDS500Dataset(Dataset):
                 raise
             raise InvalidMaskError(f"{path} cannot be read: {error.strerror}") from error
         try:
-            from scipy.io import loadmat
-
-            cells = loadmat(io.BytesIO(content), variable_names=["groundTruth"]).get("groundTruth")
-        except Exception as error:  # scipy has some ten errors for a broken file; they mean the same
-            reason = str(error).partition("\n")[0]
-            raise InvalidMaskError(f"{path} cannot be read as a MAT file: {reason}") from error
+            cells = read_mat(content, "groundTruth")
+        except ValueError as error:
+            raise InvalidMaskError(f"{path} {error}") from error
         if cells is None or not cells.size:
             raise InvalidMaskError(f"{path} has no groundTruth; copy the file of BSDS500 again")
         return [_segmentation(path, cell, height, width) for cell in cells.ravel()]

@@ -15,7 +15,7 @@ from dcn.errors import InvalidDatasetError, InvalidMaskError
 from dcn.images.files import is_lasting, read_file
 from dcn.images.mask_values import MaskValues
 from dcn.images.palette import CLASS_PALETTES, PaletteName
-from dcn.images.photograph import check_mask, decode_mask
+from dcn.images.photograph import check_mask, decode_mask, decode_photograph
 from dcn.options import Options
 
 
@@ -129,6 +129,14 @@ class Dataset(ABC):
         """Return the ground-truth file of a photograph, relative to the root. The file may not exist."""
         return item.mask
 
+    def decode_photograph(self, content: bytes, smallest_side: int | None = None) -> npt.NDArray[np.uint8]:
+        """Decode the file of a photograph to RGB, see :func:`dcn.images.photograph.decode_photograph`."""
+        return decode_photograph(content, smallest_side)
+
+    def decode_mask(self, content: bytes) -> npt.NDArray[np.uint8]:
+        """Decode the file of a mask to class indices, see :func:`dcn.images.photograph.decode_mask`."""
+        return decode_mask(content, self.mask_values)
+
     def read_mask(self, item: Item, height: int, width: int) -> npt.NDArray[np.uint8] | None:
         """Read the mask of a photograph, and check its size and its labels.
 
@@ -153,7 +161,7 @@ class Dataset(ABC):
             if not is_lasting(error):
                 raise
             raise InvalidMaskError(error.strerror or str(error)) from error
-        mask = decode_mask(content, self.mask_values)
+        mask = self.decode_mask(content)
         check_mask(mask, height, width, len(self.class_names), self.ignore_label)
         return mask
 

@@ -48,6 +48,7 @@ class MaskValues:
 
     Attributes:
         meaning: class index of each value (:func:`value_code`), or the ignore label.
+        others: class index of all other values, or the ignore label; None: they are errors.
 
     Raises:
         ValueError: there are colors beside gray values.
@@ -55,6 +56,7 @@ class MaskValues:
     """
 
     meaning: Mapping[int, int]
+    others: int | None = None
     _codes: npt.NDArray[np.int64] = field(init=False, repr=False, compare=False)
     _labels: npt.NDArray[np.uint8] = field(init=False, repr=False, compare=False)
 
@@ -85,10 +87,10 @@ class MaskValues:
             if colored:
                 codes = _COLOR + (codes @ np.array([1 << 16, 1 << 8, 1]))
             place = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
-            unknown = codes[self._codes[place] != codes]
-            if len(unknown):
-                raise InvalidMaskError(_unlisted(np.unique(unknown).tolist()))
-            found[top : top + rows] = self._labels[place]
+            unknown = self._codes[place] != codes
+            if self.others is None and unknown.any():
+                raise InvalidMaskError(_unlisted(np.unique(codes[unknown]).tolist()))
+            found[top : top + rows] = np.where(unknown, self.others or 0, self._labels[place])
         return found
 
 

@@ -12,7 +12,6 @@ from dcn.datasets import Dataset
 from dcn.errors import InvalidLabelMapError, InvalidPhotographError
 from dcn.images.files import is_lasting, read_file
 from dcn.images.palette import palette_png, region_palette
-from dcn.images.photograph import decode_photograph
 
 _MOST_REGIONS = 255
 
@@ -50,7 +49,7 @@ def write_label_maps(
     count = 0
     for item in dataset.items():
         try:
-            photograph = decode_photograph(read_file(dataset.root / item.image))
+            photograph = dataset.decode_photograph(read_file(dataset.root / item.image))
         except InvalidPhotographError:
             continue
         except OSError as error:

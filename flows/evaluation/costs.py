@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flows.evaluation.knn_bank import headline_neighbors
 from flows.evaluation.protocol import shown_mean, shown_metric
+from flows.evaluation.protocols.foreground import Foreground
 from flows.evaluation.protocols.kmeans import KMeans
 from flows.evaluation.protocols.knn import KNN
 from flows.evaluation.protocols.true_regions import TrueRegions
@@ -71,6 +72,8 @@ def cost_table(results: Results) -> list[CostRow]:
         k = headline_neighbors(of_truth.knn)
         for regions, nearest in ((_TRUE, of_truth.knn[k]), (_FOUND, found_knn.root[k])):
             rows.append(_row(regions, _NONE, f"k-NN, k = {k}", nearest.miou, nearest.accuracy))
+    if results.find(Foreground) is None:  # no foreground step: lines that differ in it alone are equal
+        rows = list(dict.fromkeys(replace(row, foreground=_NONE) for row in rows))
     return rows
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from dcn.datasets import Dataset
 from dcn.errors import InvalidMaskError
 from flows.inputs.datasets import open_dataset, read_mask, read_segmentations
+from flows.inputs.foreground import evaluated_foreground
 from flows.inputs.image_index import ImageIndex, IndexedImage, open_index
 from flows.inputs.region_maps import RegionMaps
 from flows.settings import Settings
@@ -127,7 +128,7 @@ def read_shard(run: EvaluatedRun, start: int, stop: int) -> Shard:
         start=start,
         segmented=segmented,
         maps=RegionMaps.read(run.job, start, stop),
-        foreground=segment.array("foreground").rows(start, stop),
+        foreground=evaluated_foreground(run.settings, segment.array("foreground").rows(start, stop)),
         attention=extract.array("attention").rows(start, last),
         tokens=extract.array("tokens").rows(start, last),
         logits=None if language is None else language.array("logits").rows(start, last),

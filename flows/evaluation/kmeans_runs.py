@@ -40,11 +40,17 @@ class SeedMetrics(Options):
 
 
 def wanted_clusters(run: EvaluatedRun) -> int | None:
-    """Number of clusters to make: as the settings say, or one for each foreground class; None finds it."""
+    """Number of clusters to make: as the settings say, or one for each class; None finds it.
+
+    The background is such a class only if there is no foreground step, and some mask has it.
+    """
     wanted = run.settings.evaluate.num_clusters
-    if wanted is None:
-        return run.num_classes - 1 if run.num_classes else _DEFAULT_CLUSTERS
-    return None if wanted == "auto" else wanted
+    if wanted is not None:
+        return None if wanted == "auto" else wanted
+    if not run.num_classes:
+        return _DEFAULT_CLUSTERS
+    without_first = run.settings.finds_foreground or 0 not in run.index.true_labels
+    return run.num_classes - without_first
 
 
 def fit_clusters(run: EvaluatedRun, rows: npt.NDArray[np.int64], read: ReadBlocks) -> list[RegionClusters]:

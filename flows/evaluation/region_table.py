@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from dcn.evaluation.protocols import Regions, join_regions
 from dcn.evaluation.true_regions import true_regions
 from flows.inputs.embeddings.region_embeddings import embedding_reader
+from flows.inputs.foreground import evaluated_foreground
 from flows.inputs.image_index import open_index
 from flows.stage import Job
 
@@ -51,7 +53,7 @@ def region_blocks(job: Job, rows: npt.NDArray[np.int64]) -> Iterator[Regions]:
             image=block[place],
             index=index,
             overlap=np.zeros((len(place), 1), np.int64) if overlap is None else read(overlap)[place, index],
-            foreground=read(foreground)[place, index],
+            foreground=evaluated_foreground(job.settings, read(foreground)[place, index]),
             embedding=np.zeros((len(place), 0), np.float32)
             if embedding is None
             else embedding(block)[place, index],
@@ -78,7 +80,8 @@ def true_region_blocks(job: Job, rows: npt.NDArray[np.int64]) -> Iterator[Region
     embedding = embedding_reader(job, "embed_truth")
     for block in _blocks(rows):
         pixels = overlap.read_ahead(block).result().sum(axis=1)  # [b, C]
-        yield true_regions(block, pixels, embedding(block))
+        regions = true_regions(block, pixels, embedding(block))
+        yield replace(regions, foreground=evaluated_foreground(job.settings, regions.foreground))
 
 
 def _blocks(rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from dcn.datasets import Dataset
 from dcn.errors import InvalidMaskError, InvalidPhotographError
 from dcn.images.files import is_lasting, read_file
-from dcn.images.photograph import decode_photograph, squash
+from dcn.images.photograph import squash
 from flows.errors import name_parameters
 from flows.inputs.image_index import IndexedImage, digest_truth
 from flows.settings import AnyDataset, Settings
@@ -69,7 +69,7 @@ def read_photograph(
         raise InvalidPhotographError(f"it cannot be read any more: {error.strerror}") from error
     if digest(content) != image.digest:
         raise InvalidPhotographError("it was changed after it was indexed; run the pipeline again")
-    return decode_photograph(content, smallest_side)
+    return dataset.decode_photograph(content, smallest_side)
 
 
 def read_mask(dataset: Dataset, image: IndexedImage) -> npt.NDArray[np.uint8] | None:

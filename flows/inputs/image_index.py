@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import accumulate
 from typing import Any
 
@@ -81,6 +81,12 @@ class ImageIndex:
     def split_rows(self, split: str) -> npt.NDArray[np.int64]:
         """Return the rows of the photographs of a split, sorted."""
         return np.fromiter((i.row for i in self.images() if split in i.item.splits), dtype=np.int64)
+
+    @cached_property
+    def true_labels(self) -> frozenset[int]:
+        """Labels that occur in some mask of the data set."""
+        parts = (self._checkpoint.read_record(part).info["labels"] for part in range(len(self._ends)))
+        return frozenset(label for labels in parts for label in labels)
 
     def refused(self) -> Iterator[dict[str, Any]]:
         """List the refused photographs and masks: ``file`` and ``reason`` of each."""

@@ -93,7 +93,7 @@ def _read(job: Job, segment: dict[str, Any] | None, embed: dict[str, Any] | None
     stored = read_model(trained.read_file("dcn.safetensors"), trained.file_location("dcn.safetensors"))
     described: dict[str, Any] = {}
     if segment is not None:
-        rules = {name: segment[name] for name in RegionRules.model_fields}
+        rules = {name: segment[name] for name in RegionRules.model_fields if name in segment}
         described["regions"] = RegionRules.model_validate(rules)
     if embed is not None:
         known = {name: embed[name] for name in EmbeddingDescription.model_fields if name in embed}
@@ -103,6 +103,8 @@ def _read(job: Job, segment: dict[str, Any] | None, embed: dict[str, Any] | None
         evaluated = job.checkpoint("evaluate")
         centers = evaluated.read_values(CENTERS)
         whitening = find_region_whitening(job)
+        if evaluated.require().settings.get("background") == "none" and "regions" in described:
+            described["regions"] = described["regions"].model_copy(update={"background": "none"})
         described["classes"] = ClassDescription(
             matched=tuple(evaluated.read_values(CLASS_OF_CLUSTER).tolist()),
             named=named_classes(job),

@@ -15,6 +15,7 @@ from dcn.images.palette import colorize, overlay, region_palette
 from flows.evaluation.named_classes import named_classes
 from flows.evaluation.protocols.kmeans import SEMANTIC
 from flows.inputs.datasets import open_dataset, read_mask, read_photograph
+from flows.inputs.foreground import evaluated_foreground
 from flows.inputs.image_index import IndexedImage, evenly_spread, open_index
 from flows.inputs.region_counts import region_counts
 from flows.inputs.region_maps import RegionMaps
@@ -94,7 +95,7 @@ class ResultReader:
     def foreground(self, image: IndexedImage) -> npt.NDArray[np.bool_]:
         """Read which regions are foreground, ``[k]``."""
         found: npt.NDArray[np.bool_] = self._foreground.rows(image.row, image.row + 1)[0]
-        return found
+        return evaluated_foreground(self._job.settings, found)
 
     def areas(self, image: IndexedImage) -> npt.NDArray[np.int64]:
         """Read the area of every region in pixels, ``[k]``; 0 if it does not occur."""

@@ -60,7 +60,7 @@ def write_page(job: Job, stage: str, inputs: tuple[str, ...], warn: Warn) -> dic
     pictures = files.finish()
     data = {
         "run": checkpoint.key,
-        "columns": _columns(matched),
+        "columns": _columns(matched, job.settings.finds_foreground),
         "classes": [asdict(one) for one in classes],
         "names": given_names(reader, classes),
         "regionColors": [
@@ -77,6 +77,7 @@ def write_page(job: Job, stage: str, inputs: tuple[str, ...], warn: Warn) -> dic
         segmenter=job.settings.segment.segmenter.name,
         regions_are_classes=job.settings.regions_are_classes,
         clustering=job.settings.evaluate.clustering.title,
+        finds_foreground=job.settings.finds_foreground,
         labelled=bool(results.labelled_images),
         matched=matched,
         headlines=headline_metrics(results),
@@ -115,12 +116,12 @@ def write_page(job: Job, stage: str, inputs: tuple[str, ...], warn: Warn) -> dic
     return {"photographs": len(drawn.entries), "bytes": len(page)}
 
 
-def _columns(labelled: bool) -> list[dict[str, str]]:
+def _columns(labelled: bool, foreground: bool) -> list[dict[str, str]]:
     """Name the columns of the list of photographs. The kind tells the script of the page what to draw."""
     columns = {
         "photograph": "photograph",
         "regions": "regions",
-        "foreground": "foreground",
+        **({"foreground": "foreground"} if foreground else {}),
         "classes": "classes",
         **({"truth": "ground truth"} if labelled else {}),
     }

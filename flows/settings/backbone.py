@@ -35,6 +35,11 @@ class BackboneSettings(Options):
         description="Block whose CLS attention gives the foreground, counted from the end (-1 is the last); "
         "empty: the preset's.",
     )
+    flip: bool = Field(
+        False,
+        description="Average tokens and attention with those of the mirrored photograph, which takes "
+        "``extract`` twice the time.",
+    )
     batch_size: PositiveInt = Field(
         8, description="Number of photographs or crops in a batch; changes no result."
     )

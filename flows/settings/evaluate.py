@@ -43,6 +43,12 @@ class EvaluateSettings(Options):
     num_seeds: PositiveInt = Field(
         10, description="Number of runs of the clustering, each with another seed."
     )
+    background: Literal["found", "none"] = Field(
+        "found",
+        description="``found``: the regions that ``segment`` took for background have the first class. "
+        "``none``: there is no foreground step, and all regions are clustered into all classes. The first "
+        "class is then one like the others, unless no mask has it.",
+    )
     neighbors: tuple[PositiveInt, ...] = Field(
         (1, 3, 5, 10), description="Numbers of neighbors k of the k-NN retrieval; ``[]`` leaves it out."
     )

@@ -74,6 +74,11 @@ class Settings(Options):
         return self.segment.segmenter.regions_are_classes
 
     @property
+    def finds_foreground(self) -> bool:
+        """Whether only foreground regions get classes; else all do."""
+        return self.evaluate.background != "none"
+
+    @property
     def embeds_true_regions(self) -> bool:
         """Whether the evaluation classifies the true regions, too, to find where the metrics lose most."""
         return self.evaluate.true_regions and self.dataset.has_classes and not self.regions_are_classes
@@ -95,8 +100,8 @@ class Settings(Options):
 
     @property
     def embeds_background(self) -> bool:
-        """Whether ``embed`` embeds background regions: k-NN and the true regions need them."""
-        return self.classifies_by_neighbors or self.embeds_true_regions
+        """Whether ``embed`` embeds background regions: k-NN, the true regions and all classes need them."""
+        return self.classifies_by_neighbors or self.embeds_true_regions or not self.finds_foreground
 
     def resolve(self) -> Settings:
         """Fill in the defaults of the backbone's preset, and make every path absolute.

@@ -160,6 +160,12 @@ def _evaluate(run: EvaluatedRun, rows: npt.NDArray[np.int64], warn: Warn) -> Res
             f"{unembedded} regions have no embedding (the photograph could not be read, or the embedding is "
             f"not finite); they count as background"
         )
+    if run.settings.finds_foreground and classes.sum() > 1 and not classes[0]:
+        warn(
+            f"no labelled pixel of the split {run.index.summary.evaluate_split} is "
+            f"{run.index.class_names[0]!r}, but background regions get this class; set evaluate.background "
+            f"to none"
+        )
     if classes.sum() == 1:
         name = run.index.class_names[int(classes.argmax())]
         warn(

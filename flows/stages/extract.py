@@ -40,6 +40,7 @@ class ExtractStage(Stage):
             "input_size": backbone.input_size,
             "token_layer": backbone.token_layer,
             "attention_block": backbone.attention_block,
+            "flip": backbone.flip,
         }
 
     def layout(self, job: Job) -> Layout:
@@ -60,7 +61,11 @@ class ExtractStage(Stage):
         assert settings.input_size is not None
         assert settings.token_layer is not None
         assert settings.attention_block is not None
+        from dcn.backbone import Backbone
+        from dcn.flip_averaging import flip_averaged_features
+
         backbone = load_backbone(job.settings)
+        compute = flip_averaged_features if settings.flip else Backbone.features
         start, stop = manifest.shard_range(shard)
         arrays = {
             spec.name: np.zeros((stop - start, *spec.row_shape), dtype=spec.dtype) for spec in manifest.arrays
@@ -78,7 +83,7 @@ class ExtractStage(Stage):
             if usable:
                 rows = [row for row, _ in usable]
                 inputs = backbone.preprocess(np.stack([squashed for _, squashed in usable]))
-                features = backbone.features(inputs, settings.token_layer, settings.attention_block)
+                features = compute(backbone, inputs, settings.token_layer, settings.attention_block)
                 tokens = features.tokens.half()
                 _check_finite(tokens, settings.name)
                 arrays["tokens"][rows] = tokens.cpu().numpy()

@@ -12,7 +12,7 @@ from typing import Any
 from dcn.datasets import Dataset, Item
 from dcn.errors import InvalidMaskError, InvalidPhotographError
 from dcn.images.files import is_lasting, read_file
-from dcn.images.photograph import decode_photograph, labels_of
+from dcn.images.photograph import labels_of
 from flows import progress
 from flows.errors import EmptyDatasetError, name_parameters
 from flows.inputs.datasets import open_dataset, skipped_files
@@ -142,7 +142,7 @@ def _examine(dataset: Dataset, item: Item) -> tuple[dict[str, Any] | None, list[
     """
     try:
         content = read_file(dataset.root / item.image)
-        height, width, _ = decode_photograph(content).shape
+        height, width, _ = dataset.decode_photograph(content).shape
     except OSError as error:
         if not is_lasting(error):  # the runner retries the task of this shard
             raise

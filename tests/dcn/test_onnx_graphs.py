@@ -1,5 +1,6 @@
 """ONNX graphs give the numbers of PyTorch, in onnxruntime, for other sizes of batch than they were traced with."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -78,6 +79,21 @@ def test_backbone_and_network_are_equal(model: Model, tmp_path: Path) -> None:
     # What the model itself finds, whose tokens are rounded as those in a workspace are.
     own, _ = model.assign(photographs)
     np.testing.assert_allclose(assignment, own, atol=5e-3)
+
+
+@pytest.mark.slow
+def test_flip_averaging_is_a_part_of_the_graph(model: Model, tmp_path: Path) -> None:
+    described = model.stored.description
+    backbone = described.backbone.model_copy(update={"flip": True})
+    stored = replace(model.stored, description=described.model_copy(update={"backbone": backbone}))
+    flipped = Model(stored, device="cpu", backbone=model.backbone)
+    write_both(flipped, tmp_path / "model.onnx")
+    photographs = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
+    assignment, attention = run(tmp_path / "model.onnx", photographs=photographs)
+    own, own_attention = flipped.assign(photographs)
+    np.testing.assert_allclose(assignment, own, atol=5e-3)
+    np.testing.assert_allclose(attention, own_attention, atol=1e-3)
+    assert not np.allclose(assignment, model.assign(photographs)[0], atol=5e-3)
 
 
 def test_missing_packages_are_named(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from dcn.clustering import center_distances
 from flows.cli.export.labeled_photograph import Export, LabeledPhotograph
 from flows.evaluation.protocols.kmeans import CENTERS
 from flows.inputs.embeddings.region_embeddings import embedding_reader
+from flows.inputs.foreground import evaluated_foreground
 from flows.printable import printable_line
 from flows.stage import Job
 from storage.stores.files import open_atomically
@@ -44,6 +45,7 @@ def open_region_table(export: Export) -> Iterator[Callable[[LabeledPhotograph], 
         def write(photograph: LabeledPhotograph) -> None:
             image, classes = photograph.image, photograph.classes
             area, box, foreground = (array.rows(image.row, image.row + 1)[0] for array in arrays.values())
+            foreground = evaluated_foreground(export.job.settings, foreground)
             distance = distances.of(image.row, foreground)
             for region in np.flatnonzero(area).tolist():
                 top, left, bottom, right = box[region].tolist()

@@ -49,6 +49,9 @@ class Foreground(Protocol[ForegroundMetrics]):
     needs_labels = True
     metrics_type = ForegroundMetrics
 
+    def applies(self, run: EvaluatedRun) -> bool:
+        return super().applies(run) and run.settings.finds_foreground
+
     def tally(self, run: EvaluatedRun, rows: npt.NDArray[np.int64], warn: Warn) -> Tally[ForegroundMetrics]:
         return ConfusionTally[None, ForegroundMetrics](
             lambda block: {None: foreground_confusion(block.overlap, block.foreground)},
@@ -81,6 +84,9 @@ class ForegroundVariants(Protocol[VariantMetrics]):
     group = Group.GROUND_TRUTH
     needs_labels = True
     metrics_type = VariantMetrics
+
+    def applies(self, run: EvaluatedRun) -> bool:
+        return super().applies(run) and run.settings.finds_foreground
 
     def arrays(self, run: EvaluatedRun) -> tuple[ProtocolArray, ...]:
         shape = (len(_VARIANTS), run.num_regions)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 
@@ -63,6 +65,8 @@ class KMeansMetrics(Options):
         clusters: number of clusters, without the background.
         seeds: number of runs.
         shown_seed: the run with the least inertia, which pictures show.
+        background: ``none`` if all regions were clustered, because the run has no foreground step; else
+            absent.
         miou: mean IoU, averaged over the seeds; None unless two classes are labelled. This field and the
             following ones are absent without labelled photographs.
         miou_deviation: standard deviation of the mean IoU over the seeds.
@@ -80,12 +84,18 @@ class KMeansMetrics(Options):
     clusters: int
     seeds: int
     shown_seed: int
+    background: Literal["none"] | None = None
     miou: float | None = None
     miou_deviation: float | None = None
     accuracy: float | None = None
     accuracy_deviation: float | None = None
     class_iou: list[float | None] | None = None
     confusion: list[list[int]] | None = None
+
+    @property
+    def clustered(self) -> str:
+        """What was clustered, for people."""
+        return "foreground regions" if self.background is None else "regions"
 
     @property
     def matched(self) -> bool:
@@ -126,14 +136,16 @@ class KMeans(Protocol[KMeansMetrics]):
 
     def headline(self, metrics: KMeansMetrics) -> list[Headline]:
         if not metrics.matched:
+            what = metrics.clustered
             explanation = (
-                "Foreground regions of all photographs that look alike are one cluster, which is a class."
+                f"{what.capitalize()} of all photographs that look alike are one cluster, which is a class."
             )
             found = ", the most stable number" if metrics.number_found else ""
-            meaning = f"of the foreground regions{found}"
+            meaning = f"of the {what}{found}"
             return [Headline(f"{metrics.method} clusters", f"{metrics.clusters}", meaning, explanation)]
         seeds = f", {metrics.seeds} seeds" if metrics.seeds > 1 else ""
-        runs = meaning_of(metrics.miou, f"{metrics.shown_clusters}{seeds}")
+        all_regions = ", all regions" if metrics.background else ""
+        runs = meaning_of(metrics.miou, f"{metrics.shown_clusters}{seeds}{all_regions}")
         miou = shown_mean(metrics.miou, metrics.miou_deviation, metrics.seeds)
         accuracy = shown_mean(metrics.accuracy, metrics.accuracy_deviation, metrics.seeds)
         return [
@@ -152,7 +164,7 @@ class KMeans(Protocol[KMeansMetrics]):
             ),
             Column(
                 "kmeans_accuracy",
-                "k-means accuracy",
+                "cluster accuracy",
                 lambda found: found.accuracy,
                 deviation=lambda found: found.accuracy_deviation if found.seeds > 1 else None,
             ),
@@ -181,6 +193,7 @@ class _KMeansTally(Tally[KMeansMetrics]):
         self._shown = int(np.argmin(inertia)) if inertia else 0
         self._semantic = np.full((len(run.index), run.num_regions), -1, dtype=np.int16)
         self._totals: dict[int, Matrix] = {}  # [K, C] by seed
+        self._background = {} if run.settings.finds_foreground else {"background": "none"}
 
     def add(self, block: Regions) -> None:
         runs = predict_clusters(block, self._fitted) or [block.index]
@@ -191,11 +204,13 @@ class _KMeansTally(Tally[KMeansMetrics]):
         shown = self._fitted[self._shown] if self._fitted else None
         found = self._run.num_regions if shown is None else shown.clusters.count
         if shown is not None and self._wanted is not None and found < self._wanted:
+            clustered = "regions" if self._background else "foreground regions"
             self._warn(
                 f"{self._clusterer.title} has {found} clusters instead of {self._wanted}: there are only "
-                f"{len(shown.clusters.labels)} foreground regions"
+                f"{len(shown.clusters.labels)} {clustered}"
             )
-        clusters = {"clusters": found, "seeds": max(1, len(self._fitted)), "shown_seed": self._shown}
+        clusters: dict[str, object] = {"clusters": found, "seeds": max(1, len(self._fitted))}
+        clusters |= {"shown_seed": self._shown, **self._background}
         class_of_cluster = np.arange(found + (shown is not None))  # [K + 1]
         reached: dict[str, object] = {} if shown is None else self._how(shown)
         if self._totals[self._shown].any():  # else nothing is labelled

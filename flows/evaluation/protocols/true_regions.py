@@ -25,6 +25,7 @@ from flows.evaluation.kmeans_runs import (
 from flows.evaluation.knn_bank import read_bank
 from flows.evaluation.protocol import Column, Group, Protocol, Tally
 from flows.evaluation.region_table import read_true_regions, region_blocks, true_region_blocks
+from flows.settings import Settings
 from flows.stage import Job, Warn
 
 
@@ -74,10 +75,10 @@ class TrueRegions(Protocol[TrueRegionsMetrics]):
 
     def columns(self) -> tuple[Column[TrueRegionsMetrics], ...]:
         return (
-            Column("true_regions_miou", "k-means mIoU of true regions", lambda found: found.kmeans.miou),
+            Column("true_regions_miou", "cluster mIoU of true regions", lambda found: found.kmeans.miou),
             Column(
                 "true_regions_accuracy",
-                "k-means accuracy of true regions",
+                "cluster accuracy of true regions",
                 lambda found: found.kmeans.accuracy,
             ),
         )
@@ -90,10 +91,11 @@ class TrueRegions(Protocol[TrueRegionsMetrics]):
 
         def confusions(block: Regions) -> dict[tuple[str, int], Matrix]:
             true = read_true_regions(run.job, np.unique(block.image))
+            true_foreground = _with_true_foreground(run.settings, block)
             return {
                 **_keyed("kmeans", _clustered(true, of_true)),
                 **_keyed("knn", {} if bank is None else knn_confusions(bank, true, neighbors)),
-                **_keyed("true foreground", _clustered(with_true_foreground(block), of_foreground)),
+                **_keyed("true foreground", _clustered(true_foreground, of_foreground)),
                 ("found foreground", 0): foreground_upper_bound(block.overlap, block.foreground),
             }
 
@@ -110,7 +112,12 @@ class TrueRegions(Protocol[TrueRegionsMetrics]):
 
 
 def _blocks_with_true_foreground(job: Job, rows: npt.NDArray[np.int64]) -> Iterator[Regions]:
-    return map(with_true_foreground, region_blocks(job, rows))
+    return (_with_true_foreground(job.settings, block) for block in region_blocks(job, rows))
+
+
+def _with_true_foreground(settings: Settings, block: Regions) -> Regions:
+    """Replace the foreground by the true one; without a foreground step all regions stay foreground."""
+    return with_true_foreground(block) if settings.finds_foreground else block
 
 
 def _with_number(metrics: SeedMetrics, fitted: list[RegionClusters]) -> SeedMetrics:

@@ -60,7 +60,7 @@ class TrainingRun:
         self._backbone = job.settings.backbone.model_dump(
             mode="json",
             include={"name", "weights", "input_size", "token_layer", "attention_block", "precision"},
-        )
+        ) | {"flip": job.settings.backbone.flip or None}
         self._index = open_index(job)
         present = job.checkpoint("extract").array("present").rows(0, len(self._index))
         rows = self._index.split_rows(self._index.summary.train_split)

@@ -154,3 +154,15 @@ def test_labels_of_a_large_mask_are_found_in_every_band() -> None:
     mask = np.zeros((3000, 1000), dtype=np.uint8)
     mask[0, 0], mask[1500, 500], mask[-1, -1] = 3, 7, 255
     assert labels_of(mask) == {0, 3, 7, 255}
+
+
+def test_other_values_may_have_one_label() -> None:
+    """As in the masks of benchmarks: what is no class is ignored."""
+    found = decode_mask(encoded(Image.fromarray(LABELS)), MaskValues({1: 7}, others=255))
+    np.testing.assert_array_equal(found, np.where(LABELS == 1, 7, 255))
+    colors = np.zeros((1, 2, 3), np.uint8)
+    colors[0, 0] = 1, 2, 3
+    named = MaskValues({value_code("1 2 3"): 0}, others=4)
+    np.testing.assert_array_equal(decode_mask(encoded(Image.fromarray(colors)), named), [[0, 4]])
+    deep = Image.fromarray(np.array([[26001, 7]], dtype=np.uint16))
+    np.testing.assert_array_equal(decode_mask(encoded(deep), MaskValues({7: 1}, others=255)), [[255, 1]])

@@ -29,6 +29,7 @@ def test_every_stage_is_complete_and_a_second_run_computes_nothing(finished: Set
         ("backbone", {"input_size": 80}, 1),
         ("backbone", {"token_layer": -2}, 1),
         ("backbone", {"attention_block": -2}, 1),
+        ("backbone", {"flip": True}, 1),
         ("train", {"num_prototypes": 2}, 2),
         ("train", {"seed": 1}, 2),
         ("segment", {"region_score": "mean"}, 3),
@@ -36,6 +37,7 @@ def test_every_stage_is_complete_and_a_second_run_computes_nothing(finished: Set
         ("embed", {"layer": -2}, 4),
         ("embed", {"size": 48}, 4),
         ("evaluate", {"num_seeds": 2}, 5),
+        ("evaluate", {"background": "none"}, 5),
         ("report", {"num_photographs": 2}, 6),
         # What changes no result changes no key.
         ("backbone", {"batch_size": 3}, 7),

@@ -93,6 +93,14 @@ def test_whitening_is_on_off_or_a_number_of_directions(whiten: bool | int) -> No
     assert type(found) is type(whiten)
 
 
+@pytest.mark.parametrize("config", ["coco_stuff27", "cityscapes27", "ade20k", "camvid", "potsdam3"])
+def test_a_benchmark_clusters_all_regions(config: str) -> None:
+    settings = load_settings(config).resolve()
+    assert settings.dataset.name == config
+    assert not settings.finds_foreground
+    assert settings.evaluate.neighbors == ()
+
+
 @pytest.mark.parametrize("config", ["sample", "voc2012"])  # with an average, and with sums, by the preset
 def test_sums_of_attention_have_no_average(config: str) -> None:
     overrides = ["segment.region_score=sum", "segment.foreground_split=average"]
@@ -237,7 +245,7 @@ def test_overrides_can_have_every_type(tmp_path: Path) -> None:
 def test_an_unknown_configuration_lists_the_known_ones() -> None:
     with pytest.raises(
         InvalidSettingsError,
-        match="there is no configuration smaple; give a YAML file or one of gpu, .*, sample, .*voc2012",
+        match="there is no configuration smaple; give a YAML file or one of .*, gpu, .*, sample, .*voc2012",
     ):
         load_settings("smaple")
 

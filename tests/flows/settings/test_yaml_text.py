@@ -161,7 +161,7 @@ def test_an_empty_section_is_its_defaults(tmp_path: Path) -> None:
         ("workspace:", "{}, line 1: workspace: write a text; a number, true, false and null need quotes to be one; it is empty"),
         ("dataset:\n  name: folder\n  root: 2012\n", "{}, line 3: dataset.root: write a path; a number, true, false and null need quotes to be one, not 2012"),
         ("dataset: {name: folder}", "{}, line 1: dataset.root: it has no value; write dataset: {{root: PATH}}, or --set dataset.root=PATH (Folder of the photographs; its subfolders are searched as well)"),
-        ("dataset: {root: a}", "{}, line 1: dataset.name: it has no value; write one of sample, folder, voc2012, bsds500"),
+        ("dataset: {root: a}", "{}, line 1: dataset.name: it has no value; write one of sample, folder, voc2012, bsds500, coco_stuff27, cityscapes27, ade20k, camvid, potsdam3"),
         ("train: {seed: 4294967296}", "{}, line 1: train.seed: write a number below 4294967296, not 4294967296"),
         ("shard_images: 99999999999999999999", "{}, line 1: shard_images: write a smaller number, not 1e+20"),
         ("train: 3", "{}, line 1: train: write names with values, as in {{seed: 1}}, not 3"),
