@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,8 @@ from dcn.class_names import NamedClasses
 from dcn.images.palette import CLASS_PALETTES, PaletteName
 from dcn.options import Layer, Options, PositiveInt
 from dcn.weights.presets import AttentionReduction, ForegroundSplit, Precision, Preset, RegionScore
+
+HeadDepth = Annotated[int, Field(ge=1, le=3)]
 
 
 class BackboneDescription(Options):
@@ -107,6 +109,19 @@ class ClassDescription(Options):
         return CLASS_PALETTES[self.palette](255)
 
 
+class HeadDescription(Options):
+    """How a head is built, beside the width of a token and the number of clusters. JSON.
+
+    Attributes:
+        layers: blocks of the backbone whose normalized tokens the head reads.
+        depth: number of its 1 x 1 convolutions.
+
+    """
+
+    layers: tuple[Layer, ...] = Field(min_length=1)
+    depth: HeadDepth
+
+
 class ModelDescription(Options):
     """How to build a network, and how to use it on a photograph. JSON, in the header of a model file.
 
@@ -117,6 +132,7 @@ class ModelDescription(Options):
             of a training does, which comes before any region.
         embedding: embeddings of regions; None takes the defaults of the preset as well.
         classes: the classes; None if the model knows none.
+        head: head that gives the classes without crops; None if the model has none.
 
     """
 
@@ -125,3 +141,4 @@ class ModelDescription(Options):
     regions: RegionRules | None = None
     embedding: EmbeddingDescription | None = None
     classes: ClassDescription | None = None
+    head: HeadDescription | None = None

@@ -1,4 +1,4 @@
-"""A model as one safetensors file: weights, centers of the classes, and how to use them."""
+"""A model as one safetensors file: weights, centers and head of the classes, and how to use them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
+from dcn.class_head import ClassHead
 from dcn.class_names import name_classes
 from dcn.errors import InvalidClassNamesError, InvalidModelFileError
 from dcn.model_description import ClassDescription, ModelDescription
@@ -26,8 +27,10 @@ from dcn.weights.tensor_file import read_tensors
 # files.
 _KEY = "dynamic-clustering-network"
 # Version 2 added the description of regions, embeddings and classes, and the centers of the classes.
-_VERSION = 2
+# Version 3 added the head; a model without one is written as before.
+_VERSION, _VERSION_WITHOUT_HEAD = 3, 2
 _CENTERS = "class_centers"
+_HEAD = "head."
 
 
 @dataclass(frozen=True)
@@ -38,16 +41,18 @@ class StoredModel:
         network: the network, float32 on the CPU, in evaluation mode.
         description: how to use it.
         class_centers: ``[K, d]`` float32 centers of k-means; None if the model knows no classes.
+        head: gives each patch a class, float32 on the CPU, in evaluation mode; None if the model has none.
 
     """
 
     network: DynamicClusteringNetwork
     description: ModelDescription
     class_centers: npt.NDArray[np.float32] | None = None
+    head: ClassHead | None = None
 
     def to_bytes(self) -> bytes:
         """Serialize as the content of a model file."""
-        return model_bytes(self.network.state_dict(), self.description, self.class_centers)
+        return model_bytes(self.network.state_dict(), self.description, self.class_centers, self.head)
 
     def renamed(self, names: Mapping[int, str]) -> StoredModel:
         """Return the model with other names of its classes; classes with the same name become one.
@@ -82,6 +87,7 @@ def model_bytes(
     weights: dict[str, Tensor],
     description: ModelDescription,
     class_centers: npt.NDArray[np.float32] | None = None,
+    head: ClassHead | None = None,
 ) -> bytes:
     """Serialize a network as the content of a model file.
 
@@ -92,13 +98,17 @@ def model_bytes(
         weights: state dict of a :class:`dcn.network.DynamicClusteringNetwork`.
         description: how to build the network, and how to use it.
         class_centers: ``[K, d]`` centers of the classes of ``description.classes``.
+        head: the head of ``description.head``.
 
     Returns:
         Content of a safetensors file. Equal arguments give equal bytes.
 
     """
-    content = {"version": _VERSION, **description.model_dump(mode="json", exclude_none=True)}
-    tensors = {name: _in_half_precision(value) for name, value in weights.items()}
+    version = _VERSION_WITHOUT_HEAD if head is None else _VERSION
+    content = {"version": version, **description.model_dump(mode="json", exclude_none=True)}
+    tensors = {name: in_half_precision(value) for name, value in weights.items()}
+    if head is not None:
+        tensors |= {f"{_HEAD}{name}": in_half_precision(value) for name, value in head.state_dict().items()}
     if class_centers is not None:
         tensors[_CENTERS] = torch.from_numpy(class_centers)
     return save(tensors, {_KEY: json.dumps(content, sort_keys=True)})
@@ -157,14 +167,16 @@ def read_model(content: bytes, source: str) -> StoredModel:
             )
         description = ModelDescription.model_validate(described)
         centers = _checked_centers(tensors.pop(_CENTERS, None), description)
+        of_head = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_HEAD)}
         _check_size(description.network, tensors)
         network = DynamicClusteringNetwork(**description.network)
         network.load_state_dict(tensors)
+        head = _checked_head({name.removeprefix(_HEAD): of_head[name] for name in of_head}, description)
     except ValidationError as error:
         raise InvalidModelFileError(f"{source} is not a trained DCN: {_describe(error)}") from error
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise InvalidModelFileError(f"{source} is not a trained DCN: {error}") from error
-    return StoredModel(network.eval().requires_grad_(False), description, centers)
+    return StoredModel(network.eval().requires_grad_(False), description, centers, head)
 
 
 def _check_size(arguments: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -173,12 +185,19 @@ def _check_size(arguments: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         raise ValueError(f"it has {len(tensors)} tensors for {arguments['num_stages']} stages")
     with torch.device("meta"):  # shapes without memory
         expected = DynamicClusteringNetwork(**arguments).state_dict()
+    if wrong := _other_tensor(expected, tensors):
+        raise ValueError(f"the tensor {wrong} is not that of the network {arguments}")
+
+
+def _other_tensor(expected: dict[str, Tensor], tensors: dict[str, Tensor]) -> str | None:
+    """Name a tensor that is missing, that nobody expects, or that has another shape; None without one."""
     for name in expected.keys() | tensors.keys():
         if name not in expected or name not in tensors or expected[name].shape != tensors[name].shape:
-            raise ValueError(f"the tensor {name} is not that of the network {arguments}")
+            return name
+    return None
 
 
-def _in_half_precision(weights: Tensor) -> Tensor:
+def in_half_precision(weights: Tensor) -> Tensor:
     """Convert to float16, unless a value is too large for it."""
     half = weights.cpu().half()
     return (half if half.isfinite().all() else weights.cpu()).contiguous()
@@ -192,6 +211,24 @@ def _checked_centers(centers: Tensor | None, description: ModelDescription) -> n
     if centers is None or centers.ndim != 2 or len(centers) != clusters or not centers.isfinite().all():
         raise ValueError(f"it does not have the centers of {clusters} clusters")
     return centers.float().numpy()
+
+
+def _checked_head(tensors: dict[str, Tensor], description: ModelDescription) -> ClassHead | None:
+    """Build the head of a file; raises ValueError if its tensors are not those of its description."""
+    described, classes = description.head, description.classes
+    if described is None and not tensors:
+        return None
+    if described is None or classes is None:
+        raise ValueError("it has a head without a description of the head and of the classes")
+    width, clusters = description.network["dim"], len(classes.matched)
+    with torch.device("meta"):
+        expected = ClassHead(width, clusters, described).state_dict()
+    wrong = _other_tensor(expected, tensors)
+    if wrong or not all(tensor.isfinite().all() for tensor in tensors.values()):
+        raise ValueError(f"its head is not one of {clusters} clusters with the tokens {described.layers}")
+    head = ClassHead(width, clusters, described)
+    head.load_state_dict(tensors)
+    return head.eval().requires_grad_(False)
 
 
 def _describe(error: ValidationError) -> str:

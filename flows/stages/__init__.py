@@ -45,6 +45,8 @@ STAGE_TABLE: tuple[StageEntry, ...] = (
     StageEntry(
         "embed_truth", "EmbedTruthStage", "Embed the masked crop of every true region, as embed does."
     ),
+    StageEntry("token_layers", "TokenLayersStage", "Cache the tokens of further layers of the frozen ViT."),
+    StageEntry("distill", "DistillStage", "Teach a head on the tokens the classes of the regions."),
     StageEntry("language", "LanguageStage", "Compare every patch with the names of the classes by CLIP."),
     StageEntry("evaluate", "EvaluateStage", "Measure the regions and their classes by every protocol."),
     StageEntry("report", "ReportStage", "Write a self-contained page with metrics, pictures and curves."),

@@ -76,7 +76,7 @@ def test_backbone_and_network_are_equal(model: Model, tmp_path: Path) -> None:
     np.testing.assert_allclose(assignment, expected_assignment(model, features.tokens), atol=1e-4)
     np.testing.assert_allclose(attention, features.attention.numpy(), atol=1e-4)
     # What the model itself finds, whose tokens are rounded as those in a workspace are.
-    own, _ = model.assign(photographs)
+    own = model.assign(photographs).assignment
     np.testing.assert_allclose(assignment, own, atol=5e-3)
 
 

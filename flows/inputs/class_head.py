@@ -1,0 +1,69 @@
+"""The head of a run, as the stage ``distill`` keeps it in a file."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from dcn.model_description import HeadDescription
+from flows.inputs.summaries import DistillSummary, ExtractSummary
+from flows.inputs.token_layers import head_layers
+from flows.stage import Job
+from storage import Checkpoint, Workspace
+
+if TYPE_CHECKING:
+    from dcn.class_head import ClassHead
+
+HEAD = "head.safetensors"
+_loading = Lock()
+
+
+def describe_head(job: Job) -> HeadDescription:
+    """Describe the head that the settings of a run ask for."""
+    return HeadDescription(layers=head_layers(job.settings), depth=job.settings.distill.depth)
+
+
+def head_bytes(head: ClassHead) -> bytes:
+    """Write the weights of a head in half precision, as a model file has them."""
+    from safetensors.torch import save
+
+    from dcn.model_file import in_half_precision
+
+    return save({name: in_half_precision(value) for name, value in head.state_dict().items()})
+
+
+def read_head(checkpoint: Checkpoint, name: str, head: ClassHead) -> ClassHead:
+    """Read weights of a file of ``distill`` into a head, which then is frozen.
+
+    Raises:
+        CheckpointDamagedError: the file is missing or is not what was written.
+
+    """
+    from safetensors.torch import load
+
+    head.load_state_dict(load(checkpoint.read_file(name)))
+    return head.eval().requires_grad_(False)
+
+
+def load_head(job: Job) -> ClassHead:
+    """Load the head of a run on the CPU, once per process. Safe to call from several threads."""
+    distilled, width = job.checkpoint("distill"), ExtractSummary.read(job).token_width
+    clusters, content = DistillSummary.read(job).clusters + 1, distilled.require().content
+    with _loading:
+        return _load_head(job.settings.workspace, distilled.key, content, width, clusters, describe_head(job))
+
+
+@lru_cache(maxsize=1)
+def _load_head(
+    workspace: str,
+    key: str,
+    content: str,  # noqa: ARG001 - the cache distinguishes heads by it
+    width: int,
+    clusters: int,
+    description: HeadDescription,
+) -> ClassHead:
+    from dcn.class_head import ClassHead
+
+    head = ClassHead(width, clusters, description)
+    return read_head(Workspace(workspace).checkpoint("distill", key), HEAD, head)
