@@ -6,9 +6,12 @@ from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from dcn.model_description import HeadDescription
 from flows.inputs.summaries import DistillSummary, ExtractSummary
-from flows.inputs.token_layers import head_layers
+from flows.inputs.token_layers import head_layers, open_head_layers
 from flows.stage import Job
 from storage import Checkpoint, Workspace
 
@@ -46,12 +49,38 @@ def read_head(checkpoint: Checkpoint, name: str, head: ClassHead) -> ClassHead:
     return head.eval().requires_grad_(False)
 
 
-def load_head(job: Job) -> ClassHead:
+def describe_stored_head(job: Job, token_layer: int) -> HeadDescription:
+    """Describe the head in a complete checkpoint of ``distill``, whatever the settings of the job.
+
+    Args:
+        job: a job with the key of ``distill``.
+        token_layer: block whose tokens ``extract`` cached.
+
+    """
+    settings = job.checkpoint("distill").require().settings
+    return HeadDescription(layers=tuple(settings["layers"]) or (token_layer,), depth=settings["depth"])
+
+
+def load_head(job: Job, description: HeadDescription) -> ClassHead:
     """Load the head of a run on the CPU, once per process. Safe to call from several threads."""
     distilled, width = job.checkpoint("distill"), ExtractSummary.read(job).token_width
     clusters, content = DistillSummary.read(job).clusters + 1, distilled.require().content
     with _loading:
-        return _load_head(job.settings.workspace, distilled.key, content, width, clusters, describe_head(job))
+        return _load_head(job.settings.workspace, distilled.key, content, width, clusters, description)
+
+
+def patch_clusters(job: Job, row: int) -> npt.NDArray[np.float16]:
+    """Compute the probabilities of the clusters for the patches of a photograph, ``[n, K + 1]``.
+
+    Safe to call from several threads.
+    """
+    import torch
+
+    layers = [array.rows(row, row + 1) for array in open_head_layers(job)]  # [1, n, d] each
+    head = load_head(job, describe_head(job))
+    probabilities = head.probabilities([torch.from_numpy(layer).float() for layer in layers])
+    found: npt.NDArray[np.float16] = probabilities[0].half().numpy()
+    return found
 
 
 @lru_cache(maxsize=1)

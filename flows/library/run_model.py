@@ -9,8 +9,10 @@ from dcn.model_description import ClassDescription, EmbeddingDescription, Region
 from dcn.model_file import StoredModel, read_model
 from flows.errors import FlowError
 from flows.evaluation.named_classes import named_classes
+from flows.evaluation.protocols.distilled import DISTILLED_CLASS_OF_CLUSTER
 from flows.evaluation.protocols.kmeans import CENTERS, CLASS_OF_CLUSTER
 from flows.execution.plan import find_job
+from flows.inputs.class_head import describe_stored_head, load_head
 from flows.inputs.summaries import IndexSummary
 from flows.settings import Settings
 from flows.stage import Job
@@ -78,7 +80,7 @@ def _newest(manifests: list[Manifest], stage: str, read: str, key: str) -> Manif
 
 
 def _read(job: Job, segment: dict[str, Any] | None, embed: dict[str, Any] | None) -> StoredModel:
-    """Read network and classes of a job.
+    """Read network, classes and head of a job.
 
     Args:
         job: a job with the keys of ``train``, and of ``evaluate`` and ``index`` if there is an evaluation.
@@ -95,17 +97,23 @@ def _read(job: Job, segment: dict[str, Any] | None, embed: dict[str, Any] | None
         described["regions"] = RegionRules.model_validate(rules)
     if embed is not None:
         described["embedding"] = EmbeddingDescription(layer=embed["layer"], size=embed["size"])
-    centers = None
+    centers = head = None
     if "evaluate" in job.keys and _is_complete(job.checkpoint("evaluate")):
         evaluated = job.checkpoint("evaluate")
         centers = evaluated.read_values(CENTERS)
+        matched = CLASS_OF_CLUSTER
+        if "distill" in job.keys:
+            described["head"] = describe_stored_head(job, stored.description.backbone.token_layer)
+            head = load_head(job, described["head"])
+            if evaluated.has_file(DISTILLED_CLASS_OF_CLUSTER):  # else both have the numbers of the clusters
+                matched = DISTILLED_CLASS_OF_CLUSTER
         described["classes"] = ClassDescription(
-            matched=tuple(evaluated.read_values(CLASS_OF_CLUSTER).tolist()),
+            matched=tuple(evaluated.read_values(matched).tolist()),
             named=named_classes(job),
             palette=IndexSummary.read(job).palette,
         )
     description = stored.description.model_copy(update=described)
-    return replace(stored, description=description, class_centers=centers)
+    return replace(stored, description=description, class_centers=centers, head=head)
 
 
 def _is_complete(evaluated: Checkpoint) -> bool:

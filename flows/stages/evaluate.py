@@ -38,14 +38,20 @@ class EvaluateStage(Stage):
         embed = () if settings.regions_are_classes else ("embed",)
         truth = ("embed_truth",) if settings.embeds_true_regions else ()
         language = () if settings.language.model is None else ("language",)
-        return ("index", "extract", "segment", *embed, *truth, *language)
+        layers = ("token_layers",) if settings.more_token_layers else ()
+        head = (*layers, "distill") if settings.distills else ()
+        return ("index", "extract", "segment", *embed, *truth, *head, *language)
 
     def settings(self, settings: Settings) -> dict[str, Any]:
         chosen = {
             **settings.evaluate.model_dump(mode="json"),
             "resolution": settings.train.resolution,
             # A new protocol, or a new version of one, is another content.
-            "protocols": {protocol.name: protocol.version for protocol in protocols.PROTOCOLS},
+            "protocols": {
+                protocol.name: protocol.version
+                for protocol in protocols.PROTOCOLS
+                if protocol.is_wanted(settings)
+            },
         }
         del chosen["true_regions"]  # the inputs show it
         if settings.segment.segmenter.cosines:

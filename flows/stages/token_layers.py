@@ -17,7 +17,7 @@ from storage import ArraySpec, Manifest
 
 
 class TokenLayersStage(Stage):
-    """Writes ``tokens_of_layer_minus_3 [N, n, d]`` for each layer, and ``present [N]``: the photograph was read.
+    """Writes ``tokens_of_layer_minus_3 [N, n, d]`` for each layer, and ``present [N]``: it was read.
 
     It is no part of ``extract``, so that a layer for the head leaves the regions and embeddings as they are.
     """
