@@ -9,12 +9,14 @@ import pytest
 import torch
 from safetensors.torch import save, save_file
 
+from dcn.class_head import ClassHead
 from dcn.class_names import NamedClasses
 from dcn.errors import InvalidModelFileError
 from dcn.model_description import (
     BackboneDescription,
     ClassDescription,
     EmbeddingDescription,
+    HeadDescription,
     ModelDescription,
     RegionRules,
 )
@@ -36,6 +38,15 @@ DESCRIPTION = ModelDescription(
     classes=CLASSES,
 )
 CENTERS = np.array([[0.1, 0.2], [0.3, 1 / 3]], dtype=np.float32)
+
+
+HEAD = HeadDescription(layers=(-3, -1), depth=2)
+WITH_HEAD = DESCRIPTION.model_copy(update={"head": HEAD})
+
+
+def head(clusters: int = 3) -> ClassHead:
+    torch.manual_seed(1)
+    return ClassHead(8, clusters, HEAD)
 
 
 def network() -> DynamicClusteringNetwork:
@@ -103,8 +114,8 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     path.write_bytes(model_bytes({}, DESCRIPTION, CENTERS))
     with pytest.raises(InvalidModelFileError, match="it has 0 tensors for 1 stages"):
         load_model(path)
-    path.write_bytes(content().replace(b'version\\": 1', b'version\\": 3'))
-    with pytest.raises(InvalidModelFileError, match="has version 3; this software reads versions up to 2"):
+    path.write_bytes(content().replace(b'version\\": 1', b'version\\": 4'))
+    with pytest.raises(InvalidModelFileError, match="has version 4; this software reads versions up to 3"):
         load_model(path)
 
 
@@ -146,3 +157,53 @@ def test_a_cluster_without_class_is_refused() -> None:
     description = DESCRIPTION.model_copy(update={"classes": wrong})
     with pytest.raises(InvalidModelFileError, match="a cluster has a number outside of 0 to 2"):
         read_model(model_bytes(network().state_dict(), description, CENTERS), "m")
+
+
+def test_a_head_comes_back_and_a_model_without_one_is_written_as_before() -> None:
+    written = model_bytes(network().state_dict(), WITH_HEAD, CENTERS, head())
+    found = read_model(written, "m")
+    assert found.description == WITH_HEAD
+    assert found.head is not None
+    for name, value in head().state_dict().items():
+        torch.testing.assert_close(found.head.state_dict()[name], value.half().float(), rtol=0, atol=0)
+    assert found.to_bytes() == written
+    assert b'version\\": 3' in written
+    without = model_bytes(network().state_dict(), DESCRIPTION, CENTERS)
+    assert b'version\\": 2' in without
+    assert b"head." not in without
+
+
+@pytest.mark.parametrize(
+    ("description", "given", "message"),
+    [
+        (WITH_HEAD, None, "its head is not one of 3 clusters"),
+        (WITH_HEAD, head(4), "its head is not one of 3 clusters"),
+        (DESCRIPTION, head(), "a head without a description"),
+        (WITH_HEAD.model_copy(update={"classes": None}), head(), "a head without a description"),
+        (
+            DESCRIPTION.model_copy(update={"head": HEAD.model_copy(update={"depth": 3})}),
+            head(),
+            "its head is not one of 3 clusters",
+        ),
+        (
+            DESCRIPTION.model_copy(update={"head": HEAD.model_copy(update={"depth": 10**9})}),
+            head(),
+            "less than or equal to 3",
+        ),
+    ],
+    ids=["none", "clusters", "undescribed", "no classes", "depth", "far too deep"],
+)
+def test_a_head_that_does_not_fit_its_description_is_refused(
+    description: ModelDescription, given: ClassHead | None, message: str
+) -> None:
+    centers = CENTERS if description.classes else None
+    with pytest.raises(InvalidModelFileError, match=message):
+        read_model(model_bytes(network().state_dict(), description, centers, given), "m")
+
+
+def test_a_head_with_infinite_weights_is_refused() -> None:
+    infinite = head()
+    with torch.no_grad():
+        next(infinite.parameters())[0, 0] = torch.inf
+    with pytest.raises(InvalidModelFileError, match="its head is not one of 3 clusters"):
+        read_model(model_bytes(network().state_dict(), WITH_HEAD, CENTERS, infinite), "m")

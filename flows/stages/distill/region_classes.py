@@ -61,8 +61,7 @@ def region_classes(
         distance[place] = to_centers[np.arange(len(member)), cluster[member] - 1]
         unknown = block.foreground & ~block.embedded
         classes[block.image, block.index] = np.where(unknown, NO_CLASS, cluster)
-    member = classes > 0  # background has no center, and is sure
-    classes[member] = np.where(
-        confident(classes[member], distance[member], left_out), classes[member], NO_CLASS
-    )
+    in_cluster = classes > 0  # background has no center, and is sure
+    kept = confident(classes[in_cluster], distance[in_cluster], left_out)
+    classes[in_cluster] = np.where(kept, classes[in_cluster], NO_CLASS)
     return classes
