@@ -30,6 +30,7 @@ MODULES = (
     "extract",
     "embed",
     "segment",
+    "classes",
     "cache_reading",
     "training_step",
     "training_run",
