@@ -89,7 +89,7 @@ def _models(
     assert network.whitening is not None
     network.whitening.fit(tokens)
     start_from_kmeans(network, network.project(tokens), 0)
-    of_head = HeadDescription(layers=(-3, -1), depth=2)
+    of_head = HeadDescription(layers=(-3, -1), depth=2, matched=tuple(range(_CLUSTERS + 1)))
     description = ModelDescription(
         network=arguments,
         backbone=BackboneDescription(
@@ -108,7 +108,7 @@ def _models(
     by_head = replace(
         by_crops,
         description=description.model_copy(update={"head": of_head}),
-        head=ClassHead(backbone.dim, _CLUSTERS + 1, of_head).eval().requires_grad_(False),
+        head=ClassHead(backbone.dim, of_head).eval().requires_grad_(False),
     )
     return Model(by_crops, device="cpu", backbone=backbone), Model(by_head, device="cpu", backbone=backbone)
 

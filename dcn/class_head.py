@@ -21,19 +21,19 @@ class ClassHead(nn.Module):
 
     Args:
         dim: width ``d`` of a token.
-        clusters: number of outputs ``K + 1``; output 0 is the background.
-        description: layers and depth.
+        description: layers, depth and clusters; output 0 is the background.
 
     Example:
-        >>> head = ClassHead(384, 21, HeadDescription(layers=(-3, -1), depth=2))
+        >>> head = ClassHead(384, HeadDescription(layers=(-3, -1), depth=2, matched=tuple(range(21))))
         >>> head([torch.randn(2, 784, 384), torch.randn(2, 784, 384)]).shape
         torch.Size([2, 784, 21])
 
     """
 
-    def __init__(self, dim: int, clusters: int, description: HeadDescription) -> None:
+    def __init__(self, dim: int, description: HeadDescription) -> None:
         super().__init__()
-        widths = [dim * len(description.layers), *[dim] * (description.depth - 1), clusters]
+        hidden = [dim] * (description.depth - 1)
+        widths = [dim * len(description.layers), *hidden, len(description.matched)]
         maps: list[nn.Module] = []
         for width, following in pairwise(widths):
             maps += [nn.Linear(width, following), nn.GELU()]

@@ -110,16 +110,20 @@ class ClassDescription(Options):
 
 
 class HeadDescription(Options):
-    """How a head is built, beside the width of a token and the number of clusters. JSON.
+    """A head that gives each patch a cluster, and so a class (:class:`dcn.class_head.ClassHead`).
 
     Attributes:
         layers: blocks of the backbone whose normalized tokens the head reads.
         depth: number of its 1 x 1 convolutions.
+        matched: ``[K + 1]`` number of each of its clusters after the matching, which
+            ``ClassDescription.named`` translates; without ground truth the cluster itself. Cluster 0 is the
+            background.
 
     """
 
     layers: tuple[Layer, ...] = Field(min_length=1)
     depth: HeadDepth
+    matched: tuple[int, ...] = Field(min_length=1)
 
 
 class ModelDescription(Options):

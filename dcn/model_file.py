@@ -220,13 +220,17 @@ def _checked_head(tensors: dict[str, Tensor], description: ModelDescription) -> 
         return None
     if described is None or classes is None:
         raise ValueError("it has a head without a description of the head and of the classes")
-    width, clusters = description.network["dim"], len(classes.matched)
+    most = len(classes.named.class_of_cluster) - 1
+    if min(described.matched) < 0 or max(described.matched) > most:
+        raise ValueError(f"a cluster of its head has a number outside of 0 to {most}")
+    width = description.network["dim"]
     with torch.device("meta"):
-        expected = ClassHead(width, clusters, described).state_dict()
-    wrong = _other_tensor(expected, tensors)
-    if wrong or not all(tensor.isfinite().all() for tensor in tensors.values()):
-        raise ValueError(f"its head is not one of {clusters} clusters with the tokens {described.layers}")
-    head = ClassHead(width, clusters, described)
+        expected = ClassHead(width, described).state_dict()
+    if _other_tensor(expected, tensors) or not all(one.isfinite().all() for one in tensors.values()):
+        raise ValueError(
+            f"its head is not one of {len(described.matched)} clusters with the layers {described.layers}"
+        )
+    head = ClassHead(width, described)
     head.load_state_dict(tensors)
     return head.eval().requires_grad_(False)
 

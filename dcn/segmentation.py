@@ -74,10 +74,10 @@ class Segmentation:
         With a head the pixels have classes of their own. Without one a pixel has the class of its region, and
         the first access costs a forward pass of the backbone for each foreground region.
         """
-        centers = self._model.class_centers
-        if centers is not None and self._model.has_head:
-            clusters = self._model.pixel_labels(self.photograph, self.clusters)  # [H, W]
-            return centers.description.class_of_cluster[clusters]
+        centers, head = self._model.class_centers, self._model.stored.description.head
+        if centers is not None and head is not None:
+            classes = centers.description.named.of_clusters(np.array(head.matched))  # [K + 1]
+            return classes[self._model.pixel_labels(self.photograph, self.clusters)]  # [H, W]
         return None if self._classified is None else self._classified.classes[self.labels]
 
     def embedding(self, label: int) -> npt.NDArray[np.float32]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from dcn.model_description import HeadDescription
 from flows.inputs.summaries import DistillSummary, ExtractSummary
 from flows.inputs.token_layers import head_layers, open_head_layers
+from flows.settings import Settings
 from flows.stage import Job
 from storage import Checkpoint, Workspace
 
@@ -22,9 +23,11 @@ HEAD = "head.safetensors"
 _loading = Lock()
 
 
-def describe_head(job: Job) -> HeadDescription:
-    """Describe the head that the settings of a run ask for."""
-    return HeadDescription(layers=head_layers(job.settings), depth=job.settings.distill.depth)
+def new_head_description(settings: Settings, clusters: int) -> HeadDescription:
+    """Describe the head that resolved settings ask for, with a number of clusters without the background."""
+    return HeadDescription(
+        layers=head_layers(settings), depth=settings.distill.depth, matched=tuple(range(clusters + 1))
+    )
 
 
 def head_bytes(head: ClassHead) -> bytes:
@@ -49,24 +52,28 @@ def read_head(checkpoint: Checkpoint, name: str, head: ClassHead) -> ClassHead:
     return head.eval().requires_grad_(False)
 
 
-def describe_stored_head(job: Job, token_layer: int) -> HeadDescription:
+def describe_head(job: Job) -> HeadDescription:
     """Describe the head in a complete checkpoint of ``distill``, whatever the settings of the job.
 
     Args:
-        job: a job with the key of ``distill``.
-        token_layer: block whose tokens ``extract`` cached.
+        job: a job with the keys of ``distill`` and ``extract``.
 
     """
     settings = job.checkpoint("distill").require().settings
-    return HeadDescription(layers=tuple(settings["layers"]) or (token_layer,), depth=settings["depth"])
+    own = job.checkpoint("extract").require().settings["token_layer"]
+    return HeadDescription(
+        layers=tuple(settings["layers"]) or (own,),
+        depth=settings["depth"],
+        matched=tuple(range(DistillSummary.read(job).clusters + 1)),
+    )
 
 
-def load_head(job: Job, description: HeadDescription) -> ClassHead:
+def load_head(job: Job) -> ClassHead:
     """Load the head of a run on the CPU, once per process. Safe to call from several threads."""
     distilled, width = job.checkpoint("distill"), ExtractSummary.read(job).token_width
-    clusters, content = DistillSummary.read(job).clusters + 1, distilled.require().content
+    content = distilled.require().content
     with _loading:
-        return _load_head(job.settings.workspace, distilled.key, content, width, clusters, description)
+        return _load_head(job.settings.workspace, distilled.key, content, width, describe_head(job))
 
 
 def patch_clusters(job: Job, row: int) -> npt.NDArray[np.float16]:
@@ -77,8 +84,7 @@ def patch_clusters(job: Job, row: int) -> npt.NDArray[np.float16]:
     import torch
 
     layers = [array.rows(row, row + 1) for array in open_head_layers(job)]  # [1, n, d] each
-    head = load_head(job, describe_head(job))
-    probabilities = head.probabilities([torch.from_numpy(layer).float() for layer in layers])
+    probabilities = load_head(job).probabilities([torch.from_numpy(layer).float() for layer in layers])
     found: npt.NDArray[np.float16] = probabilities[0].half().numpy()
     return found
 
@@ -89,10 +95,9 @@ def _load_head(
     key: str,
     content: str,  # noqa: ARG001 - the cache distinguishes heads by it
     width: int,
-    clusters: int,
     description: HeadDescription,
 ) -> ClassHead:
     from dcn.class_head import ClassHead
 
-    head = ClassHead(width, clusters, description)
+    head = ClassHead(width, description)
     return read_head(Workspace(workspace).checkpoint("distill", key), HEAD, head)

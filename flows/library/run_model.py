@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from dcn.model_description import ClassDescription, EmbeddingDescription, RegionRules
+from dcn.model_description import (
+    ClassDescription,
+    EmbeddingDescription,
+    HeadDescription,
+    RegionRules,
+)
 from dcn.model_file import StoredModel, read_model
 from flows.errors import FlowError
 from flows.evaluation.named_classes import named_classes
 from flows.evaluation.protocols.distilled import DISTILLED_CLASS_OF_CLUSTER
 from flows.evaluation.protocols.kmeans import CENTERS, CLASS_OF_CLUSTER
 from flows.execution.plan import find_job
-from flows.inputs.class_head import describe_stored_head, load_head
+from flows.inputs.class_head import describe_head, load_head
 from flows.inputs.summaries import IndexSummary
 from flows.settings import Settings
 from flows.stage import Job
@@ -101,19 +106,24 @@ def _read(job: Job, segment: dict[str, Any] | None, embed: dict[str, Any] | None
     if "evaluate" in job.keys and _is_complete(job.checkpoint("evaluate")):
         evaluated = job.checkpoint("evaluate")
         centers = evaluated.read_values(CENTERS)
-        matched = CLASS_OF_CLUSTER
         if "distill" in job.keys:
-            described["head"] = describe_stored_head(job, stored.description.backbone.token_layer)
-            head = load_head(job, described["head"])
-            if evaluated.has_file(DISTILLED_CLASS_OF_CLUSTER):  # else both have the numbers of the clusters
-                matched = DISTILLED_CLASS_OF_CLUSTER
+            head, described["head"] = load_head(job), _described_head(job, evaluated)
         described["classes"] = ClassDescription(
-            matched=tuple(evaluated.read_values(matched).tolist()),
+            matched=tuple(evaluated.read_values(CLASS_OF_CLUSTER).tolist()),
             named=named_classes(job),
             palette=IndexSummary.read(job).palette,
         )
     description = stored.description.model_copy(update=described)
     return replace(stored, description=description, class_centers=centers, head=head)
+
+
+def _described_head(job: Job, evaluated: Checkpoint) -> HeadDescription:
+    """Describe the head with the classes of its clusters. Without labels they are the clusters themselves."""
+    described = describe_head(job)
+    if not evaluated.has_file(DISTILLED_CLASS_OF_CLUSTER):
+        return described
+    matched = evaluated.read_values(DISTILLED_CLASS_OF_CLUSTER).tolist()
+    return described.model_copy(update={"matched": tuple(matched)})
 
 
 def _is_complete(evaluated: Checkpoint) -> bool:

@@ -12,7 +12,7 @@ from dcn.model_description import HeadDescription
 
 def make_head(layers: tuple[int, ...] = (-2, -1), depth: int = 2) -> ClassHead:
     torch.manual_seed(0)
-    return ClassHead(8, 4, HeadDescription(layers=layers, depth=depth)).eval()
+    return ClassHead(8, HeadDescription(layers=layers, depth=depth, matched=(0, 2, 1, 3))).eval()
 
 
 def by_convolutions(head: ClassHead, layers: list[Tensor]) -> Tensor:
@@ -48,4 +48,4 @@ def test_probabilities_sum_to_one_and_follow_the_logits() -> None:
 @pytest.mark.parametrize("values", [{"layers": ()}, {"depth": 0}, {"depth": 4}, {"layers": (0,)}])
 def test_other_heads_cannot_be_described(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        HeadDescription.model_validate({"layers": (-1,), "depth": 1, **values})
+        HeadDescription.model_validate({"layers": (-1,), "depth": 1, "matched": (0,), **values})

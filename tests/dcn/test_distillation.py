@@ -15,7 +15,7 @@ from dcn.model_description import HeadDescription
 
 def make_head() -> ClassHead:
     torch.manual_seed(0)
-    return ClassHead(8, 4, HeadDescription(layers=(-1,), depth=2))
+    return ClassHead(8, HeadDescription(layers=(-1,), depth=2, matched=(0, 1, 2, 3)))
 
 
 def make_batch() -> tuple[list[torch.Tensor], torch.Tensor]:
@@ -104,7 +104,7 @@ def test_a_restored_state_continues_bit_for_bit() -> None:
         interrupted.step(*batch)
     saved = {name: value.clone() for name, value in interrupted.state().items()}
     torch.manual_seed(9)
-    resumed = HeadTrainer(ClassHead(8, 4, HeadDescription(layers=(-1,), depth=2)), 1e-3, 6)
+    resumed = HeadTrainer(ClassHead(8, HeadDescription(layers=(-1,), depth=2, matched=(0, 1, 2, 3))), 1e-3, 6)
     resumed.restore(saved, 2)
     for _ in range(3):
         resumed.step(*batch)

@@ -40,13 +40,13 @@ DESCRIPTION = ModelDescription(
 CENTERS = np.array([[0.1, 0.2], [0.3, 1 / 3]], dtype=np.float32)
 
 
-HEAD = HeadDescription(layers=(-3, -1), depth=2)
+HEAD = HeadDescription(layers=(-3, -1), depth=2, matched=(0, 1, 2))
 WITH_HEAD = DESCRIPTION.model_copy(update={"head": HEAD})
 
 
 def head(clusters: int = 3) -> ClassHead:
     torch.manual_seed(1)
-    return ClassHead(8, clusters, HEAD)
+    return ClassHead(8, HEAD.model_copy(update={"matched": tuple(range(clusters))}))
 
 
 def network() -> DynamicClusteringNetwork:
@@ -190,8 +190,13 @@ def test_a_head_comes_back_and_a_model_without_one_is_written_as_before() -> Non
             head(),
             "less than or equal to 3",
         ),
+        (
+            DESCRIPTION.model_copy(update={"head": HEAD.model_copy(update={"matched": (0, 1, 3)})}),
+            head(),
+            "a cluster of its head has a number outside of 0 to 2",
+        ),
     ],
-    ids=["none", "clusters", "undescribed", "no classes", "depth", "far too deep"],
+    ids=["none", "clusters", "undescribed", "no classes", "depth", "far too deep", "no such class"],
 )
 def test_a_head_that_does_not_fit_its_description_is_refused(
     description: ModelDescription, given: ClassHead | None, message: str

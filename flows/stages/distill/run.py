@@ -9,26 +9,25 @@ import numpy.typing as npt
 import torch
 
 from dcn.class_head import ClassHead
-from dcn.clustering import Clusters
 from dcn.device import choose_device
 from dcn.distillation import HeadTrainer, count_agreement
 from dcn.early_stopping import stands_still
 from flows import progress
 from flows.errors import EmptyDatasetError, name_parameters
-from flows.inputs.class_head import HEAD, describe_head, head_bytes, read_head
+from flows.inputs.class_head import HEAD, head_bytes, new_head_description, read_head
 from flows.inputs.image_index import evenly_spread, open_index
 from flows.inputs.region_counts import region_counts
 from flows.inputs.summaries import DistillSummary, ExtractSummary
 from flows.inputs.token_layers import open_head_layers
 from flows.stage import Job, Warn
-from flows.stages.distill.region_classes import find_clusters, region_classes
+from flows.stages.distill.region_classes import RegionClasses, find_region_classes
 from flows.stages.distill.state import RoundState
 from flows.stages.distill.targets import HeadTargets, RegionTargets, Targets
 from flows.stages.training.batches import Batches, hold_out
 from flows.stages.training.state import SaveClock
 
 _STATE = "state.safetensors"
-_CENTERS = "class_centers.npy"
+_CLASSES, _CLUSTERS = "region_classes.npy", "clusters.npy"
 _AGREEMENT = "agreement.json"
 _HELD_OUT = 0.1
 # Photographs of each cluster in which it is looked for after the last round.
@@ -54,12 +53,10 @@ class DistillRun:
         self._device = choose_device(job.settings.backbone.device)
         self._warn = warn
         self._width = ExtractSummary.read(job).token_width
-        self._description = describe_head(job)
         self._split = open_index(job).summary.train_split
         rows = _rows_to_learn_from(job)
-        clusters = self._clusters(job)
-        self._num_clusters = len(clusters.centers)
-        self._classes = region_classes(job, clusters, rows, settings.left_out)  # [N, k]
+        self._num_clusters, self._classes = self._region_classes(job, rows)
+        self._description = new_head_description(job.settings, self._num_clusters)
         self._rows, self._held_out = hold_out(rows, _HELD_OUT, settings.seed)
         arrays = [job.checkpoint("segment").array("assignment"), *open_head_layers(job)]
         self._batches = Batches(arrays, settings.batch_size, settings.seed, self._device)
@@ -77,7 +74,7 @@ class DistillRun:
         if self._checkpoint.has_file(last):
             self._checkpoint.write_file(HEAD, self._checkpoint.read_file(last))
         summary = self._summary(rounds, taught)
-        for name in (_STATE, _CENTERS, *map(_file_of_round, range(settings.rounds))):
+        for name in (_STATE, _CLASSES, _CLUSTERS, *map(_file_of_round, range(settings.rounds))):
             self._checkpoint.delete_file(name)
         return summary
 
@@ -95,11 +92,14 @@ class DistillRun:
         before = self._read_head(_file_of_round(number - 1))
         return HeadTargets(before, self._batches, self._rows, self._settings.left_out)
 
-    def _clusters(self, job: Job) -> Clusters:
-        """Find the clusters once. A resumed run reads their centers, so it continues with the same bits."""
-        if not self._checkpoint.has_file(_CENTERS):
-            self._checkpoint.write_values(_CENTERS, find_clusters(job).centers)
-        return Clusters(np.zeros(0, np.int64), self._checkpoint.read_values(_CENTERS), 0.0)
+    def _region_classes(self, job: Job, rows: npt.NDArray[np.int64]) -> RegionClasses:
+        """Find what regions teach, once. A resumed run reads it, so it continues with the same bits."""
+        if not all(map(self._checkpoint.has_file, (_CLASSES, _CLUSTERS))):
+            found = find_region_classes(job, rows, self._settings.left_out)
+            self._checkpoint.write_values(_CLASSES, found.classes)
+            self._checkpoint.write_values(_CLUSTERS, np.array(found.clusters))
+        clusters = int(self._checkpoint.read_values(_CLUSTERS))
+        return RegionClasses(clusters, self._checkpoint.read_values(_CLASSES))
 
     def _taught(self) -> list[int]:
         """The clusters that some region teaches; warns if there are fewer than two classes to tell apart."""
@@ -193,7 +193,7 @@ class DistillRun:
         return vanished
 
     def _new_head(self) -> ClassHead:
-        return ClassHead(self._width, self._num_clusters + 1, self._description).to(self._device)
+        return ClassHead(self._width, self._description).to(self._device)
 
     def _read_head(self, name: str) -> ClassHead:
         return read_head(self._checkpoint, name, self._new_head())

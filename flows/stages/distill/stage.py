@@ -36,7 +36,7 @@ class DistillStage(Stage):
         import torch
 
         from dcn.class_head import ClassHead
-        from flows.inputs.class_head import describe_head
+        from flows.inputs.class_head import new_head_description
 
         if not job.settings.distill.rounds:
             raise InvalidSettingsError("distill.rounds is 0, so there is no head; set it to 1 or more")
@@ -46,7 +46,8 @@ class DistillStage(Stage):
                 f"has nothing to learn; set distill.rounds to 0, or choose another segmenter"
             )
         with torch.device("meta"):
-            head = ClassHead(ExtractSummary.read(job).token_width, _MOST_CLUSTERS, describe_head(job))
+            described = new_head_description(job.settings, _MOST_CLUSTERS)
+            head = ClassHead(ExtractSummary.read(job).token_width, described)
         numbers = sum(tensor.numel() for tensor in head.state_dict().values())
         # The heads of all rounds are kept in half precision until the last one is complete. A state has the
         # weights, two moments of AdamW, and the best weights; the old one is there while the next is written.

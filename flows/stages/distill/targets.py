@@ -30,7 +30,7 @@ class RegionTargets:
     """A patch has the class of the region that it belongs to.
 
     Args:
-        classes: ``[N, k]`` of :func:`flows.stages.distill.region_classes.region_classes`.
+        classes: ``[N, k]`` of :class:`flows.stages.distill.region_classes.RegionClasses`.
 
     """
 

@@ -23,7 +23,7 @@ from flows.inputs.image_index import open_index
 from flows.inputs.summaries import DistillSummary
 from flows.library.run_model import model_of_run, model_of_training
 from flows.settings import Settings
-from flows.stages.distill.region_classes import find_clusters, region_classes
+from flows.stages.distill.region_classes import find_region_classes
 from storage import Manifest
 from tests.flows.helpers import changed, photograph_folder_of, run_stages, without_truth
 
@@ -92,18 +92,16 @@ def test_the_confident_regions_are_those_nearest_to_their_centers(distilled: Set
     """By distances of SciPy and a sorted list, on the arrays of the stages before."""
     job, left_out = find_job(distilled), 0.25
     rows = np.arange(len(open_index(job)))
-    clusters = find_clusters(job)
-    np.testing.assert_allclose(
-        clusters.centers, job.checkpoint("evaluate").read_values("class_centers.npy"), rtol=1e-6
-    )
-    classes = region_classes(job, clusters, rows, left_out)
+    centers = job.checkpoint("evaluate").read_values("class_centers.npy")  # of the protocol kmeans
+    found, classes = find_region_classes(job, rows, left_out)
+    assert found == len(centers) == 2
     area, foreground = (job.checkpoint("segment").array(name).rows(0, 14) for name in ("area", "foreground"))
     embedding = job.checkpoint("embed").array("embedding").rows(0, 14)
     assert ((classes == 0) == ((area > 0) & ~foreground)).all()
     place = np.argwhere(foreground)  # [m, 2]
     unit = embedding[foreground] / np.linalg.norm(embedding[foreground], axis=1, keepdims=True)
-    distance = cdist(unit, clusters.centers)  # [m, K]
-    for cluster in range(1, len(clusters.centers) + 1):
+    distance = cdist(unit, centers)  # [m, K]
+    for cluster in range(1, len(centers) + 1):
         members = np.flatnonzero(distance.argmin(axis=1) == cluster - 1)
         nearest = members[np.argsort(distance[members, cluster - 1])]
         kept = nearest[: int((1 - left_out) * (len(nearest) - 1)) + 1]
