@@ -73,7 +73,13 @@ class StoredModel:
             )
         named = name_classes(classes.named.names, names)
         joined = ClassDescription(matched=tuple(classes.class_of_cluster.tolist()), named=named)
-        return replace(self, description=self.description.model_copy(update={"classes": joined}))
+        head = self.description.head
+        if head is not None:
+            matched = classes.named.of_clusters(np.array(head.matched)).tolist()
+            head = head.model_copy(update={"matched": tuple(matched)})
+        return replace(
+            self, description=self.description.model_copy(update={"classes": joined, "head": head})
+        )
 
     def portable(self) -> StoredModel:
         """Return the model for other machines: of a file of weights it names the file without its folder."""

@@ -212,3 +212,16 @@ def test_a_head_with_infinite_weights_is_refused() -> None:
         next(infinite.parameters())[0, 0] = torch.inf
     with pytest.raises(InvalidModelFileError, match="its head is not one of 3 clusters"):
         read_model(model_bytes(network().state_dict(), WITH_HEAD, CENTERS, infinite), "m")
+
+
+def test_new_names_translate_the_clusters_of_the_head_as_well() -> None:
+    """The clusters 1 and 2 become one class, and so do the outputs of the head that have their numbers."""
+    described = WITH_HEAD.model_copy(update={"head": HEAD.model_copy(update={"matched": (0, 2, 1)})})
+    renamed = StoredModel(network(), described, CENTERS, head()).renamed({1: "thing", 2: "thing"})
+    again = renamed.renamed({1: "object"})
+    for found, names in ((renamed, ("background", "thing")), (again, ("background", "object"))):
+        assert found.description.head is not None
+        assert found.description.classes is not None
+        named = found.description.classes.named
+        assert named.names == names
+        assert named.of_clusters(np.array(found.description.head.matched)).tolist() == [0, 1, 1]

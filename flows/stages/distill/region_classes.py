@@ -60,8 +60,9 @@ def find_region_classes(job: Job, rows: npt.NDArray[np.int64], left_out: float) 
     for block in blocks_without_truth(job, rows):
         (cluster,) = predict_clusters(block, [shown])  # [R]
         member = np.flatnonzero(cluster)
-        to_centers = center_distances(block.embedding[member], shown.centers)  # [m, K]
-        distance[block.image[member], block.index[member]] = to_centers.min(axis=1)
+        if len(member):
+            to_centers = center_distances(block.embedding[member], shown.centers)  # [m, K]
+            distance[block.image[member], block.index[member]] = to_centers.min(axis=1)
         unknown = block.foreground & ~block.embedded
         classes[block.image, block.index] = np.where(unknown, NO_CLASS, cluster)
     in_cluster = classes > 0  # background has no center, and is sure
