@@ -31,6 +31,7 @@ MODULES = (
     "embed",
     "masked_patches",
     "segment",
+    "classes",
     "cache_reading",
     "training_step",
     "training_run",

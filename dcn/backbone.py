@@ -30,11 +30,13 @@ class Features:
         tokens: ``[B, n, d]`` float32, patches in row-major order.
         attention: ``[B, h, n]`` float32, attention weight of each patch for the CLS token, per head. A row
             sums to at most 1; the prefix tokens have the rest.
+        more_tokens: tokens ``[B, n, d]`` of further layers, float32.
 
     """
 
     tokens: Tensor
     attention: Tensor
+    more_tokens: tuple[Tensor, ...] = ()
 
 
 class Backbone:
@@ -145,13 +147,20 @@ class Backbone:
         return scaled.sub_(self._mean).div_(self._std).to(self._dtype)
 
     @torch.inference_mode()
-    def features(self, inputs: Tensor, token_layer: int = -1, attention_block: int = -1) -> Features:
+    def features(
+        self,
+        inputs: Tensor,
+        token_layer: int = -1,
+        attention_block: int = -1,
+        more_layers: Sequence[int] = (),
+    ) -> Features:
         """Compute tokens and CLS attention of preprocessed photographs (section 4.1.2).
 
         Args:
             inputs: ``[B, 3, H, W]`` from :meth:`preprocess`; H and W are multiples of the patch size.
             token_layer: block whose output gives the tokens, after the model's final norm; -1 is the last.
             attention_block: block whose self-attention gives the CLS attention; -1 is the last.
+            more_layers: further blocks whose outputs give tokens. They cost no further pass.
 
         Raises:
             InvalidOptionError: the model has no such block.
@@ -159,19 +168,21 @@ class Backbone:
         """
         listener = _ClsAttention(self._index(attention_block))
         with self._one_at_a_time, listener:
-            # Every block up to the deeper of the two has to run. The first output is that of token_layer.
-            deeper = max(self._index(token_layer), self._index(attention_block))
+            # Every block up to the deepest of these has to run.
+            blocks = [self._index(layer) for layer in (token_layer, *more_layers)]
+            indices = sorted({*blocks, max(*blocks, self._index(attention_block))})
             outputs = self.model.forward_intermediates(
                 inputs,
-                indices=sorted({self._index(token_layer), deeper}),
+                indices=indices,
                 norm=True,
                 stop_early=True,
                 output_fmt="NLC",
                 intermediates_only=True,
             )
-        tokens = cast(list[Tensor], outputs)[0]  # [B, n, d]
+        of_block = dict(zip(indices, cast(list[Tensor], outputs), strict=True))
+        tokens, *more_tokens = (of_block[block].float() for block in blocks)  # [B, n, d] each
         cls_to_patch = listener.attention[:, :, self.model.num_prefix_tokens :]  # [B, h, n]
-        return Features(tokens.float(), cls_to_patch)
+        return Features(tokens, cls_to_patch, tuple(more_tokens))
 
     @torch.inference_mode()
     def embed(self, inputs: Tensor, layer: int = -1, kept: Tensor | None = None) -> Tensor:

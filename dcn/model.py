@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self, cast, overload
+from typing import Any, NamedTuple, Self, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,10 @@ from PIL import Image
 
 from dcn.backbone import Backbone
 from dcn.class_centers import ClassCenters
+from dcn.class_head import ClassHead
 from dcn.device import choose_device
 from dcn.errors import InvalidPhotographError, WeightsUnavailableError
-from dcn.flip_averaging import flip_averaged_features
+from dcn.flip_averaging import compute_features
 from dcn.foreground import foreground_regions, reduce_heads, region_scores
 from dcn.images.files import read_file
 from dcn.images.photograph import decode_photograph, squash, upright_pixels
@@ -29,9 +30,9 @@ from dcn.model_card import TEMPLATE, card_values
 from dcn.model_description import EmbeddingDescription, RegionRules
 from dcn.model_file import StoredModel, load_model
 from dcn.network import DynamicClusteringNetwork
-from dcn.refinement import fine_label_map
+from dcn.refinement import pixel_label_map
 from dcn.region_embedder import RegionEmbedder, RegionViews
-from dcn.regions import label_map, region_areas, region_boxes, resize_label_map
+from dcn.regions import region_areas, region_boxes
 from dcn.segmentation import Segmentation
 from dcn.segmenters import DCNSegmenter, Shared
 from dcn.weights.presets import find_preset
@@ -45,6 +46,21 @@ Photograph = str | os.PathLike[str] | Image.Image | Pixels
 BATCH = 8
 _CROPS = 32
 MODEL_FILE = "model.safetensors"
+
+
+class Assigned(NamedTuple):
+    """What one forward pass says about the ``n`` patches of each of ``B`` photographs, float16.
+
+    Attributes:
+        assignment: ``[B, n, k]`` soft assignment to the regions (equation 5).
+        attention: ``[B, h, n]`` attention of the CLS token.
+        clusters: ``[B, n, K + 1]`` probabilities of the clusters, by the head; 0 clusters without a head.
+
+    """
+
+    assignment: npt.NDArray[np.float16]
+    attention: npt.NDArray[np.float16]
+    clusters: npt.NDArray[np.float16]
 
 
 class Model(
@@ -110,6 +126,11 @@ class Model(
         classes, centers = self.stored.description.classes, self.stored.class_centers
         return None if classes is None or centers is None else ClassCenters(centers, classes)
 
+    @property
+    def has_head(self) -> bool:
+        """Whether a head gives the classes of patches, so that regions need no crops."""
+        return self.stored.head is not None
+
     @cached_property
     def backbone(self) -> Backbone:
         """The backbone, loaded at the first use.
@@ -134,6 +155,12 @@ class Model(
         described = self.stored.description.backbone
         network = copy.deepcopy(self.stored.network)
         return network.to(self.backbone.device, getattr(torch, described.precision))
+
+    @cached_property
+    def _head(self) -> ClassHead | None:
+        """The head on the device of the backbone, in float32: it has little to compute."""
+        head = self.stored.head
+        return None if head is None else copy.deepcopy(head).to(self.backbone.device)
 
     @cached_property
     def _rules(self) -> RegionRules:
@@ -197,37 +224,47 @@ class Model(
         """Resize a photograph ``[H, W, 3]`` to the square input of the backbone, ``[S, S, 3]``."""
         return squash(photograph, self.stored.description.backbone.input_size)
 
-    def assign(self, squashed: Pixels) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float16]]:
-        """Assign the patches of photographs to regions (section 3.2). The backbone computes here.
+    def assign(self, squashed: Pixels) -> Assigned:
+        """Assign the patches of photographs to regions (section 3.2), and to clusters if there is a head.
+
+        The backbone computes here, once for each photograph.
 
         Args:
             squashed: ``[B, S, S, 3]`` uint8 RGB from :meth:`squash`.
-
-        Returns:
-            ``[B, n, k]`` soft assignments, and ``[B, h, n]`` attention of the CLS token.
 
         Raises:
             WeightsUnavailableError: the tokens are not finite.
 
         """
-        described = self.stored.description.backbone
+        described, of_head = self.stored.description.backbone, self.stored.description.head
         inputs = self.backbone.preprocess(squashed)
-        compute = flip_averaged_features if described.flip else Backbone.features
-        features = compute(self.backbone, inputs, described.token_layer, described.attention_block)
+        features = compute_features(
+            self.backbone,
+            inputs,
+            described.token_layer,
+            described.attention_block,
+            of_head.layers if of_head else (),
+            flip=bool(described.flip),
+        )
         tokens = features.tokens.half().cpu().numpy()  # [B, n, d], as the stages of a run store them
-        if not np.isfinite(tokens).all():
+        clusters = np.zeros((*tokens.shape[:2], 0), dtype=np.float16)  # [B, n, 0]
+        if self._head is not None:
+            layers = [layer.half().float() for layer in features.more_tokens]  # stored likewise
+            clusters = self._head.probabilities(layers).half().cpu().numpy()  # [B, n, K + 1]
+        if not (np.isfinite(tokens).all() and np.isfinite(clusters).all()):
             raise WeightsUnavailableError(
                 f"the tokens of {described.name} are not finite in float16; check its weights",
                 parameter="weights",
             )
         assignment = DCNSegmenter().assign_batch(tokens, Shared(network=self._network), None)
-        return assignment.astype(np.float16), features.attention.half().cpu().numpy()
+        return Assigned(assignment.astype(np.float16), features.attention.half().cpu().numpy(), clusters)
 
     def describe(
         self,
         photograph: Pixels,
         assignment: npt.NDArray[np.float16],
         attention: npt.NDArray[np.float16],
+        clusters: npt.NDArray[np.float16],
     ) -> Segmentation:
         """Find the regions of pixels, and their foreground (section 4.1.2).
 
@@ -237,22 +274,25 @@ class Model(
             photograph: ``[H, W, 3]`` uint8 RGB.
             assignment: ``[n, k]`` of :meth:`assign`.
             attention: ``[h, n]`` of :meth:`assign`.
+            clusters: ``[n, K + 1]`` of :meth:`assign`.
 
         """
         rules, k = self._rules, assignment.shape[1]
-        height, width = photograph.shape[:2]
-        if rules.refine or rules.smallest_part:
-            fine = fine_label_map(assignment, photograph if rules.refine else None, rules.smallest_part)
-            labels = resize_label_map(fine, height, width)  # [H, W]
-        else:
-            labels = label_map(assignment, height, width)
+        labels = self.pixel_labels(photograph, assignment)
         area = region_areas(labels, k)
         pixels = reduce_heads(torch.from_numpy(attention).float(), rules.attention_reduction)
         score = region_scores(pixels, labels, k, rules.region_score)
         found = foreground_regions(score, area, rules.foreground_split)
         foreground = area > 0 if rules.background == "none" else found
         box = region_boxes(labels, k)
-        return Segmentation(photograph, labels, assignment, area, box, score, foreground, self)
+        return Segmentation(photograph, labels, assignment, area, box, score, foreground, clusters, self)
+
+    def pixel_labels(self, photograph: Pixels, assignment: npt.NDArray[np.float16]) -> npt.NDArray[np.uint8]:
+        """Compute the label ``[H, W]`` of every pixel from the values of the patches, ``[n, c]``.
+
+        The rules of the model say whether the borders follow the photograph.
+        """
+        return pixel_label_map(assignment, photograph, self._rules.refine, self._rules.smallest_part)
 
     def embed(self, results: Sequence[Segmentation], foreground_only: bool = True) -> None:
         """Compute the embeddings of the regions of several results in common batches (section 4.1.1).
@@ -285,12 +325,12 @@ class Model(
         if not self._embedding.needs_tokens:
             yield from (None for _ in results)
             return
-        layer = self._embedding.token_layer or self.stored.description.backbone.token_layer
+        described = self.stored.description.backbone
+        layer = self._embedding.token_layer or described.token_layer
         for start in range(0, len(results), BATCH):
             squashed = np.stack([self.squash(result.photograph) for result in results[start : start + BATCH]])
-            features = self.backbone.features(
-                self.backbone.preprocess(squashed), layer, attention_block=layer
-            )
+            inputs = self.backbone.preprocess(squashed)
+            features = compute_features(self.backbone, inputs, layer, layer, flip=bool(described.flip))
             yield from features.tokens.half().cpu().numpy()  # as the stages of a run read them
 
     # -- the conventions of the Hugging Face Hub -----------------------------------------------------------

@@ -34,8 +34,13 @@ classes, and in its header the description below. The weights of `{{ backbone }}
 
 ## Classes
 {% if classes %}
+{%- if head %}
+A head in this file gives every patch one of {{ clusters }} clusters or the background, from the same forward
+pass. It learned them from regions that k-means had clustered. No label was used to find them. The names
+{%- else %}
 A foreground region has the class of the nearest of {{ clusters }} centers of k-means. No label was used to
-find them. The names come from the ground truth that the clusters were matched to, or from a person who
+find them. The names
+{%- endif %} come from the ground truth that the clusters were matched to, or from a person who
 looked at them.
 
 ```json
@@ -69,7 +74,8 @@ def card_values(description: ModelDescription) -> dict[str, Any]:
         if backbone.weights
         else "they come from its package, or from the hub of timm",
         "classes": _json(classes.named.names) if classes else "",
-        "clusters": len(classes.matched) - 1 if classes else 0,
+        "head": description.head is not None,
+        "clusters": len((description.head or classes).matched) - 1 if classes else 0,
         "description": _json(description.model_dump(mode="json", exclude_none=True)),
     }
 

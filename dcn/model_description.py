@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from dcn.embedding_sources import CROP_VIEWS, Source
 from dcn.images.palette import CLASS_PALETTES, PaletteName
 from dcn.options import Layer, Options, PositiveInt
 from dcn.weights.presets import AttentionReduction, ForegroundSplit, Precision, Preset, RegionScore
+
+HeadDepth = Annotated[int, Field(ge=1, le=3)]
 
 
 class BackboneDescription(Options):
@@ -146,6 +148,23 @@ class ClassDescription(Options):
         return CLASS_PALETTES[self.palette](255)
 
 
+class HeadDescription(Options):
+    """A head that gives each patch a cluster, and so a class (:class:`dcn.class_head.ClassHead`).
+
+    Attributes:
+        layers: blocks of the backbone whose normalized tokens the head reads.
+        depth: number of its 1 x 1 convolutions.
+        matched: ``[K + 1]`` number of each of its clusters after the matching, which
+            ``ClassDescription.named`` translates; without ground truth the cluster itself. Cluster 0 is the
+            background.
+
+    """
+
+    layers: tuple[Layer, ...] = Field(min_length=1)
+    depth: HeadDepth
+    matched: tuple[int, ...] = Field(min_length=1)
+
+
 class ModelDescription(Options):
     """How to build a network, and how to use it on a photograph. JSON, in the header of a model file.
 
@@ -156,6 +175,7 @@ class ModelDescription(Options):
             of a training does, which comes before any region.
         embedding: embeddings of regions; None takes the defaults of the preset as well.
         classes: the classes; None if the model knows none.
+        head: head that gives the classes without crops; None if the model has none.
 
     """
 
@@ -164,3 +184,4 @@ class ModelDescription(Options):
     regions: RegionRules | None = None
     embedding: EmbeddingDescription | None = None
     classes: ClassDescription | None = None
+    head: HeadDescription | None = None

@@ -1,4 +1,4 @@
-"""A model as one safetensors file: weights, centers of the classes, and how to use them."""
+"""A model as one safetensors file: weights, centers and head of the classes, and how to use them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
+from dcn.class_head import ClassHead
 from dcn.class_names import name_classes
 from dcn.errors import InvalidClassNamesError, InvalidModelFileError
 from dcn.model_description import ClassDescription, ModelDescription
@@ -27,11 +28,12 @@ from dcn.whitening import TokenWhitening, whitening_of
 # files.
 _KEY = "dynamic-clustering-network"
 # Version 2 added the description of regions, embeddings and classes, and the centers of the classes. Version
-# 3 added other sources of embeddings than masked crops, and their whitening. A model that has neither is
-# written as version 2, so that it stays the same file.
+# 3 added the head, other sources of embeddings than masked crops, and their whitening. A model that has none
+# of these is written as version 2, so that it stays the same file.
 _VERSION = 3
 _CENTERS = "class_centers"
 _WHITENING = "embedding_whitening."
+_HEAD = "head."
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class StoredModel:
         description: how to use it.
         class_centers: ``[K, d]`` float32 centers of k-means; None if the model knows no classes.
         whitening: whitening of the embeddings of regions, among which the centers are; None without.
+        head: gives each patch a class, float32 on the CPU, in evaluation mode; None if the model has none.
 
     """
 
@@ -50,10 +53,13 @@ class StoredModel:
     description: ModelDescription
     class_centers: npt.NDArray[np.float32] | None = None
     whitening: TokenWhitening | None = None
+    head: ClassHead | None = None
 
     def to_bytes(self) -> bytes:
         """Serialize as the content of a model file."""
-        return model_bytes(self.network.state_dict(), self.description, self.class_centers, self.whitening)
+        return model_bytes(
+            self.network.state_dict(), self.description, self.class_centers, self.whitening, self.head
+        )
 
     def renamed(self, names: Mapping[int, str]) -> StoredModel:
         """Return the model with other names of its classes; classes with the same name become one.
@@ -74,7 +80,13 @@ class StoredModel:
             )
         named = name_classes(classes.named.names, names)
         joined = ClassDescription(matched=tuple(classes.class_of_cluster.tolist()), named=named)
-        return replace(self, description=self.description.model_copy(update={"classes": joined}))
+        head = self.description.head
+        if head is not None:
+            matched = classes.named.of_clusters(np.array(head.matched)).tolist()
+            head = head.model_copy(update={"matched": tuple(matched)})
+        return replace(
+            self, description=self.description.model_copy(update={"classes": joined, "head": head})
+        )
 
     def portable(self) -> StoredModel:
         """Return the model for other machines: of a file of weights it names the file without its folder."""
@@ -89,6 +101,7 @@ def model_bytes(
     description: ModelDescription,
     class_centers: npt.NDArray[np.float32] | None = None,
     whitening: TokenWhitening | None = None,
+    head: ClassHead | None = None,
 ) -> bytes:
     """Serialize a network as the content of a model file.
 
@@ -100,15 +113,19 @@ def model_bytes(
         description: how to build the network, and how to use it.
         class_centers: ``[K, d]`` centers of the classes of ``description.classes``.
         whitening: whitening of the embeddings.
+        head: the head of ``description.head``.
 
     Returns:
         Content of a safetensors file. Equal arguments give equal bytes.
 
     """
     content = description.model_dump(mode="json", exclude_none=True)
-    extended = whitening is not None or content.get("embedding", {}).keys() > {"layer", "size"}
+    other_sources = content.get("embedding", {}).keys() > {"layer", "size"}
+    extended = other_sources or whitening is not None or head is not None
     content["version"] = _VERSION if extended else 2
-    tensors = {name: _in_half_precision(value) for name, value in weights.items()}
+    tensors = {name: in_half_precision(value) for name, value in weights.items()}
+    if head is not None:
+        tensors |= {f"{_HEAD}{name}": in_half_precision(value) for name, value in head.state_dict().items()}
     if class_centers is not None:
         tensors[_CENTERS] = torch.from_numpy(class_centers)
     if whitening is not None:
@@ -168,17 +185,25 @@ def read_model(content: bytes, source: str) -> StoredModel:
                 f"{source} has version {version}; this software reads versions up to {_VERSION}"
             )
         description = ModelDescription.model_validate(described)
-        own = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_WHITENING)}
-        whitening = whitening_of({name.removeprefix(_WHITENING): own[name] for name in own}) if own else None
+        own = _taken(tensors, _WHITENING)
+        whitening = whitening_of(own) if own else None
         centers = _checked_centers(tensors.pop(_CENTERS, None), description, whitening)
+        of_head = _taken(tensors, _HEAD)
         _check_size(description.network, tensors)
         network = DynamicClusteringNetwork(**description.network)
         network.load_state_dict(tensors)
+        head = _checked_head(of_head, description)
     except ValidationError as error:
         raise InvalidModelFileError(f"{source} is not a trained DCN: {_describe(error)}") from error
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise InvalidModelFileError(f"{source} is not a trained DCN: {error}") from error
-    return StoredModel(network.eval().requires_grad_(False), description, centers, whitening)
+    return StoredModel(network.eval().requires_grad_(False), description, centers, whitening, head)
+
+
+def _taken(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Take the tensors out whose names have a prefix. Returns them without it."""
+    names = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors.pop(name) for name in names}
 
 
 def _check_size(arguments: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -187,12 +212,19 @@ def _check_size(arguments: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         raise ValueError(f"it has {len(tensors)} tensors for {arguments['num_stages']} stages")
     with torch.device("meta"):  # shapes without memory
         expected = DynamicClusteringNetwork(**arguments).state_dict()
+    if wrong := _other_tensor(expected, tensors):
+        raise ValueError(f"the tensor {wrong} is not that of the network {arguments}")
+
+
+def _other_tensor(expected: dict[str, Tensor], tensors: dict[str, Tensor]) -> str | None:
+    """Name a tensor that is missing, that nobody expects, or that has another shape; None without one."""
     for name in expected.keys() | tensors.keys():
         if name not in expected or name not in tensors or expected[name].shape != tensors[name].shape:
-            raise ValueError(f"the tensor {name} is not that of the network {arguments}")
+            return name
+    return None
 
 
-def _in_half_precision(weights: Tensor) -> Tensor:
+def in_half_precision(weights: Tensor) -> Tensor:
     """Convert to float16, unless a value is too large for it."""
     half = weights.cpu().half()
     return (half if half.isfinite().all() else weights.cpu()).contiguous()
@@ -213,6 +245,28 @@ def _checked_centers(
             f"their whitening"
         )
     return centers.float().numpy()
+
+
+def _checked_head(tensors: dict[str, Tensor], description: ModelDescription) -> ClassHead | None:
+    """Build the head of a file; raises ValueError if its tensors are not those of its description."""
+    described, classes = description.head, description.classes
+    if described is None and not tensors:
+        return None
+    if described is None or classes is None:
+        raise ValueError("it has a head without a description of the head and of the classes")
+    most = len(classes.named.class_of_cluster) - 1
+    if min(described.matched) < 0 or max(described.matched) > most:
+        raise ValueError(f"a cluster of its head has a number outside of 0 to {most}")
+    width = description.network["dim"]
+    with torch.device("meta"):
+        expected = ClassHead(width, described).state_dict()
+    if _other_tensor(expected, tensors) or not all(one.isfinite().all() for one in tensors.values()):
+        raise ValueError(
+            f"its head is not one of {len(described.matched)} clusters with the layers {described.layers}"
+        )
+    head = ClassHead(width, described)
+    head.load_state_dict(tensors)
+    return head.eval().requires_grad_(False)
 
 
 def _describe(error: ValidationError) -> str:

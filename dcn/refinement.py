@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcn.images.photograph import squash
-from dcn.regions import label_map, upsampled_bands
+from dcn.regions import label_map, resize_label_map, upsampled_bands
 from dcn.speckles import remove_speckles
 
 # Pixels a side for each patch: of the photograph that guides the borders, and of the label map.
@@ -57,6 +57,31 @@ def fine_label_map(
         filtered = _filtered(assignment[:, occurring], guide)  # [m, c]
         labels = occurring[label_map(filtered, side, side)]
     return remove_speckles(labels, smallest_part)
+
+
+def pixel_label_map(
+    assignment: npt.NDArray[np.float16],
+    photograph: npt.NDArray[np.uint8],
+    refine: bool,
+    smallest_part: float,
+) -> npt.NDArray[np.uint8]:
+    """Compute the label of every pixel of a photograph at its own size.
+
+    Args:
+        assignment: ``[n, k]``, see :func:`fine_label_map`.
+        photograph: ``[H, W, 3]`` RGB.
+        refine: whether the borders follow the photograph.
+        smallest_part: see :func:`dcn.speckles.remove_speckles`; 0 removes nothing.
+
+    Returns:
+        ``[H, W]`` in 0 to k - 1.
+
+    """
+    height, width = photograph.shape[:2]
+    if not (refine or smallest_part):
+        return label_map(assignment, height, width)
+    fine = fine_label_map(assignment, photograph if refine else None, smallest_part)
+    return resize_label_map(fine, height, width)
 
 
 def _filtered(assignment: npt.NDArray[np.float16], guide: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -33,6 +33,8 @@ class Segmentation:
         box: ``[k, 4]`` top, left, bottom, right in pixels; bottom and right are exclusive.
         score: ``[k]`` foreground score, from the CLS attention of the pixels (section 4.1.2).
         foreground: ``[k]`` whether the region is foreground.
+        clusters: ``[n, K + 1]`` float16 probabilities of the clusters of each patch, by the head of the
+            model; 0 clusters without a head.
         embeddings: embedding ``[d]`` of each region that has one already, by its label.
 
     Example::
@@ -50,6 +52,7 @@ class Segmentation:
     box: npt.NDArray[np.int32]
     score: npt.NDArray[np.float32]
     foreground: npt.NDArray[np.bool_]
+    clusters: npt.NDArray[np.float16]
     _model: Model = field(repr=False)
     embeddings: dict[int, npt.NDArray[np.float32]] = field(default_factory=dict, init=False, repr=False)
 
@@ -64,9 +67,17 @@ class Segmentation:
         centers = self._model.class_centers
         return () if centers is None else centers.names
 
-    @property
+    @cached_property
     def semantic(self) -> npt.NDArray[np.uint8] | None:
-        """``[H, W]`` uint8, the class of every pixel; None if the model knows no classes."""
+        """``[H, W]`` uint8, the class of every pixel; None if the model knows no classes.
+
+        With a head the pixels have classes of their own. Without one a pixel has the class of its region, and
+        the first access costs a forward pass of the backbone for each foreground region.
+        """
+        centers, head = self._model.class_centers, self._model.stored.description.head
+        if centers is not None and head is not None:
+            classes = centers.description.named.of_clusters(np.array(head.matched))  # [K + 1]
+            return classes[self._model.pixel_labels(self.photograph, self.clusters)]  # [H, W]
         return None if self._classified is None else self._classified.classes[self.labels]
 
     def embedding(self, label: int) -> npt.NDArray[np.float32]:
@@ -134,6 +145,9 @@ class Segmentation:
         centers = self._model.class_centers
         if centers is None:
             return None
+        if self._model.has_head:
+            assert self.semantic is not None
+            return _majority(self.labels, self.semantic, len(self.area), centers.background)
         embedding = np.zeros((len(self.area), centers.centers.shape[1]), dtype=np.float32)  # [k, d]
         for label in np.flatnonzero(self.foreground).tolist():
             embedding[label] = self.embedding(label)
@@ -197,15 +211,33 @@ class Region:
 
     @property
     def confidence(self) -> float | None:
-        """How sure the class is, 0 to 1 (:class:`dcn.class_centers.Classified`).
+        """How sure the class is, 0 to 1: with a head the share of the region's pixels that have it.
 
-        None if the model knows no classes, and for background, which attention decides.
+        Without a head see :class:`dcn.class_centers.Classified`; then it is None for background, which
+        attention decides. None if the model knows no classes.
         """
         found = self._result._classified
-        return None if found is None or not self.foreground else float(found.confidence[self.label])
+        sure = self.foreground or self._result._model.has_head
+        return None if found is None or not sure else float(found.confidence[self.label])
 
     @property
     def distance(self) -> float | None:
-        """Distance of its embedding to the center of its class, 0 to 2; None where confidence is None."""
+        """Distance of its embedding to the center of its class, 0 to 2.
+
+        None with a head, which needs no embedding; and None where confidence is None.
+        """
         found = self._result._classified
-        return None if found is None or not self.foreground else float(found.distance[self.label])
+        known = self.foreground and not self._result._model.has_head
+        return float(found.distance[self.label]) if found is not None and known else None
+
+
+def _majority(
+    labels: npt.NDArray[np.uint8], semantic: npt.NDArray[np.uint8], num_regions: int, background: int
+) -> Classified:
+    """Give each region the class of most of its pixels; a region that does not occur is background."""
+    pairs = labels.astype(np.int64).ravel() * 256 + semantic.ravel()
+    pixels = np.bincount(pairs, minlength=num_regions * 256).reshape(num_regions, 256)  # [k, classes]
+    area = pixels.sum(axis=1)  # [k]
+    classes = np.where(area > 0, pixels.argmax(axis=1), background).astype(np.uint8)
+    confidence = (pixels.max(axis=1) / np.maximum(area, 1)).astype(np.float32)
+    return Classified(classes, np.full(num_regions, np.nan, dtype=np.float32), confidence)

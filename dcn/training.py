@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import compress, islice
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 from dcn.errors import NonFiniteTrainingError
 from dcn.modularity import PAPER_LOSS, ModularityLoss, cosine_assignment
 from dcn.network import DynamicClusteringNetwork
+from dcn.optimizer import ResumableAdamW, Schedule
 
 # Below this variance between images the unit centers do not depend on the image any more: a network that
 # learns has 0.2 and more, a collapsed one less than 0.01 (docs/how-it-works/training.md).
@@ -73,23 +73,22 @@ class Trainer:
         self,
         network: DynamicClusteringNetwork,
         learning_rate: float = 1e-4,
-        schedule: Literal["constant", "cosine"] = "constant",
+        schedule: Schedule = "constant",
         iterations: int = 2500,
         weight_decay: float = 0.01,
         max_gradient_norm: float | None = 0.5,
         loss: ModularityLoss = PAPER_LOSS,
     ) -> None:
         self.network = network
-        self.iteration = 0
-        self._learning_rate = learning_rate
-        self._schedule = schedule
-        self._iterations = iterations
-        self._max_gradient_norm = max_gradient_norm
         self._loss = loss
-        self._parameters = dict(network.named_parameters())
-        self._optimizer = torch.optim.AdamW(
-            self._parameters.values(), lr=learning_rate, weight_decay=weight_decay, fused=True
+        self._optimizer = ResumableAdamW(
+            network, learning_rate, schedule, iterations, weight_decay, max_gradient_norm
         )
+
+    @property
+    def iteration(self) -> int:
+        """Number of finished iterations."""
+        return self._optimizer.iteration
 
     def step(self, tokens: Tensor, names: Iterable[str]) -> StepRecord:
         """Train for one iteration.
@@ -111,13 +110,8 @@ class Trainer:
         assignment = cosine_assignment(tokens, centers)  # [B, n, k]
         values = self._loss.modularity(tokens, assignment)  # [B]
         loss = -values.mean()
-        self._optimizer.zero_grad()
-        loss.backward()
-        limit = torch.inf if self._max_gradient_norm is None else self._max_gradient_norm
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters.values(), limit).item()
+        norm = self._optimizer.differentiate(loss)
         self._check_finite(values, norm, names)
-        self._optimizer.param_groups[0]["lr"] = self._rate()
-        self._optimizer.step()
         used = used_clusters(assignment)  # [B, k]
         record = StepRecord(
             iteration=self.iteration,
@@ -127,33 +121,16 @@ class Trainer:
             prototypes_in_use=int(used.any(dim=0).sum()),
             center_variance=center_variance(centers.detach()),
         )
-        self.iteration += 1
+        self._optimizer.step()
         return record
-
-    def _rate(self) -> float:
-        if self._schedule == "constant":
-            return self._learning_rate
-        return self._learning_rate * 0.5 * (1 + math.cos(math.pi * self.iteration / self._iterations))
 
     def state(self) -> dict[str, Tensor]:
         """Return weights and optimizer state by name. With the iteration they determine the next step."""
-        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        for name, parameter in self._parameters.items():
-            for key, value in self._optimizer.state[parameter].items():
-                tensors[f"optimizer.{key}.{name}"] = value
-        return tensors
+        return self._optimizer.state()
 
     def restore(self, tensors: dict[str, Tensor], iteration: int) -> None:
         """Restore the tensors of :meth:`state`, taken after ``iteration`` iterations."""
-        self.iteration = iteration
-        with torch.no_grad():
-            for name, value in self.network.state_dict().items():
-                value.copy_(tensors[f"network.{name}"])
-            for name, parameter in self._parameters.items():
-                self._optimizer.state[parameter] = {
-                    key: tensors[f"optimizer.{key}.{name}"].to(parameter.device).clone()
-                    for key in ("step", "exp_avg", "exp_avg_sq")
-                }
+        self._optimizer.restore(tensors, iteration)
 
     def _check_finite(self, values: Tensor, norm: float, names: Iterable[str]) -> None:
         wrong = ~values.isfinite()  # [B]

@@ -37,6 +37,7 @@ from flows.settings import (
     AnyDataset,
     BackboneSettings,
     CompareSettings,
+    DistillSettings,
     EmbedSettings,
     EvaluateSettings,
     LanguageSettings,
@@ -156,6 +157,7 @@ def _make_flow(
         train: TrainSettings = _DEFAULTS.train,
         segment: SegmentSettings = _DEFAULTS.segment,
         embed: EmbedSettings = _DEFAULTS.embed,
+        distill: DistillSettings = _DEFAULTS.distill,
         language: LanguageSettings = _DEFAULTS.language,
         evaluate: EvaluateSettings = _DEFAULTS.evaluate,
         report: ReportSettings = _DEFAULTS.report,
@@ -173,6 +175,7 @@ def _make_flow(
             train: Set up the network and its training.
             segment: Choose how photographs are divided into regions, and which regions are foreground.
             embed: Set up the embeddings of the regions.
+            distill: Let a head learn the classes of the regions; without rounds this is off.
             language: Name a language-image model to classify by it; without a name this is off.
             evaluate: Choose how regions and classes are measured.
             report: Set up the page of the results.

@@ -173,7 +173,9 @@ def predict(files: Sequence[GivenFile], model: Model, output: Path) -> Iterator[
 
 # A photograph on its way: its file, and its pixels or the reason why there are none.
 _Read = tuple[GivenFile, npt.NDArray[np.uint8] | None, str]
-_Assigned = tuple[_Read, npt.NDArray[np.float16] | None, npt.NDArray[np.float16] | None]
+_Values = npt.NDArray[np.float16]
+# With assignment, attention and clusters of its patches (dcn.model.Assigned), or without.
+_Assigned = tuple[_Read, tuple[_Values, _Values, _Values] | None]
 _Described = tuple[GivenFile, Segmentation | None, str]
 
 
@@ -192,20 +194,19 @@ def _assigned(model: Model, photographs: Iterator[_Read]) -> Iterator[_Assigned]
         squashed = [model.squash(photograph) for _, photograph, _ in few if photograph is not None]
         computed = zip(*model.assign(np.stack(squashed)), strict=True) if squashed else iter(())
         for read in few:
-            assignment, attention = (None, None) if read[1] is None else next(computed)
-            yield read, assignment, attention
+            yield read, None if read[1] is None else next(computed)
 
 
 def _describe(model: Model, assigned: _Assigned) -> _Described:
-    (file, photograph, reason), assignment, attention = assigned
-    if photograph is None or assignment is None or attention is None:
+    (file, photograph, reason), computed = assigned
+    if photograph is None or computed is None:
         return file, None, reason
-    return file, model.describe(photograph, assignment, attention), ""
+    return file, model.describe(photograph, *computed), ""
 
 
 def _classified(model: Model, described: Iterator[_Described]) -> Iterator[_Described]:
-    """Compute the embeddings of batches of photographs, if the model knows classes."""
-    if model.class_centers is None:
+    """Compute the embeddings of batches of photographs, if the classes of the model need them."""
+    if model.class_centers is None or model.has_head:
         yield from described
         return
     for few in batched(described, BATCH):

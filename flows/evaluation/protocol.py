@@ -21,6 +21,7 @@ from dcn.evaluation.bootstrap import Interval
 from dcn.evaluation.metrics import ClassificationMetrics
 from dcn.evaluation.protocols import Regions
 from flows.evaluation.inputs import EvaluatedRun, Photograph, Shard
+from flows.settings import Settings
 from flows.stage import Warn
 from storage import ArraySpec
 
@@ -174,9 +175,13 @@ class Protocol(ABC, Generic[Metrics]):
     all_splits: ClassVar[bool] = False
     metrics_type: type[Metrics]
 
+    def is_wanted(self, settings: Settings) -> bool:
+        """Whether settings that are off by default ask for the protocol. If not, no key has its version."""
+        return True
+
     def applies(self, run: EvaluatedRun) -> bool:
         """Whether the protocol is defined for a run: its data set, its segmenter and its settings."""
-        return not self.needs_labels or run.num_classes > 0
+        return self.is_wanted(run.settings) and (not self.needs_labels or run.num_classes > 0)
 
     def arrays(self, run: EvaluatedRun) -> tuple[ProtocolArray, ...]:
         """Arrays of the protocol in the checkpoint of ``evaluate``. Their names are unique in the table."""

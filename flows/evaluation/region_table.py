@@ -15,6 +15,7 @@ from flows.inputs.embeddings.region_embeddings import embedding_reader
 from flows.inputs.foreground import evaluated_foreground
 from flows.inputs.image_index import open_index
 from flows.stage import Job
+from storage.arrays import ArrayReader
 
 # Reads the regions of the photographs in some rows, in blocks of photographs; at least one block.
 ReadBlocks = Callable[[Job, npt.NDArray[np.int64]], Iterator[Regions]]
@@ -38,10 +39,18 @@ def region_blocks(job: Job, rows: npt.NDArray[np.int64]) -> Iterator[Regions]:
         At least one block, which may be empty.
 
     """
+    labelled = bool(open_index(job).class_names)
+    return _found_regions(job, rows, job.checkpoint("evaluate").array("overlap") if labelled else None)
+
+
+def blocks_without_truth(job: Job, rows: npt.NDArray[np.int64]) -> Iterator[Regions]:
+    """Read the same as :func:`region_blocks` before ``evaluate`` has run, as if there was no ground truth."""
+    return _found_regions(job, rows, None)
+
+
+def _found_regions(job: Job, rows: npt.NDArray[np.int64], overlap: ArrayReader | None) -> Iterator[Regions]:
     segment = job.checkpoint("segment")
     area, foreground = segment.array("area"), segment.array("foreground")
-    labelled = bool(open_index(job).class_names)
-    overlap = job.checkpoint("evaluate").array("overlap") if labelled else None
     embedding = None if job.settings.regions_are_classes else embedding_reader(job, "embed")
     for block in _blocks(rows):
 

@@ -174,6 +174,44 @@ class TrainSummary(Summary):
         return f"ended after {self.iterations:,} of {iterations:,} iterations: {self.ended}"
 
 
+class DistillSummary(Summary):
+    """Summary of ``distill``.
+
+    Attributes:
+        images: photographs that the head learned from.
+        held_out_images: photographs that selected its weights.
+        clusters: number of clusters, without the background.
+        taught: clusters of these that some confident region taught.
+        vanished: clusters that were taught, and that the head finds in no photograph that taught them.
+        iterations: length of each round; less than the setting if it ended early.
+        agreement: for each round the share of the held-out patches with a target to which the head gives it.
+
+    """
+
+    stage = "distill"
+    images: int
+    held_out_images: int
+    clusters: int
+    taught: int
+    vanished: tuple[int, ...]
+    iterations: tuple[int, ...]
+    agreement: tuple[float, ...]
+
+    def describe(self) -> str:
+        """Say how well the head agrees with what it learned.
+
+        Example::
+
+            ended after 650 iterations; the head agrees on 93.1 % of the held-out patches
+
+        """
+        rounds = f" in {len(self.iterations)} rounds" if len(self.iterations) > 1 else ""
+        return (
+            f"ended after {sum(self.iterations):,} iterations{rounds}; the head agrees on "
+            f"{100 * self.agreement[-1]:.1f} % of the held-out patches"
+        )
+
+
 class SegmentSummary(Summary):
     """Summary of ``segment``: photographs with regions, seconds and mean numbers of regions for each.
 

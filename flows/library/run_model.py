@@ -5,12 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from dcn.model_description import ClassDescription, EmbeddingDescription, RegionRules
+from dcn.model_description import (
+    ClassDescription,
+    EmbeddingDescription,
+    HeadDescription,
+    RegionRules,
+)
 from dcn.model_file import StoredModel, read_model
 from flows.errors import FlowError
 from flows.evaluation.named_classes import named_classes
+from flows.evaluation.protocols.distilled import DISTILLED_CLASS_OF_CLUSTER
 from flows.evaluation.protocols.kmeans import CENTERS, CLASS_OF_CLUSTER
 from flows.execution.plan import find_job
+from flows.inputs.class_head import describe_head, load_head
 from flows.inputs.embeddings.region_embeddings import find_region_whitening
 from flows.inputs.summaries import IndexSummary
 from flows.settings import Settings
@@ -80,7 +87,7 @@ def _newest(manifests: list[Manifest], stage: str, read: str, key: str) -> Manif
 
 
 def _read(job: Job, segment: dict[str, Any] | None, embed: dict[str, Any] | None) -> StoredModel:
-    """Read network and classes of a job.
+    """Read network, classes and head of a job.
 
     Args:
         job: a job with the keys of ``train``, and of ``evaluate`` and ``index`` if there is an evaluation.
@@ -98,20 +105,31 @@ def _read(job: Job, segment: dict[str, Any] | None, embed: dict[str, Any] | None
     if embed is not None:
         known = {name: embed[name] for name in EmbeddingDescription.model_fields if name in embed}
         described["embedding"] = EmbeddingDescription.model_validate(known)
-    centers = whitening = None
+    centers = whitening = head = None
     if "evaluate" in job.keys and _is_complete(job.checkpoint("evaluate")):
         evaluated = job.checkpoint("evaluate")
         centers = evaluated.read_values(CENTERS)
         whitening = find_region_whitening(job)
         if evaluated.require().settings.get("background") == "none" and "regions" in described:
             described["regions"] = described["regions"].model_copy(update={"background": "none"})
+        if "distill" in job.keys:
+            head, described["head"] = load_head(job), _described_head(job, evaluated)
         described["classes"] = ClassDescription(
             matched=tuple(evaluated.read_values(CLASS_OF_CLUSTER).tolist()),
             named=named_classes(job),
             palette=IndexSummary.read(job).palette,
         )
     description = stored.description.model_copy(update=described)
-    return replace(stored, description=description, class_centers=centers, whitening=whitening)
+    return replace(stored, description=description, class_centers=centers, whitening=whitening, head=head)
+
+
+def _described_head(job: Job, evaluated: Checkpoint) -> HeadDescription:
+    """Describe the head with the classes of its clusters. Without labels they are the clusters themselves."""
+    described = describe_head(job)
+    if not evaluated.has_file(DISTILLED_CLASS_OF_CLUSTER):
+        return described
+    matched = evaluated.read_values(DISTILLED_CLASS_OF_CLUSTER).tolist()
+    return described.model_copy(update={"matched": tuple(matched)})
 
 
 def _is_complete(evaluated: Checkpoint) -> bool:

@@ -6,7 +6,7 @@ from flows.settings.evaluate import CompareSettings, EvaluateSettings, ReportSet
 from flows.settings.runner import AdaptiveSettings, RunnerSettings, TLSSettings
 from flows.settings.segment import SegmentSettings
 from flows.settings.settings import Settings, WorkspaceLocation
-from flows.settings.train import TrainSettings
+from flows.settings.train import DistillSettings, TrainSettings
 
 __all__ = [
     "AdaptiveSettings",
@@ -14,6 +14,7 @@ __all__ = [
     "AnySegmenter",
     "BackboneSettings",
     "CompareSettings",
+    "DistillSettings",
     "EmbedSettings",
     "EvaluateSettings",
     "LanguageSettings",

@@ -21,7 +21,7 @@ from flows.settings.choices import AnyDataset
 from flows.settings.evaluate import CompareSettings, EvaluateSettings, ReportSettings, SweepSettings
 from flows.settings.runner import RunnerSettings
 from flows.settings.segment import SegmentSettings
-from flows.settings.train import TrainSettings
+from flows.settings.train import DistillSettings, TrainSettings
 from storage import StorageError
 from storage.stores.store import check_location
 
@@ -54,6 +54,7 @@ class Settings(Options):
     train: TrainSettings = TrainSettings()
     segment: SegmentSettings = SegmentSettings()
     embed: EmbedSettings = EmbedSettings()
+    distill: DistillSettings = DistillSettings()
     language: LanguageSettings = LanguageSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     report: ReportSettings = ReportSettings()
@@ -89,14 +90,30 @@ class Settings(Options):
         return self.language.model is not None and self.dataset.has_classes
 
     @property
+    def distills(self) -> bool:
+        """Whether a head learns the classes of the regions. Regions that are classes already need none."""
+        return self.distill.rounds > 0 and not self.regions_are_classes
+
+    @property
+    def more_token_layers(self) -> tuple[int, ...]:
+        """Blocks whose tokens ``token_layers`` caches for the head, because ``extract`` does not: each once.
+
+        Known before the settings are resolved, because it decides which stages run.
+        """
+        read = dict.fromkeys(self.distill.layers) if self.distills else {}
+        if read and self.backbone.token_layer is None:
+            return self._fill_in(find_preset(self.backbone.name)).more_token_layers
+        return tuple(layer for layer in read if layer != self.backbone.token_layer)
+
+    @property
     def classifies_by_neighbors(self) -> bool:
         """Whether the evaluation classifies regions by k-NN, whose bank has regions of the training split."""
         return self.dataset.has_classes and bool(self.evaluate.neighbors)
 
     @property
     def embeds_training_split(self) -> bool:
-        """Whether ``embed`` embeds the regions of the training split, too: k-NN and whitening need them."""
-        return self.classifies_by_neighbors or bool(self.embed.whiten)
+        """Whether ``embed`` embeds the regions of the training split, too: for k-NN, whitening or head."""
+        return self.classifies_by_neighbors or bool(self.embed.whiten) or self.distills
 
     @property
     def embeds_background(self) -> bool:

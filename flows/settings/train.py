@@ -1,4 +1,4 @@
-"""Settings of the network and its training."""
+"""Settings of the network and its training, and of the head that learns classes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dcn.options import Options, PositiveInt, Seed
+from dcn.model_description import HeadDepth
+from dcn.options import Layer, Options, PositiveInt, Seed
 
 if TYPE_CHECKING:  # settings are read without torch
     from dcn.modularity import ModularityLoss
@@ -99,3 +100,39 @@ class TrainSettings(Options):
                 f"there are none; set train.temperature to 0.1, or leave train.expected_affinity empty too"
             )
         return self
+
+
+class DistillSettings(Options):
+    """A head on the tokens that learns the classes of the clusters, so that one forward pass gives classes.
+
+    ``docs/how-it-works/distillation.md`` explains the stage. Without rounds there is no head.
+    """
+
+    rounds: Annotated[int, Field(ge=0, le=9)] = Field(
+        0,
+        description="Number of rounds; 0: no head. The first learns the classes of regions, each further one "
+        "the confident predictions of the head before it.",
+    )
+    layers: tuple[Layer, ...] = Field(
+        (),
+        description="Blocks whose normalized outputs the head reads, counted from the end (-1 is the last). "
+        "``token_layers`` caches those that ``extract`` does not. ``[]``: ``backbone.token_layer`` alone.",
+    )
+    depth: HeadDepth = Field(2, description="Number of 1 x 1 convolutions of the head.")
+    left_out: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.2,
+        description="Share of the regions of a cluster, the farthest from its center, that teach nothing; in "
+        "further rounds the share of its patches of which the head is least sure.",
+    )
+    iterations: PositiveInt = Field(1000, description="Number of iterations of a round.")
+    batch_size: PositiveInt = Field(16, description="Number of images in an iteration.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="Highest learning rate of AdamW.")
+    check_every: PositiveInt = Field(
+        50, description="Number of iterations between two checks of the agreement on held-out images."
+    )
+    patience: PositiveInt | None = Field(
+        4,
+        description="Number of checks without progress on the held-out images after which a round ends; "
+        "empty: all iterations.",
+    )
+    seed: Seed = Field(0, description="Seed of the head, of the batches and of the held-out images.")

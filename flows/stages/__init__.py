@@ -43,6 +43,8 @@ STAGE_TABLE: tuple[StageEntry, ...] = (
     StageEntry("segment", "SegmentStage", "Divide every photograph into regions, and choose the foreground."),
     StageEntry("embed", "EmbedStage", "Embed every region with the frozen ViT."),
     StageEntry("embed_truth", "EmbedTruthStage", "Embed every true region, as embed does."),
+    StageEntry("token_layers", "TokenLayersStage", "Cache the tokens of further layers of the frozen ViT."),
+    StageEntry("distill", "DistillStage", "Teach a head on the tokens the classes of the regions."),
     StageEntry("language", "LanguageStage", "Compare every patch with the names of the classes by CLIP."),
     StageEntry("evaluate", "EvaluateStage", "Measure the regions and their classes by every protocol."),
     StageEntry("report", "ReportStage", "Write a self-contained page with metrics, pictures and curves."),

@@ -39,8 +39,10 @@ class EvaluateStage(Stage):
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         embed = () if settings.regions_are_classes else ("embed",)
         truth = ("embed_truth",) if settings.embeds_true_regions else ()
+        layers = ("token_layers",) if settings.more_token_layers else ()
+        head = (*layers, "distill") if settings.distills else ()
         language = ("language",) if settings.classifies_by_language else ()
-        return ("index", "extract", "segment", *embed, *truth, *language)
+        return ("index", "extract", "segment", *embed, *truth, *head, *language)
 
     def settings(self, settings: Settings) -> dict[str, Any]:
         chosen = {
@@ -48,7 +50,11 @@ class EvaluateStage(Stage):
             "resolution": settings.train.resolution,
             "whiten": settings.embed.whiten,
             # A new protocol, or a new version of one, is another content.
-            "protocols": {protocol.name: protocol.version for protocol in protocols.PROTOCOLS},
+            "protocols": {
+                protocol.name: protocol.version
+                for protocol in protocols.PROTOCOLS
+                if protocol.is_wanted(settings)
+            },
         }
         del chosen["true_regions"]  # the inputs show it
         if settings.evaluate.clustering == KMeansClusterer():
@@ -67,8 +73,7 @@ class EvaluateStage(Stage):
 
     def prepare(self, job: Job) -> None:
         run = EvaluatedRun.open(job)
-        if run.whitens:
-            fit_region_whitening(job)
+        fit_region_whitening(job, self.name)
         for protocol in _applying(run):
             protocol.prepare(run)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from dcn.errors import WeightsUnavailableError
 from flows import progress
 from flows.errors import name_parameters
 from flows.inputs.datasets import open_dataset, read_squashed
-from flows.inputs.image_index import open_index
+from flows.inputs.image_index import IndexedImage, open_index
 from flows.inputs.models import backbone_identity, load_backbone
 from flows.inputs.parallel import batched, in_threads
 from flows.inputs.summaries import ExtractSummary
@@ -58,38 +60,25 @@ class ExtractStage(Stage):
 
     def compute_shard(self, job: Job, manifest: Manifest, shard: int) -> ShardResult:
         settings = job.settings.backbone
-        assert settings.input_size is not None
         assert settings.token_layer is not None
         assert settings.attention_block is not None
-        from dcn.backbone import Backbone
-        from dcn.flip_averaging import flip_averaged_features
+        from dcn.flip_averaging import compute_features
 
         backbone = load_backbone(job.settings)
-        compute = flip_averaged_features if settings.flip else Backbone.features
         start, stop = manifest.shard_range(shard)
         arrays = {
             spec.name: np.zeros((stop - start, *spec.row_shape), dtype=spec.dtype) for spec in manifest.arrays
         }
         refused: list[dict[str, str]] = []
-        read = partial(read_squashed, open_dataset(job.settings.dataset), settings.input_size)
         images = open_index(job).images(start, stop)
-        for batch in batched(in_threads(read, images), settings.batch_size):
-            usable = []
-            for image, squashed, reason in batch:
-                if squashed is None:
-                    refused.append({"file": image.item.image, "reason": reason})
-                else:
-                    usable.append((image.row - start, squashed))
-            if usable:
-                rows = [row for row, _ in usable]
-                inputs = backbone.preprocess(np.stack([squashed for _, squashed in usable]))
-                features = compute(backbone, inputs, settings.token_layer, settings.attention_block)
-                tokens = features.tokens.half()
-                _check_finite(tokens, settings.name)
-                arrays["tokens"][rows] = tokens.cpu().numpy()
-                arrays["attention"][rows] = features.attention.half().cpu().numpy()
-                arrays["present"][rows] = True
-            progress.advance(self.name, len(batch))
+        for read, inputs in read_batches(job, self.name, images, refused):
+            rows = [image.row - start for image in read]
+            features = compute_features(
+                backbone, inputs, settings.token_layer, settings.attention_block, flip=settings.flip
+            )
+            arrays["tokens"][rows] = finite_tokens(features.tokens, settings.name)
+            arrays["attention"][rows] = features.attention.half().cpu().numpy()
+            arrays["present"][rows] = True
         return ShardResult(arrays, {"refused": refused})
 
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:
@@ -103,10 +92,49 @@ class ExtractStage(Stage):
         ).to_json()
 
 
-def _check_finite(tokens: Tensor, backbone: str) -> None:
-    """Raise WeightsUnavailableError for tokens that are NaN, or too large for float16."""
-    if not tokens.isfinite().all():
+def read_batches(
+    job: Job, stage: str, images: Iterable[IndexedImage], refused: list[dict[str, str]]
+) -> Iterator[tuple[list[IndexedImage], Tensor]]:
+    """Read photographs in batches for the backbone, and report the progress of the stage.
+
+    Args:
+        job: the run.
+        stage: name of the stage.
+        images: the photographs.
+        refused: receives the files that cannot be read any more, with the reasons.
+
+    Yields:
+        The photographs of a batch that were read, and the inputs ``[B, 3, S, S]`` of the backbone.
+
+    """
+    backbone, settings = load_backbone(job.settings), job.settings.backbone
+    assert settings.input_size is not None
+    read = partial(read_squashed, open_dataset(job.settings.dataset), settings.input_size)
+    for batch in batched(in_threads(read, images), settings.batch_size):
+        usable, pixels = [], []
+        for image, squashed, reason in batch:
+            if squashed is None:
+                refused.append({"file": image.item.image, "reason": reason})
+            else:
+                usable.append(image)
+                pixels.append(squashed)
+        if usable:
+            yield usable, backbone.preprocess(np.stack(pixels))
+        progress.advance(stage, len(batch))
+
+
+def finite_tokens(tokens: Tensor, backbone: str) -> npt.NDArray[np.float16]:
+    """Convert tokens to float16, as they are cached.
+
+    Raises:
+        WeightsUnavailableError: a token is NaN, or too large for float16.
+
+    """
+    half = tokens.half()
+    if not half.isfinite().all():
         raise WeightsUnavailableError(
             f"the tokens of {backbone} are not finite in float16; check its weights, or take another "
             f"backbone.token_layer"
         )
+    found: npt.NDArray[np.float16] = half.cpu().numpy()
+    return found

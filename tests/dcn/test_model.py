@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -13,6 +14,7 @@ from PIL import Image
 from pycocotools import mask as run_lengths
 
 from dcn.backbone import Backbone
+from dcn.class_head import ClassHead
 from dcn.class_names import NamedClasses
 from dcn.crops import crop_regions, masked_inputs
 from dcn.embedding_sources import CROP_VIEWS
@@ -22,12 +24,15 @@ from dcn.model_description import (
     BackboneDescription,
     ClassDescription,
     EmbeddingDescription,
+    HeadDescription,
     ModelDescription,
     RegionRules,
 )
 from dcn.model_file import StoredModel
 from dcn.network import DynamicClusteringNetwork
+from dcn.refinement import fine_label_map
 from dcn.region_tokens import mean_tokens
+from dcn.regions import resize_label_map
 from dcn.whitening import TokenWhitening
 from tests.conftest import TINY_VIT, draw_scene
 
@@ -190,6 +195,48 @@ def test_foreground_regions_have_a_class_and_others_are_background(
         assert 0 <= region.confidence <= 1
     # Nothing was embedded that has no class of its own.
     assert set(result.embeddings) == {region.label for region in result.regions if region.foreground}
+
+
+def test_a_head_gives_the_classes_of_pixels_from_the_only_forward_pass(
+    tiny_weights: Path, photograph: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = stored(tiny_weights, CLASSES)
+    described = HeadDescription(layers=(-3, -1), depth=2, matched=(0, 2, 1))
+    torch.manual_seed(3)
+    head = ClassHead(192, described).eval()
+    model = Model(
+        replace(plain, description=plain.description.model_copy(update={"head": described}), head=head),
+        device="cpu",
+    )
+    passes: list[int] = []
+    forward = model.backbone.model.patch_embed.forward
+
+    def counted(photographs: torch.Tensor) -> torch.Tensor:
+        passes.append(len(photographs))
+        embedded: torch.Tensor = forward(photographs)
+        return embedded
+
+    monkeypatch.setattr(model.backbone.model.patch_embed, "forward", counted)
+    result = model.segment(photograph)
+    semantic = result.semantic
+    assert semantic is not None
+    classes = [(region.class_index, region.class_name, region.confidence) for region in result.regions]
+    assert passes == [1]  # one photograph, and no crop
+    assert not result.embeddings
+    # The same from the backbone and the head alone.
+    inputs = model.backbone.preprocess(model.squash(photograph)[None])
+    layers = [model.backbone.features(inputs, layer, -1).tokens.half().float() for layer in (-3, -1)]
+    probabilities = head(layers).detach().softmax(dim=-1)[0].half().numpy()
+    np.testing.assert_allclose(result.clusters, probabilities, atol=2e-3)
+    clusters = resize_label_map(fine_label_map(result.clusters, photograph), *photograph.shape[:2])
+    np.testing.assert_array_equal(semantic, np.array([0, 2, 1])[clusters])
+    for region, (index, name, confidence) in zip(result.regions, classes, strict=True):
+        counts = np.bincount(semantic[region.mask], minlength=3)
+        assert index is not None
+        assert counts[index] == counts.max()
+        assert name == ("background", "cat", "tree")[index]
+        assert confidence == pytest.approx(counts.max() / region.area)
+        assert region.distance is None
 
 
 def test_a_model_without_classes_says_so(tiny_weights: Path, photograph: np.ndarray) -> None:

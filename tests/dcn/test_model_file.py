@@ -9,12 +9,14 @@ import pytest
 import torch
 from safetensors.torch import save, save_file
 
+from dcn.class_head import ClassHead
 from dcn.class_names import NamedClasses
 from dcn.errors import InvalidModelFileError
 from dcn.model_description import (
     BackboneDescription,
     ClassDescription,
     EmbeddingDescription,
+    HeadDescription,
     ModelDescription,
     RegionRules,
 )
@@ -38,6 +40,15 @@ DESCRIPTION = ModelDescription(
     classes=CLASSES,
 )
 CENTERS = np.array([[0.1, 0.2], [0.3, 1 / 3]], dtype=np.float32)
+
+
+HEAD = HeadDescription(layers=(-3, -1), depth=2, matched=(0, 1, 2))
+WITH_HEAD = DESCRIPTION.model_copy(update={"head": HEAD})
+
+
+def head(clusters: int = 3) -> ClassHead:
+    torch.manual_seed(1)
+    return ClassHead(8, HEAD.model_copy(update={"matched": tuple(range(clusters))}))
 
 
 def network() -> DynamicClusteringNetwork:
@@ -193,3 +204,71 @@ def test_a_cluster_without_class_is_refused() -> None:
     description = DESCRIPTION.model_copy(update={"classes": wrong})
     with pytest.raises(InvalidModelFileError, match="a cluster has a number outside of 0 to 2"):
         read_model(model_bytes(network().state_dict(), description, CENTERS), "m")
+
+
+def test_a_head_comes_back_and_a_model_without_one_is_written_as_before() -> None:
+    written = model_bytes(network().state_dict(), WITH_HEAD, CENTERS, head=head())
+    found = read_model(written, "m")
+    assert found.description == WITH_HEAD
+    assert found.head is not None
+    for name, value in head().state_dict().items():
+        torch.testing.assert_close(found.head.state_dict()[name], value.half().float(), rtol=0, atol=0)
+    assert found.to_bytes() == written
+    assert b'version\\": 3' in written
+    without = model_bytes(network().state_dict(), DESCRIPTION, CENTERS)
+    assert b'version\\": 2' in without
+    assert b"head." not in without
+
+
+@pytest.mark.parametrize(
+    ("description", "given", "message"),
+    [
+        (WITH_HEAD, None, "its head is not one of 3 clusters"),
+        (WITH_HEAD, head(4), "its head is not one of 3 clusters"),
+        (DESCRIPTION, head(), "a head without a description"),
+        (WITH_HEAD.model_copy(update={"classes": None}), head(), "a head without a description"),
+        (
+            DESCRIPTION.model_copy(update={"head": HEAD.model_copy(update={"depth": 3})}),
+            head(),
+            "its head is not one of 3 clusters",
+        ),
+        (
+            DESCRIPTION.model_copy(update={"head": HEAD.model_copy(update={"depth": 10**9})}),
+            head(),
+            "less than or equal to 3",
+        ),
+        (
+            DESCRIPTION.model_copy(update={"head": HEAD.model_copy(update={"matched": (0, 1, 3)})}),
+            head(),
+            "a cluster of its head has a number outside of 0 to 2",
+        ),
+    ],
+    ids=["none", "clusters", "undescribed", "no classes", "depth", "far too deep", "no such class"],
+)
+def test_a_head_that_does_not_fit_its_description_is_refused(
+    description: ModelDescription, given: ClassHead | None, message: str
+) -> None:
+    centers = CENTERS if description.classes else None
+    with pytest.raises(InvalidModelFileError, match=message):
+        read_model(model_bytes(network().state_dict(), description, centers, head=given), "m")
+
+
+def test_a_head_with_infinite_weights_is_refused() -> None:
+    infinite = head()
+    with torch.no_grad():
+        next(infinite.parameters())[0, 0] = torch.inf
+    with pytest.raises(InvalidModelFileError, match="its head is not one of 3 clusters"):
+        read_model(model_bytes(network().state_dict(), WITH_HEAD, CENTERS, head=infinite), "m")
+
+
+def test_new_names_translate_the_clusters_of_the_head_as_well() -> None:
+    """The clusters 1 and 2 become one class, and so do the outputs of the head that have their numbers."""
+    described = WITH_HEAD.model_copy(update={"head": HEAD.model_copy(update={"matched": (0, 2, 1)})})
+    renamed = StoredModel(network(), described, CENTERS, head=head()).renamed({1: "thing", 2: "thing"})
+    again = renamed.renamed({1: "object"})
+    for found, names in ((renamed, ("background", "thing")), (again, ("background", "object"))):
+        assert found.description.head is not None
+        assert found.description.classes is not None
+        named = found.description.classes.named
+        assert named.names == names
+        assert named.of_clusters(np.array(found.description.head.matched)).tolist() == [0, 1, 1]

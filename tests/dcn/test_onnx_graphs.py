@@ -77,7 +77,7 @@ def test_backbone_and_network_are_equal(model: Model, tmp_path: Path) -> None:
     np.testing.assert_allclose(assignment, expected_assignment(model, features.tokens), atol=1e-4)
     np.testing.assert_allclose(attention, features.attention.numpy(), atol=1e-4)
     # What the model itself finds, whose tokens are rounded as those in a workspace are.
-    own, _ = model.assign(photographs)
+    own = model.assign(photographs).assignment
     np.testing.assert_allclose(assignment, own, atol=5e-3)
 
 
@@ -90,7 +90,7 @@ def test_flip_averaging_is_a_part_of_the_graph(model: Model, tmp_path: Path) -> 
     write_both(flipped, tmp_path / "model.onnx")
     photographs = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
     assignment, attention = run(tmp_path / "model.onnx", photographs=photographs)
-    own, own_attention = flipped.assign(photographs)
+    own, own_attention, _ = flipped.assign(photographs)
     np.testing.assert_allclose(assignment, own, atol=5e-3)
     np.testing.assert_allclose(attention, own_attention, atol=1e-3)
     assert not np.allclose(assignment, model.assign(photographs)[0], atol=5e-3)

@@ -64,7 +64,7 @@ def test_cosine_schedule_ends_at_zero() -> None:
     rates = []
     for _ in range(4):
         trainer.step(make_tokens(), list("abcd"))
-        rates.append(trainer._optimizer.param_groups[0]["lr"])
+        rates.append(trainer._optimizer._adamw.param_groups[0]["lr"])
     assert rates == pytest.approx([1e-4, 1e-4 * 0.853553, 5e-5, 1e-4 * 0.146447], rel=1e-4)
 
 

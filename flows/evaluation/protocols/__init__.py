@@ -5,6 +5,7 @@ from typing import Any
 from flows.evaluation.protocol import Protocol
 from flows.evaluation.protocols.angles import Angles
 from flows.evaluation.protocols.annotators import Annotators
+from flows.evaluation.protocols.distilled import Distilled
 from flows.evaluation.protocols.foreground import Foreground, ForegroundVariants
 from flows.evaluation.protocols.kmeans import KMeans
 from flows.evaluation.protocols.knn import KNN
@@ -22,6 +23,7 @@ PROTOCOLS: tuple[Protocol[Any], ...] = (
     RegionMeasures(),
     Annotators(),
     KMeans(),
+    Distilled(),
     UpperBound(),
     Foreground(),
     ForegroundVariants(),

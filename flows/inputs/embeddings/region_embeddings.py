@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flows.errors import EmptyDatasetError
+from flows.inputs.foreground import evaluated_foreground
 from flows.inputs.image_index import evenly_spread, open_index
 from flows.stage import Job
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 # Reads the embeddings [b, k, d] of the regions of the photographs in some rows.
 ReadEmbeddings = Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]]
 
-# The first stage that reads the embeddings of all regions. It fits the whitening, and later stages read it.
-_FITTED_BY = "evaluate"
 _WHITENING = "region_whitening.safetensors"
 # Photographs whose embeddings are read together.
 _BLOCK = 512
@@ -42,16 +41,24 @@ def embedding_reader(job: Job, stage: str) -> ReadEmbeddings:
     return lambda rows: whiten_known(whitening, array.read_ahead(rows).result())
 
 
-def fit_region_whitening(job: Job) -> None:
+def fit_region_whitening(job: Job, stage: str) -> None:
     """Fit the whitening on the foreground regions of the training split, and write its file.
 
     No label is read. The regions are those of ``evaluate.sampled_images`` photographs, as for k-means. Fewer
     directions are kept than there are regions.
 
+    Args:
+        job: the run.
+        stage: the stage that is about to read embeddings. Nothing is done if the run does not whiten, or if
+            an earlier stage has fitted.
+
     Raises:
         EmptyDatasetError: the training split has no region with an embedding.
 
     """
+    whitens = job.settings.embed.whiten and not job.settings.regions_are_classes
+    if not whitens or stage != _fitted_by(job):
+        return
     import torch
     from safetensors.torch import save
 
@@ -66,7 +73,8 @@ def fit_region_whitening(job: Job) -> None:
     )
     known = []
     for block in np.array_split(rows, max(1, -(-len(rows) // _BLOCK))):
-        vectors = embedding.read_ahead(block).result()[foreground.read_ahead(block).result()]  # [r, d]
+        chosen = evaluated_foreground(job.settings, foreground.read_ahead(block).result())  # [b, k]
+        vectors = embedding.read_ahead(block).result()[chosen]  # [r, d]
         squared = np.einsum("rd,rd->r", vectors, vectors)
         known.append(vectors[np.isfinite(squared) & (squared > 0)])
     regions = np.concatenate(known)  # [m, d]
@@ -77,12 +85,12 @@ def fit_region_whitening(job: Job) -> None:
         )
     whitening = TokenWhitening(regions.shape[1], min(_wanted_directions(job), max(1, len(regions) - 1)))
     whitening.fit(torch.from_numpy(regions))
-    job.checkpoint(_FITTED_BY).write_file(_WHITENING, save(whitening.state_dict()))
+    job.checkpoint(stage).write_file(_WHITENING, save(whitening.state_dict()))
 
 
 def find_region_whitening(job: Job) -> TokenWhitening | None:
     """Read the whitening of a run whose classes are known; None if it does not whiten."""
-    return _load(job) if job.checkpoint(_FITTED_BY).has_file(_WHITENING) else None
+    return _load(job) if job.checkpoint(_fitted_by(job)).has_file(_WHITENING) else None
 
 
 def lost_directions(job: Job) -> str:
@@ -101,7 +109,12 @@ def _load(job: Job) -> TokenWhitening:
 
     from dcn.whitening import whitening_of
 
-    return whitening_of(load(job.checkpoint(_FITTED_BY).read_file(_WHITENING)))
+    return whitening_of(load(job.checkpoint(_fitted_by(job)).read_file(_WHITENING)))
+
+
+def _fitted_by(job: Job) -> str:
+    """Name the first stage that reads the embeddings. It fits the whitening, and later stages read it."""
+    return "distill" if "distill" in job.keys else "evaluate"
 
 
 def _wanted_directions(job: Job) -> int:

@@ -37,6 +37,8 @@ def read_tokens(
         return cached.rows(start, stop)
     assert layer is not None
     assert settings.input_size is not None
+    from dcn.flip_averaging import compute_features
+
     backbone = load_backbone(job.settings)
     tokens = np.zeros((stop - start, *cached.shape[1:]), dtype=np.float16)
     read = partial(read_squashed, open_dataset(job.settings.dataset), settings.input_size)
@@ -44,6 +46,6 @@ def read_tokens(
         usable = [(image.row - start, squashed) for image, squashed, _ in batch if squashed is not None]
         if usable:
             inputs = backbone.preprocess(np.stack([squashed for _, squashed in usable]))
-            features = backbone.features(inputs, layer, attention_block=layer)
+            features = compute_features(backbone, inputs, layer, layer, flip=settings.flip)
             tokens[[row for row, _ in usable]] = features.tokens.half().cpu().numpy()
     return tokens

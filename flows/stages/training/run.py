@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from dcn.device import choose_device
 from dcn.early_stopping import stands_still
-from dcn.errors import DCNError, NonFiniteTrainingError
+from dcn.errors import NonFiniteTrainingError
 from dcn.model_description import ModelDescription
 from dcn.model_file import model_bytes
 from dcn.network import DynamicClusteringNetwork
 from dcn.prototypes import start_from_kmeans
-from dcn.training import StepRecord, Trainer, batch_rows, held_out_modularity
+from dcn.training import StepRecord, Trainer, held_out_modularity
 from flows import progress
 from flows.errors import name_parameters
 from flows.inputs.image_index import open_index
-from flows.inputs.parallel import batched
 from flows.inputs.summaries import TrainSummary
 from flows.inputs.token_sample import sample_tokens
 from flows.printable import printable_line
 from flows.settings import TrainSettings
 from flows.stage import Job, Warn
+from flows.stages.training.batches import Batches, hold_out
 from flows.stages.training.state import SaveClock, TrainingState
 from storage import Checkpoint
 
-_MAX_HELD_OUT = 256
 # Consecutive collapsed iterations that count as a collapse. In a single batch it may happen by chance.
 _COLLAPSE_LENGTH = 10
 # Settings that are arguments of the network.
@@ -64,11 +61,10 @@ class TrainingRun:
         self._index = open_index(job)
         present = job.checkpoint("extract").array("present").rows(0, len(self._index))
         rows = self._index.split_rows(self._index.summary.train_split)
-        self._rows, self._held_out = _hold_out(
-            rows[present[rows]], self._settings.held_out, self._settings.seed
-        )
-
         settings = self._settings
+        self._rows, self._held_out = hold_out(rows[present[rows]], settings.held_out, settings.seed)
+        self._batches = Batches([self._tokens], settings.batch_size, settings.seed, self._device)
+
         self._network_arguments = network_arguments(settings, token_width)
         torch.manual_seed(settings.seed)
         network = DynamicClusteringNetwork(**self._network_arguments)
@@ -103,7 +99,7 @@ class TrainingRun:
         """Run the missing iterations, write the model, and return the summary."""
         settings, trainer = self._settings, self._trainer
         progress.start("train", settings.iterations, trainer.iteration)
-        for batch, tokens in self._batches():
+        for batch, (tokens,) in self._batches.random(self._rows, trainer.iteration, settings.iterations):
             with name_parameters("setting train.{}"):
                 record = trainer.step(tokens, map(self._image_name, batch))
             self._state.curve.append(record)
@@ -146,25 +142,6 @@ class TrainingRun:
             ended="held-out modularity stood still" if self._stands_still() else "all iterations are done",
         )
 
-    def _batches(self) -> Iterator[tuple[list[int], Tensor]]:
-        """Read the batches from the current iteration on, each while the one before is trained on."""
-        settings = self._settings
-        numbers = range(self._trainer.iteration, settings.iterations)
-        drawn = (batch_rows(self._rows, settings.batch_size, settings.seed, number) for number in numbers)
-        pending = ((rows, self._tokens.read_ahead(rows)) for rows in drawn)
-        current = next(pending, None)
-        while current is not None:
-            following = next(pending, None)
-            yield current[0], self._on_device(current[1].result())  # [B, n, d]
-            current = following
-
-    def _on_device(self, tokens: npt.NDArray[np.float16]) -> Tensor:
-        """Move tokens to the device as float32. Pinned memory lets the copy to CUDA run in parallel."""
-        batch = torch.from_numpy(tokens)
-        if self._device == "cuda":
-            batch = batch.pin_memory()
-        return batch.to(self._device, non_blocking=True).float()
-
     def _image_name(self, row: int) -> str:
         return printable_line(self._index.image(row).item.id)
 
@@ -179,8 +156,7 @@ class TrainingRun:
 
     def _check_held_out(self) -> None:
         values = []
-        for rows in batched(self._held_out.tolist(), self._settings.batch_size):
-            tokens = self._on_device(self._tokens.read_ahead(rows).result())
+        for _, (tokens,) in self._batches.in_order(self._held_out):
             values.append(held_out_modularity(self._trainer.network, tokens, self._settings.loss))
         value = torch.cat(values).mean().item()
         if not self._state.checks or value > max(check[1] for check in self._state.checks):
@@ -212,18 +188,3 @@ class TrainingRun:
 def network_arguments(settings: TrainSettings, token_width: int) -> dict[str, Any]:
     """Select the arguments of :class:`dcn.network.DynamicClusteringNetwork` from the settings."""
     return {"dim": token_width, **settings.model_dump(include=_NETWORK, exclude_none=True)}
-
-
-def _hold_out(
-    rows: npt.NDArray[np.int64], share: float, seed: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Split rows into training rows and those that select the weights; if ``share`` is 0, they overlap."""
-    if not len(rows):
-        raise DCNError(
-            "no usable photograph is in the training split; the warnings of index and extract say why"
-        )
-    count = min(_MAX_HELD_OUT, max(1, round(share * len(rows)))) if share and len(rows) > 1 else 0
-    if not count:
-        return rows, rows[:_MAX_HELD_OUT]
-    shuffled = np.random.default_rng([seed, 0]).permutation(rows)
-    return np.sort(shuffled[count:]), np.sort(shuffled[:count])
