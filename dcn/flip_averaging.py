@@ -23,7 +23,7 @@ def compute_features(
 ) -> Features:
     """Compute :meth:`dcn.backbone.Backbone.features`, averaged over both views if ``flip``.
 
-    Everything that must agree with the tokens of a run calls this with the run's ``backbone.flip``.
+    Tokens that must agree with each other, such as those of a run and of its model, need the same ``flip``.
     """
     compute = flip_averaged_features if flip else Backbone.features
     return compute(backbone, inputs, token_layer, attention_block, more_layers)

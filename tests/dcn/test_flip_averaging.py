@@ -7,7 +7,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from dcn.backbone import Backbone
-from dcn.flip_averaging import flip_averaged_features
+from dcn.flip_averaging import compute_features, flip_averaged_features
 
 ROWS, COLUMNS = 2, 3
 
@@ -53,6 +53,16 @@ def test_tokens_and_attention_are_the_mean_of_both_views(backbone: Backbone, pho
                 / 2,
                 atol=1e-5,
             )
+
+
+def test_further_layers_are_averaged_as_the_first_one(backbone: Backbone, photographs: np.ndarray) -> None:
+    inputs = backbone.preprocess(photographs)
+    for flip in (False, True):
+        found = compute_features(backbone, inputs, -1, -1, (-2, -1), flip=flip)
+        assert len(found.more_tokens) == 2
+        for layer, tokens in zip((-2, -1), found.more_tokens, strict=True):
+            alone = compute_features(backbone, inputs, layer, -1, flip=flip).tokens
+            torch.testing.assert_close(tokens, alone)
 
 
 def test_a_mirrored_photograph_has_the_mirrored_tokens(backbone: Backbone, photographs: np.ndarray) -> None:

@@ -20,6 +20,7 @@ from dcn.crops import crop_regions, masked_inputs
 from dcn.embedding_sources import CROP_VIEWS
 from dcn.errors import InvalidPhotographError, WeightsUnavailableError
 from dcn.model import Model
+from dcn.model_card import card_values
 from dcn.model_description import (
     BackboneDescription,
     ClassDescription,
@@ -299,6 +300,14 @@ def test_the_model_card_is_one_for_the_hub(model: Model, tmp_path: Path) -> None
     _, _, after = card.text.partition("```json\n")
     names, _, _ = after.partition("\n```\n")
     assert json.loads(names) == ["background", "```", "<b>tree</b>"]
+
+
+def test_the_card_of_a_model_with_a_head_counts_its_clusters(model: Model) -> None:
+    """The centers are others: a merged cluster has several."""
+    merged = CLASSES.model_copy(update={"matched": (0, 1, 2, 1, 2)})
+    described = HeadDescription(layers=(-1,), depth=1, matched=(0, 2, 1))
+    description = model.stored.description.model_copy(update={"classes": merged, "head": described})
+    assert card_values(description)["clusters"] == 2
 
 
 def test_weights_that_stayed_on_another_machine_are_asked_for(model: Model, tmp_path: Path) -> None:

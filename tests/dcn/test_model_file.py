@@ -116,6 +116,16 @@ def test_sources_and_whitening_of_embeddings_come_back() -> None:
     assert b'version\\": 3' in stored.to_bytes()
 
 
+def test_whitening_and_head_come_back_together() -> None:
+    stored = StoredModel(network(), WITH_HEAD, CENTERS, whitening(), head())
+    found = read_model(stored.to_bytes(), "m")
+    assert found.description == WITH_HEAD
+    assert found.whitening is not None
+    assert found.head is not None
+    assert torch.equal(found.whitening.projection, whitening().projection)
+    assert found.to_bytes() == stored.to_bytes()
+
+
 def test_a_model_with_embeddings_of_masked_crops_is_the_file_that_it_was() -> None:
     """Software that reads version 2 reads it as well: it knows no other source, and refuses unknown names."""
     content = model_bytes(network().state_dict(), DESCRIPTION, CENTERS)

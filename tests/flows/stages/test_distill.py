@@ -16,6 +16,7 @@ from dcn.model import Model
 from flows.errors import InvalidSettingsError
 from flows.evaluation.protocols.distilled import Distilled
 from flows.evaluation.protocols.kmeans import KMeans
+from flows.evaluation.region_table import read_regions
 from flows.evaluation.results import read_results
 from flows.execution.plan import STAGES, find_job, states
 from flows.inputs.class_head import patch_clusters
@@ -106,6 +107,45 @@ def test_the_confident_regions_are_those_nearest_to_their_centers(distilled: Set
         nearest = members[np.argsort(distance[members, cluster - 1])]
         kept = nearest[: int((1 - left_out) * (len(nearest) - 1)) + 1]
         assert {tuple(place[m]) for m in kept} == {tuple(p) for p in np.argwhere(classes == cluster)}
+
+
+def test_merged_clusters_of_whitened_embeddings_of_all_regions_teach(mine: Settings) -> None:
+    """The same with several centers for a cluster. The background is no class, because all regions have one."""
+    settings = changed(
+        mine,
+        dataset=without_truth(photograph_folder_of(mine)),
+        embed={"whiten": 6},
+        evaluate={"num_clusters": 2, "overclustering": 3, "num_seeds": 1, "background": "none"},
+        distill={"rounds": 1, "iterations": 2},
+    )
+    run_stages(settings, "evaluate")
+    job, left_out = find_job(settings), 0.25
+    whitening = "region_whitening.safetensors"
+    assert [job.checkpoint(stage).has_file(whitening) for stage in ("distill", "evaluate")] == [True, False]
+    rows = np.arange(len(open_index(job)))
+    regions = read_regions(job, rows)
+    assert regions.foreground.all()
+    evaluated = job.checkpoint("evaluate")
+    centers, clusters = (
+        evaluated.read_values(f"{name}.npy") for name in ("class_centers", "class_of_cluster")
+    )
+    assert centers.shape == (6, 6)  # three for each cluster, and six directions
+    unit = regions.embedding / np.linalg.norm(regions.embedding, axis=1, keepdims=True)
+    distance = cdist(unit, centers)  # [R, c]
+    cluster_of_region = clusters[1:][distance.argmin(axis=1)]
+    found, classes = find_region_classes(job, rows, left_out)
+    assert found == 2
+    for cluster in (1, 2):
+        members = np.flatnonzero(cluster_of_region == cluster)
+        nearest = members[np.argsort(distance[members].min(axis=1))]
+        kept = nearest[: int((1 - left_out) * (len(nearest) - 1)) + 1]
+        places = {(regions.image[m], regions.index[m]) for m in kept}
+        assert places == {tuple(place) for place in np.argwhere(classes == cluster)}
+    assert not (classes == 0).any()
+    model = model_of_run(settings)
+    assert model.whitening is not None
+    assert model.head is not None
+    assert model.to_bytes() == model_of_training(job.checkpoint("train"), job.workspace).to_bytes()
 
 
 def test_no_label_reaches_the_head(distilled: Settings, tmp_path: Path) -> None:
