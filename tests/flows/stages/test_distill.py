@@ -76,6 +76,12 @@ def test_without_rounds_nothing_is_computed_and_no_key_changes(finished: Setting
     assert "distilled" not in STAGES["evaluate"].settings(finished.resolve())["protocols"]
 
 
+def test_the_array_of_the_protocol_has_a_name_of_its_own(distilled: Settings) -> None:
+    names = [spec.name for spec in find_job(distilled).checkpoint("evaluate").require().arrays]
+    assert names.count("distilled_overlap") == 1
+    assert len(set(names)) == len(names)
+
+
 def test_a_head_leaves_the_stages_before_it_as_they_are(distilled: Settings, finished: Settings) -> None:
     before, after = find_job(finished).keys, find_job(distilled).keys
     assert {name for name in before if before[name] != after[name]} == {"evaluate", "report"}
