@@ -288,9 +288,8 @@ class Model(
         layer = self._embedding.token_layer or self.stored.description.backbone.token_layer
         for start in range(0, len(results), BATCH):
             squashed = np.stack([self.squash(result.photograph) for result in results[start : start + BATCH]])
-            features = self.backbone.features(
-                self.backbone.preprocess(squashed), layer, attention_block=layer
-            )
+            compute = flip_averaged_features if self.stored.description.backbone.flip else Backbone.features
+            features = compute(self.backbone, self.backbone.preprocess(squashed), layer, layer)
             yield from features.tokens.half().cpu().numpy()  # as the stages of a run read them
 
     # -- the conventions of the Hugging Face Hub -----------------------------------------------------------

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flows.errors import EmptyDatasetError
+from flows.inputs.foreground import evaluated_foreground
 from flows.inputs.image_index import evenly_spread, open_index
 from flows.stage import Job
 
@@ -66,7 +67,8 @@ def fit_region_whitening(job: Job) -> None:
     )
     known = []
     for block in np.array_split(rows, max(1, -(-len(rows) // _BLOCK))):
-        vectors = embedding.read_ahead(block).result()[foreground.read_ahead(block).result()]  # [r, d]
+        clustered = evaluated_foreground(job.settings, foreground.read_ahead(block).result())  # [b, k]
+        vectors = embedding.read_ahead(block).result()[clustered]  # [r, d]
         squared = np.einsum("rd,rd->r", vectors, vectors)
         known.append(vectors[np.isfinite(squared) & (squared > 0)])
     regions = np.concatenate(known)  # [m, d]

@@ -8,6 +8,8 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from dcn.backbone import Backbone
+from dcn.flip_averaging import flip_averaged_features
 from flows.inputs.datasets import open_dataset, read_squashed
 from flows.inputs.image_index import IndexedImage
 from flows.inputs.models import load_backbone
@@ -44,6 +46,7 @@ def read_tokens(
         usable = [(image.row - start, squashed) for image, squashed, _ in batch if squashed is not None]
         if usable:
             inputs = backbone.preprocess(np.stack([squashed for _, squashed in usable]))
-            features = backbone.features(inputs, layer, attention_block=layer)
+            compute = flip_averaged_features if settings.flip else Backbone.features
+            features = compute(backbone, inputs, layer, layer)
             tokens[[row for row, _ in usable]] = features.tokens.half().cpu().numpy()
     return tokens

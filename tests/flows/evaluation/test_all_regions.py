@@ -148,7 +148,7 @@ class TestNumberOfClusters:
     """One for each class; the first class counts if some mask has it."""
 
     @staticmethod
-    def wanted(settings: Settings, **evaluate: object) -> int:
+    def wanted(settings: Settings, **evaluate: object) -> int | None:
         chosen = changed(settings, evaluate=evaluate)
         return wanted_clusters(EvaluatedRun.open(find_job(chosen)))
 
