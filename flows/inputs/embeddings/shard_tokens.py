@@ -8,8 +8,6 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from dcn.backbone import Backbone
-from dcn.flip_averaging import flip_averaged_features
 from flows.inputs.datasets import open_dataset, read_squashed
 from flows.inputs.image_index import IndexedImage
 from flows.inputs.models import load_backbone
@@ -37,6 +35,9 @@ def read_tokens(
     settings, cached = job.settings.backbone, job.checkpoint("extract").array("tokens")
     if layer in {None, settings.token_layer} or not images:
         return cached.rows(start, stop)
+    from dcn.backbone import Backbone
+    from dcn.flip_averaging import flip_averaged_features
+
     assert layer is not None
     assert settings.input_size is not None
     backbone = load_backbone(job.settings)
