@@ -2,7 +2,7 @@
 # changed.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
 # `make demo TORCH=cpu` installs the CPU build of PyTorch, which exists for Linux in an index of its own.
 CPU_INDEX := https://download.pytorch.org/whl/cpu

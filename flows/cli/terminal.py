@@ -102,7 +102,11 @@ class TerminalProgress:
             with self._lock:
                 if self._running is not None:
                     left = self._running.time_remaining
-                    self._line(self._running, f", {_clock(left)} left" if left else "")
+                    # After the last unit a stage still writes and checks its results.
+                    when = (
+                        ", finishing" if self._running.finished else f", {_clock(left)} left" if left else ""
+                    )
+                    self._line(self._running, when)
 
     def _line(self, task: Task, when: str) -> None:
         if self._console.is_terminal:

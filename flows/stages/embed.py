@@ -23,7 +23,7 @@ class EmbedStage(Stage):
     """
 
     name = "embed"
-    version = 2
+    version = 3
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         return ("index", "extract", "segment")

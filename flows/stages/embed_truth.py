@@ -33,7 +33,7 @@ class EmbedTruthStage(Stage):
     """
 
     name = "embed_truth"
-    version = 2
+    version = 3
     always_in_key = frozenset({"backbone"})
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:

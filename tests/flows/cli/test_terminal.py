@@ -65,12 +65,15 @@ def test_without_a_terminal_a_line_tells_of_the_begin_of_the_end_and_of_the_time
         bars.advance("extract", 436, "")
         time.sleep(0.08)
         bars.advance("extract", 100, "")
+        time.sleep(0.12)  # the results are checked
         bars.end("extract")
         time.sleep(0.12)  # no stage runs
         bars.start("train", 2, 0)
     lines = log.read_text().splitlines()
     assert lines[0] == "extract 64/1000"
     assert lines[1] == "extract 64/1000"
-    assert re.fullmatch(r"extract 900/1000, 0:00:\d\d left", lines[-3])
+    between = lines[2 : lines.index("extract 1000/1000, finishing")]
+    assert re.fullmatch(r"extract 900/1000, 0:00:\d\d left", between[-1])
+    assert lines[-3] == "extract 1000/1000, finishing"
     assert re.fullmatch(r"extract 1000/1000, done in 0:00:0\d", lines[-2])
     assert lines[-1] == "train 0/2"

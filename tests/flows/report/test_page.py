@@ -32,7 +32,7 @@ def test_no_text_can_end_the_script_that_holds_it() -> None:
 
 def test_a_page_without_data_has_no_script_and_allows_none() -> None:
     shown = render("comparison.html.j2", dataset="d", titles=[], cells=[], curves=None, columns=[], photographs=[],
-                   inputs={}, chosen=None).decode()  # fmt: skip
+                   inputs={}, chosen=None, ladder=None).decode()  # fmt: skip
     assert "<script" not in shown
     assert "script-src" not in shown
     assert "default-src 'none'" in unescape(shown)

@@ -108,19 +108,30 @@ def test_a_list_of_sources_is_joined_and_the_tokens_are_those_of_the_cache(
         np.testing.assert_allclose(joined[row], expected, atol=1e-5)
 
 
-def test_tokens_of_a_block_that_is_not_cached_are_computed(copy: Settings) -> None:
-    settings = changed(copy, embed={"source": "tokens", "token_layer": -4}, evaluate={"neighbors": []})
+@pytest.mark.parametrize("flip", [False, True])
+def test_tokens_of_a_block_that_is_not_cached_are_computed(copy: Settings, flip: bool) -> None:
+    tokens_of_block = {"source": "tokens", "token_layer": -4}
+    settings = changed(copy, embed=tokens_of_block, backbone={"flip": flip}, evaluate={"neighbors": []})
     run_stages(settings, "embed_truth")
     run_stages(settings, "embed")
     backbone = Backbone.from_preset(settings.backbone.name, settings.backbone.weights, "cpu")[0]
     pictures = np.stack([squash(photograph, 64) for photograph in photographs(settings)])
-    tokens = backbone.features(backbone.preprocess(pictures), -4, -4).tokens.numpy()
+    inputs = backbone.preprocess(pictures)
+    tokens = backbone.features(inputs, -4, -4).tokens.numpy()  # [N, n, d]
+    if flip:
+        mirrored = backbone.features(inputs.flip(-1), -4, -4).tokens.numpy().reshape(14, 4, 4, -1)
+        tokens = (tokens + mirrored[:, :, ::-1].reshape(tokens.shape)) / 2
     found = embeddings(settings)
     for row, regions in enumerate(labels(settings)):
         np.testing.assert_allclose(found[row], mean_tokens(tokens[row], regions, 3), atol=2e-3)
     truth = find_job(settings).checkpoint("embed_truth").array("embedding").rows(0, 14)
     assert (truth.any(axis=2) == (np.abs(truth) > 0).any(axis=2)).all()
     assert truth.any()
+
+    model = Model(model_of_run(settings), device="cpu")
+    (result,) = model.segment(photographs(settings)[:1])
+    for label in np.flatnonzero(result.area):
+        np.testing.assert_allclose(result.embedding(int(label)), found[0, label], atol=2e-3)
 
 
 def test_whitened_embeddings_are_the_same_for_all_readers_and_for_the_model(copy: Settings) -> None:
