@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from dcn.images.bands import bands
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -37,10 +39,10 @@ def upsampled_bands(values: Tensor, height: int, width: int) -> Iterator[tuple[i
     side = round(n**0.5)
     grid = values.float().T.reshape(1, channels, side, side)
     tall = F.interpolate(grid, size=(height, side), mode="bilinear", align_corners=False)
-    rows = max(1, _BAND_PIXELS // width)
-    for top in range(0, height, rows):
-        band = tall[:, :, top : top + rows]  # [1, c, rows, side]
-        yield top, F.interpolate(band, size=(band.shape[2], width), mode="bilinear", align_corners=False)[0]
+    for band in bands(height, width, _BAND_PIXELS):
+        rows = tall[:, :, band]  # [1, c, rows, side]
+        size = (rows.shape[2], width)
+        yield band.start, F.interpolate(rows, size=size, mode="bilinear", align_corners=False)[0]
 
 
 def label_map(assignment: npt.NDArray[np.floating], height: int, width: int) -> npt.NDArray[np.uint8]:

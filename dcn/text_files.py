@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import unicodedata
 
 # A file may begin with the mark of its encoding. That of UTF-32 begins with that of UTF-16.
 _MARKS = (
@@ -48,3 +49,8 @@ def _unmarked(content: bytes) -> str:
     if zeros == (False, True):
         return "UTF-16-LE"
     return "UTF-16-BE" if zeros == (True, False) else "UTF-8"
+
+
+def has_control_character(text: str) -> bool:
+    """Whether a text has a control character, such as a tab or an escape, which no name needs."""
+    return any(unicodedata.category(character) == "Cc" for character in text)

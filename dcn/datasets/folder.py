@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 from functools import cache
@@ -18,7 +17,7 @@ from dcn.datasets.mask_classes import check_mask_values, map_values, mask_class_
 from dcn.errors import InvalidDatasetError
 from dcn.images.files import is_lasting, read_file
 from dcn.images.raw import RAW_SUFFIXES
-from dcn.text_files import decode_text
+from dcn.text_files import decode_text, has_control_character
 
 _SPLIT = "all"
 _MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif")
@@ -239,7 +238,7 @@ def _read_classes(path: Path) -> tuple[str, ...]:
             f"{path} has {len(names)} class names; it needs the background and 1 to 254 other classes"
         )
     for name in names:
-        if any(unicodedata.category(character) == "Cc" for character in name):
+        if has_control_character(name):
             raise InvalidDatasetError(f"{path} has the class name {name!r}; remove its control character")
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
+from dcn.class_names import BACKGROUND
 from dcn.errors import InvalidDatasetError, InvalidMaskError
 from dcn.images.files import read_file
 from dcn.images.mask_values import MaskValues, value_code
 from dcn.images.photograph import decode_mask, labels_of
+from dcn.text_files import has_control_character
 
 _IGNORE = "ignore"
-_BACKGROUND = "background"
 # Masks that are read to tell a person which values they hold.
 _SAMPLED = 8
 _FEW = 12
@@ -32,7 +32,7 @@ def check_mask_values(names: dict[str, str]) -> dict[str, str]:
         if code in codes:
             raise ValueError(f"{codes[code]!r} and {text!r} are the same value; name its class once")
         codes[code] = text
-        if any(unicodedata.category(character) == "Cc" for character in name):
+        if has_control_character(name):
             raise ValueError(f"the class name {name!r} has a control character; remove it")
     MaskValues(dict.fromkeys(codes, 0))
     return names
@@ -50,14 +50,14 @@ def mask_class_names(names: Mapping[str, str]) -> tuple[str, ...]:
     if not names:
         return ()
     ordered = [names[text] for text in sorted(names, key=value_code)]
-    classes = [name for name in dict.fromkeys(ordered) if name not in (_BACKGROUND, _IGNORE)]
-    if _BACKGROUND not in ordered or not 1 <= len(classes) <= 254:
+    classes = [name for name in dict.fromkeys(ordered) if name not in (BACKGROUND, _IGNORE)]
+    if BACKGROUND not in ordered or not 1 <= len(classes) <= 254:
         raise InvalidDatasetError(
             f"mask_values names the classes {', '.join(dict.fromkeys(ordered[:5]))}; without a file of class "
             f"names it needs background and 1 to 254 others",
             parameter="mask_values",
         )
-    return (_BACKGROUND, *classes)
+    return (BACKGROUND, *classes)
 
 
 def map_values(names: Mapping[str, str], class_names: tuple[str, ...], ignore_label: int) -> MaskValues:
@@ -89,6 +89,6 @@ def sampled_values(masks: Path) -> str:
     if not 2 <= len(found) <= _FEW:
         return ""
     values = sorted(found)
-    example = ", ".join(f"{value}: {_BACKGROUND if value == values[0] else 'NAME'}" for value in values[:2])
+    example = ", ".join(f"{value}: {BACKGROUND if value == values[0] else 'NAME'}" for value in values[:2])
     shown = ", ".join(map(str, values))
     return f", or name the classes of the values {shown} of the masks in mask_values, as in {{{example}}}"

@@ -10,10 +10,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from dcn.errors import InvalidMaskError
+from dcn.images.bands import bands
 
 # Added to the number of a color, so that no color is a gray value.
 _COLOR = 1 << 24
-_BAND_PIXELS = 1 << 20
 _SHOWN = 3
 
 
@@ -80,17 +80,17 @@ class MaskValues:
         """
         colored = self._codes[-1] >= _COLOR
         values = _colors(image) if colored else gray_values(image)  # [H, W, 3] or [H, W]
-        found = np.empty(values.shape[:2], dtype=np.uint8)
-        rows = max(1, _BAND_PIXELS // values.shape[1])
-        for top in range(0, len(values), rows):
-            codes = values[top : top + rows].astype(np.int64)
+        height, width = values.shape[:2]
+        found = np.empty((height, width), dtype=np.uint8)
+        for band in bands(height, width):
+            codes = values[band].astype(np.int64)
             if colored:
                 codes = _COLOR + (codes @ np.array([1 << 16, 1 << 8, 1]))
             place = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
             unknown = self._codes[place] != codes
             if self.others is None and unknown.any():
                 raise InvalidMaskError(_unlisted(np.unique(codes[unknown]).tolist()))
-            found[top : top + rows] = np.where(unknown, self.others or 0, self._labels[place])
+            found[band] = np.where(unknown, self.others or 0, self._labels[place])
         return found
 
 

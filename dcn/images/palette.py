@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from dcn.images.bands import bands
+
 _OVERLAY_OPACITY = 0.55
 _IGNORED = 224, 224, 192
 # Colors that people with any color vision can tell apart, on light and on dark ground, the most different
@@ -21,8 +23,6 @@ _CATEGORIES = (
     "0072b2e69f00009e73cc79a756b4e9d55e00f0e4428700f0c3f0c3693c1e870f5a69ff879678ffff005a"
     "4b2da5ffb4d287c387c3a54b785a87a50f4b870f87964b0f5a783ca5f0ff"
 )
-# Pixels that are mixed at once: in floating point they take eight times the memory.
-_BAND_PIXELS = 1 << 20
 
 
 def region_palette() -> npt.NDArray[np.uint8]:
@@ -85,9 +85,7 @@ def overlay(
 
     """
     mixed = np.empty_like(photograph)
-    rows = max(1, _BAND_PIXELS // labels.shape[1])
-    for top in range(0, len(labels), rows):
-        band = slice(top, top + rows)
+    for band in bands(*labels.shape):  # mixed in floating point, a photograph takes eight times its memory
         mixed[band] = photograph[band] * (1 - _OVERLAY_OPACITY) + palette[labels[band]] * _OVERLAY_OPACITY
     border = np.zeros(labels.shape, dtype=np.bool_)
     border[:, 1:] |= labels[:, 1:] != labels[:, :-1]

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from pillow_heif import register_heif_opener
 
 from dcn.errors import InvalidMaskError, InvalidPhotographError
+from dcn.images.bands import bands
 from dcn.images.mask_values import MaskValues, gray_values
 from dcn.images.raw import decode_raw, is_raw
 
@@ -21,8 +22,6 @@ from dcn.images.raw import decode_raw, is_raw
 _FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 # Pillow itself does not read the photographs of iPhones. Every process that decodes imports this module.
 register_heif_opener()
-# Pixels that are converted at once.
-_BAND_PIXELS = 1 << 20
 
 
 def decode_photograph(content: bytes, smallest_side: int | None = None) -> npt.NDArray[np.uint8]:
@@ -84,10 +83,8 @@ def _decoded(content: bytes, smallest_side: int | None = None) -> Iterator[Image
 def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
     """Convert an image to RGB ``[H, W, 3]``, band by band: copies of a large one would take gigabytes."""
     pixels = np.empty((image.height, image.width, 3), dtype=np.uint8)
-    rows = max(1, _BAND_PIXELS // image.width)
-    for top in range(0, image.height, rows):
-        bottom = min(image.height, top + rows)
-        pixels[top:bottom] = np.asarray(_as_rgb(image.crop((0, top, image.width, bottom))))
+    for band in bands(image.height, image.width):
+        pixels[band] = np.asarray(_as_rgb(image.crop((0, band.start, image.width, band.stop))))
     return pixels
 
 
@@ -178,9 +175,8 @@ def check_mask(
 def labels_of(mask: npt.NDArray[np.uint8]) -> set[int]:
     """Collect the labels that occur in a mask ``[H, W]``."""
     found: set[int] = set()
-    rows = max(1, _BAND_PIXELS // mask.shape[1])
-    for top in range(0, len(mask), rows):  # counting widens the labels to eight bytes
-        found.update(np.flatnonzero(np.bincount(mask[top : top + rows].ravel())).tolist())
+    for band in bands(*mask.shape):  # counting widens the labels to eight bytes
+        found.update(np.flatnonzero(np.bincount(mask[band].ravel())).tolist())
     return found
 
 

@@ -101,12 +101,7 @@ class TerminalProgress:
         while not self._ended.wait(_LINE_INTERVAL):
             with self._lock:
                 if self._running is not None:
-                    left = self._running.time_remaining
-                    # After the last unit a stage still writes and checks its results.
-                    when = (
-                        ", finishing" if self._running.finished else f", {_clock(left)} left" if left else ""
-                    )
-                    self._line(self._running, when)
+                    self._line(self._running, _when(self._running))
 
     def _line(self, task: Task, when: str) -> None:
         if self._console.is_terminal:
@@ -125,6 +120,14 @@ class _NoteColumn(ProgressColumn):
 
 def _whole() -> Column:
     return Column(no_wrap=True)
+
+
+def _when(task: Task) -> str:
+    """Say when a stage will end, as far as that is known."""
+    if task.finished:  # after the last unit a stage still writes and checks its results
+        return ", finishing"
+    left = task.time_remaining
+    return f", {_clock(left)} left" if left else ""
 
 
 def _clock(seconds: float) -> str:

@@ -82,17 +82,9 @@ def stress(seconds: float, processes: int) -> list[int]:
     """Run the processes for so long; returns the exit status of each, negative after a signal."""
     with tempfile.TemporaryDirectory() as folder:
         until = time.time() + seconds
-        command = [
-            sys.executable,
-            "-X",
-            "faulthandler",
-            "-m",
-            "tests.soak.native",
-            "--work",
-            folder,
-            str(until),
-        ]
-        running = [subprocess.Popen([*command, str(number)]) for number in range(processes)]
+        command = [sys.executable, "-X", "faulthandler", "-m", "tests.soak.native"]
+        work = ["--work", folder, str(until)]
+        running = [subprocess.Popen([*command, *work, str(number)]) for number in range(processes)]
         return [process.wait() for process in running]
 
 
