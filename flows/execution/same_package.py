@@ -65,5 +65,5 @@ def require_same_package(client: Client, address: str) -> None:
         found = error
     require_same_version(found, f"the scheduler at {place}")
     for worker, found in client.run(eval, _VERSION_OF_WORKER, on_error="return").items():
-        if not isinstance(found, OSError):  # its connection was lost: whatever worker takes its place is checked
+        if not isinstance(found, OSError):  # lost; the worker that takes its place is checked
             require_same_version(found, f"the worker {worker} of {place}")
