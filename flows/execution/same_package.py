@@ -52,7 +52,7 @@ def require_same_version(found: Any, process: str) -> None:
 
 
 def require_same_package(client: Client, address: str) -> None:
-    """Check the scheduler at an address and all its workers.
+    """Check the scheduler at an address and all its workers. A worker that is lost meanwhile is left out.
 
     Raises:
         ClusterError: one of them lacks this package, or has another version.
@@ -65,4 +65,5 @@ def require_same_package(client: Client, address: str) -> None:
         found = error
     require_same_version(found, f"the scheduler at {place}")
     for worker, found in client.run(eval, _VERSION_OF_WORKER, on_error="return").items():
-        require_same_version(found, f"the worker {worker} of {place}")
+        if not isinstance(found, OSError):  # lost; the worker that takes its place is checked
+            require_same_version(found, f"the worker {worker} of {place}")

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
+from threading import Timer
 from typing import Any, TypeVar
 
 import cloudpickle
@@ -320,6 +321,16 @@ def test_a_worker_of_another_version_is_named(start: StartDask, tmp_path: Path) 
     )
     with pytest.raises(ClusterError, match=named), open_runner(settings, pytest.fail):
         pass
+
+
+def test_a_worker_that_is_lost_during_the_check_is_left_out(start: StartDask) -> None:
+    address, _, (_, second) = start_cluster(start, 2)
+    settings = Settings(runner=RunnerSettings(kind="dask", address=address))
+    second.send_signal(signal.SIGSTOP)  # so that it does not answer
+    killing = Timer(3, second.kill)
+    killing.start()
+    with open_runner(settings, pytest.fail):
+        assert not killing.is_alive(), "the check did not wait for the second worker"
 
 
 def test_a_paused_worker_is_no_silent_hang(start: StartDask) -> None:
