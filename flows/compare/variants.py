@@ -109,7 +109,8 @@ def sweep_variants(settings: Settings) -> list[Variant]:
 
 
 def read_values(over: list[str]) -> dict[str, list[Any]]:
-    """Read ``sweep.over`` from texts of the form ``section.name=value,value,...``, with values in YAML.
+    """Read ``sweep.over`` from texts of the form ``section.name=value,value,...``, with values in YAML. A value may
+    be a list of its own: ``embed.source=crop,[crop,tokens]``.
 
     Raises:
         InvalidSettingsError: a text is wrong; the message names it.
@@ -120,7 +121,7 @@ def read_values(over: list[str]) -> dict[str, list[Any]]:
         name, separator, values = text.partition("=")
         if not separator or not name or not all(values.split(",")):
             raise InvalidSettingsError(f"--over {text}: write section.name=value,value,...")
-        axes.setdefault(name, []).extend(read_value(f"--over {text}", value) for value in values.split(","))
+        axes.setdefault(name, []).extend(read_value(f"--over {text}", f"[{values}]"))
     return axes
 
 

@@ -238,6 +238,11 @@ def test_a_wrong_sweep_is_a_sentence(config_file: Path, over: str, message: str)
         sweep_variants(swept(load_settings(config_file), read_values([over])))
 
 
+def test_a_value_of_a_sweep_may_be_a_list() -> None:
+    over = ["embed.source=crop,[crop,tokens]", "train.seed=3"]
+    assert read_values(over) == {"embed.source": ["crop", ["crop", "tokens"]], "train.seed": [3]}
+
+
 @pytest.mark.parametrize("over", [{}, {"train.seed": []}])
 def test_a_sweep_over_nothing_is_a_sentence(config_file: Path, over: dict[str, list[Any]]) -> None:
     with pytest.raises(InvalidSettingsError, match=r"sweep.over: write \{section.name: \[value, value\]\}"):

@@ -114,7 +114,7 @@ def test_names_are_text_in_a_parser(pages: dict[str, Path], name: str) -> None:
 
 def test_a_template_escapes_all_values() -> None:
     page = render(
-        "comparison.html.j2", dataset=SCRIPT, titles=[SCRIPT], cells=[[TITLE, SCRIPT]], chosen=SCRIPT, curves=None, columns=[HANDLER],
+        "comparison.html.j2", dataset=SCRIPT, titles=[SCRIPT], cells=[[TITLE, SCRIPT]], chosen=SCRIPT, curves=None, ladder=HANDLER, columns=[HANDLER],
         photographs=[{"id": SCRIPT, "pictures": [HANDLER]}], inputs={HANDLER: "\udcff"},
     )  # fmt: skip
     shown = ShownPage(page.decode())
