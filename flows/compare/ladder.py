@@ -29,6 +29,9 @@ STEPS: dict[str, dict[str, Any]] = {
         "segment.foreground_split": None,
     },
     "refined borders": {"segment.refine": True},
+    "crops with context": {"embed.source": ["crop-context"]},
+    "spectral clusters": {"evaluate.clustering": {"name": "spectral"}},
+    "distilled head": {"distill.rounds": 1},
 }
 # k-NN would embed the regions of the training split, and no step is judged by it.
 _ALL_STEPS = {"evaluate.attainable_images": 0, "evaluate.neighbors": [], "language": {}}

@@ -12,10 +12,11 @@ from scipy.stats import t
 from flows.compare.rows import ComparisonRow, table_columns
 from flows.report.page import plot_uri
 
-# Metrics of the steps of a ladder, and the metric of the true regions that no regions are expected to exceed.
+# Metrics of the steps of a ladder: of the clusters, of the head in a step that distills them, and of the
+# clusters of true regions, which no found regions are expected to exceed.
 _STEPS = (
-    ("kmeans_miou", "true_regions_miou", "k-means mIoU"),
-    ("kmeans_accuracy", "true_regions_accuracy", "k-means pixel accuracy"),
+    ("kmeans_miou", "distilled_miou", "true_regions_miou", "mIoU of the classes"),
+    ("kmeans_accuracy", "distilled_accuracy", "true_regions_accuracy", "pixel accuracy of the classes"),
 )
 _REACHED, _CEILING = "#4c78a8", "#e45756"
 
@@ -55,23 +56,29 @@ def curves_uri(rows: Sequence[ComparisonRow]) -> str | None:
 
 
 def ladder_uri(rows: Sequence[ComparisonRow]) -> str | None:
-    """Plot the steps of a ladder with the ceiling of true regions beside each; None without ground truth."""
+    """Plot the steps of a ladder with the ceiling of true regions beside each; None without ground truth.
+
+    The bar of a step with a head shows the classes of the head, that of another step those of its clusters.
+    """
     defined = [metrics for metrics in _STEPS if all(row.cells[metrics[0]].value is not None for row in rows)]
     if not defined:
         return None
     figure = Figure(figsize=(9, 3.4 * len(defined)), layout="constrained")
     places = figure.subplots(len(defined), 1, squeeze=False).ravel()
-    for axes, (metric, ceiling, title) in zip(places, defined, strict=True):
-        _steps(axes, rows, metric, ceiling)
+    for axes, (clusters, head, ceiling, title) in zip(places, defined, strict=True):
+        _steps(axes, rows, [clusters if row.cells[head].value is None else head for row in rows], ceiling)
         axes.set(title=title)
         axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = places[0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside upper right", frameon=False)
     return plot_uri(figure)
 
 
-def _steps(axes: Axes, rows: Sequence[ComparisonRow], metric: str, ceiling: str) -> None:
+def _steps(axes: Axes, rows: Sequence[ComparisonRow], metrics: Sequence[str], ceiling: str) -> None:
     places = range(len(rows))
-    values = [float(row.cells[metric].value or 0) for row in rows]
-    errors = [half_interval(row, metric) for row in rows]
+    values = [float(row.cells[metric].value or 0) for row, metric in zip(rows, metrics, strict=True)]
+    errors = [half_interval(row, metric) for row, metric in zip(rows, metrics, strict=True)]
     axes.bar(places, values, yerr=errors, capsize=4, width=0.6, color=_REACHED)
     for place, row in zip(places, rows, strict=True):
         reached = row.cells[ceiling].value
@@ -80,9 +87,7 @@ def _steps(axes: Axes, rows: Sequence[ComparisonRow], metric: str, ceiling: str)
             axes.hlines(
                 float(reached), place - 0.4, place + 0.4, colors=_CEILING, linestyles="--", label=label
             )
-    axes.set_xticks(places, [row.name.partition(",")[0] for row in rows])
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False)
+    axes.set_xticks(places, [row.name.partition(",")[0].replace(" ", "\n") for row in rows])
 
 
 def half_interval(row: ComparisonRow, metric: str) -> float:
