@@ -15,7 +15,8 @@ from dcn.images.mask_values import value_code
 
 _PHOTOGRAPHS, _MASKS = "701_StillsRaw_full", "LabeledApproved_full"
 _UNPACK = "unpack {}.zip of web4.cs.ucl.ac.uk/staff/g.brostow/MotionSegRecData in a folder of this name"
-# The labels of the authors by their colors. Void is black, and no class.
+# The labels of the authors by their colors. Void is black, and no class. Public tables disagree on Wall: some
+# count it as building, as here, and others have no class for it.
 _CLASSES = {
     "sky": {"Sky": "128 128 128"},
     "building": {

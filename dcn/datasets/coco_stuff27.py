@@ -13,7 +13,8 @@ from pydantic import Field
 from dcn.datasets.benchmark import BenchmarkDataset, numbered, read_lines
 from dcn.datasets.dataset import DatasetOptions
 
-# The coarse classes of the label hierarchy of COCO-Stuff, and the labels of each with their ids.
+# The coarse classes of the label hierarchy of COCO-Stuff, and the labels of each with their ids. The
+# annotations of COCO-Stuff by H. Caesar, J. Uijlings and V. Ferrari are licensed under CC BY 4.0.
 _HIERARCHY: dict[str, dict[str, int]] = json.loads(
     resources.files("dcn.datasets").joinpath("coco_stuff27.json").read_text()
 )
@@ -46,8 +47,9 @@ class CocoStuff27Dataset(BenchmarkDataset):
     """COCO-Stuff: 118,287 photographs of ``train2017`` and 5,000 of ``val2017``. An id is ``split/name``.
 
     The masks are those of ``stuffthingmaps_trainval2017.zip``: id minus 1 of each of the 182 labels, and 255
-    without a label. If there is a list ``curated/SPLIT/Coco164kFull_Stuff_Coarse_7.txt``, or the same without
-    ``_7``, the split has the photographs of that list: 49,629 and 2,175.
+    without a label. If there is a list ``curated/SPLIT/Coco164kFull_Stuff_Coarse_7.txt``, the split has the
+    photographs of that list: 49,629 and 2,175. If it is missing, ``Coco164kFull_Stuff_Coarse.txt`` takes its
+    place: 97,702 and 4,172.
     """
 
     class_names, mask_values = numbered(

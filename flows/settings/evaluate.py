@@ -32,8 +32,8 @@ class EvaluateSettings(Options):
     )
     num_clusters: RegionCount | Literal["auto"] | None = Field(
         None,
-        description="Number of clusters; empty: the number of classes without background, or 20 without "
-        "class names; ``auto``: the most stable number.",
+        description="Number of clusters; empty: the number of classes, without the first one if there is a "
+        "foreground step or if no mask has it; 20 without class names; ``auto``: the most stable number.",
     )
     overclustering: Annotated[int, Field(ge=1, le=100)] = Field(
         1,
