@@ -112,7 +112,7 @@ def sweep(
 
 @app.command()
 def ladder(config: Config, workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
-    """Run the steps from the paper's method to the best one. Print a table and make a page.
+    """Run the steps from the paper's method to ours. Print a table and make a page.
 
     Each step is run with the seeds of compare.seeds, or with five.
     """

@@ -14,7 +14,8 @@ def choose(rows: Sequence[ComparisonRow], variants: Sequence[Variant]) -> list[C
     """Mark the row of a sweep with the largest label-free score.
 
     No row is marked in a comparison of segmenters, because the score favors those that maximize modularity;
-    and none if the variants have different tokens, because their scores do not compare.
+    and none if the variants have different tokens, because their scores do not compare. If all have the
+    same regions, their scores are equal, and none is marked.
 
     Args:
         rows: rows of the table.
@@ -29,6 +30,8 @@ def choose(rows: Sequence[ComparisonRow], variants: Sequence[Variant]) -> list[C
     if not swept or len(tokens) > 1 or len(rows) < 2:
         return list(rows)
     best = max(rows, key=_score)
+    if all(_score(row) == _score(best) for row in rows):
+        return list(rows)
     return [replace(row, chosen=row is best) for row in rows]
 
 

@@ -150,7 +150,7 @@ class KMeans(Protocol[KMeansMetrics]):
         accuracy = shown_mean(metrics.accuracy, metrics.accuracy_deviation, metrics.seeds)
         return [
             Headline(f"{metrics.method} mIoU", miou, runs, _MIOU),
-            Headline(f"{metrics.method} pixel accuracy", accuracy, "over the same seeds", _ACCURACY),
+            Headline(f"{metrics.method} pixel accuracy", accuracy, "likewise", _ACCURACY),
         ]
 
     def columns(self) -> tuple[Column[KMeansMetrics], ...]:

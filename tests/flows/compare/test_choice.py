@@ -36,7 +36,7 @@ def test_a_sweep_marks_the_row_with_the_best_score(copy: Settings) -> None:
     assert [row.to_json()["chosen"] for row in rows] == [row.chosen for row in rows]
 
 
-@pytest.mark.parametrize("kind", ["segmenters", "other tokens", "one variant"])
+@pytest.mark.parametrize("kind", ["segmenters", "other tokens", "one variant", "equal regions"])
 def test_no_row_is_marked_where_the_scores_do_not_compare(copy: Settings, kind: str) -> None:
     if kind == "segmenters":
         compared = changed(copy, compare={"segmenters": ["kmeans", "ncut"], "num_regions": [2]})
@@ -44,6 +44,8 @@ def test_no_row_is_marked_where_the_scores_do_not_compare(copy: Settings, kind: 
     elif kind == "other tokens":
         kmeans = changed(copy, segment={"segmenter": {"name": "kmeans"}})
         variants = swept(kmeans, backbone__token_layer=[-1, -2])
+    elif kind == "equal regions":
+        variants = swept(copy, evaluate__overclustering=[1, 2])
     else:
         variants = swept(copy, segment__segmenter=[{"name": "kmeans"}])
     rows = choose(table_rows(variants), variants)
