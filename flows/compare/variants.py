@@ -109,8 +109,9 @@ def sweep_variants(settings: Settings) -> list[Variant]:
 
 
 def read_values(over: list[str]) -> dict[str, list[Any]]:
-    """Read ``sweep.over`` from texts of the form ``section.name=value,value,...``, with values in YAML. A value may
-    be a list of its own: ``embed.source=crop,[crop,tokens]``.
+    """Read ``sweep.over`` from texts of the form ``section.name=value,value,...``, with values in YAML.
+
+    A value may be a list of its own: ``embed.source=crop,[crop,tokens]``.
 
     Raises:
         InvalidSettingsError: a text is wrong; the message names it.
