@@ -1,4 +1,4 @@
-"""Classes of the regions of new photographs: those of the nearest centers of k-means (section 4.3)."""
+"""Classes of the regions of new photographs: those of the nearest centers of clusters (section 4.3)."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class ClassCenters:
     """The centers of the clusters of a data set, and their classes.
 
     Attributes:
-        centers: ``[K, d]`` means of unit vectors.
-        description: classes of the ``K`` clusters, and their names.
+        centers: ``[c, d]`` means of unit vectors. A merged cluster has several.
+        description: classes of the ``c`` centers, and their names.
 
     Example:
         >>> from dcn.class_names import NamedClasses
@@ -60,7 +60,7 @@ class ClassCenters:
     @property
     def background(self) -> int:
         """Class of the regions that are not foreground."""
-        return int(self.description.class_of_cluster[0])
+        return int(self.description.class_of_center[0])
 
     def classify(self, embedding: npt.NDArray[np.float32]) -> Classified:
         """Classify foreground regions by their embeddings ``[m, d]``.
@@ -73,8 +73,8 @@ class ClassCenters:
         nearest = np.full(len(embedding), np.nan, dtype=np.float32)
         confidence = np.zeros(len(embedding), dtype=np.float32)
         if len(known) and len(self.centers):
-            of_center = self.description.class_of_cluster[1:]  # [K]
-            distance = center_distances(embedding[known], self.centers)  # [m, K]
+            of_center = self.description.class_of_center[1:]  # [c]
+            distance = center_distances(embedding[known], self.centers)  # [m, c]
             classes[known] = of_center[distance.argmin(axis=1)]
             nearest[known] = distance.min(axis=1)
             other = np.where(of_center == classes[known][:, None], np.inf, distance).min(axis=1)  # [m]

@@ -35,13 +35,14 @@ classes, and in its header the description below. The weights of `{{ backbone }}
 ## Classes
 {% if classes %}
 {%- if head %}
-A head in this file gives every patch one of {{ clusters }} clusters or the background, from the same forward
-pass. It learned them from regions that k-means had clustered. No label was used to find them. The names
+A head in this file gives every patch one of {{ head_clusters }} clusters or the background, from the same
+forward pass. It learned the clusters from regions that had been clustered by their looks.
 {%- else %}
-A foreground region has the class of the nearest of {{ clusters }} centers of k-means. No label was used to
-find them. The names
-{%- endif %} come from the ground truth that the clusters were matched to, or from a person who
-looked at them.
+A {% if foreground %}foreground {% endif %}region has the class of the nearest of {{ centers }} cluster
+centers.
+{%- endif %}
+No label was used to find the clusters. The names of the classes come from the ground truth that the clusters
+were matched to, or from names that were given to the clusters afterwards.
 
 ```json
 {{ classes }}
@@ -74,8 +75,10 @@ def card_values(description: ModelDescription) -> dict[str, Any]:
         if backbone.weights
         else "they come from its package, or from the hub of timm",
         "classes": _json(classes.named.names) if classes else "",
+        "foreground": description.regions is None or description.regions.background is None,
+        "centers": len(classes.matched) - 1 if classes else 0,
         "head": description.head is not None,
-        "clusters": len((description.head or classes).matched) - 1 if classes else 0,
+        "head_clusters": len(description.head.matched) - 1 if description.head else 0,
         "description": _json(description.model_dump(mode="json", exclude_none=True)),
     }
 

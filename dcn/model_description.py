@@ -117,11 +117,11 @@ class EmbeddingDescription(Options):
 
 
 class ClassDescription(Options):
-    """The classes that a model knows: clusters of k-means, matched to the classes of a data set, and named.
+    """The classes that a model knows: clusters of regions, matched to the classes of a data set, and named.
 
     Attributes:
-        matched: ``[K + 1]`` number of each cluster after the matching; without ground truth the cluster
-            itself. Cluster 0 has the background regions.
+        matched: ``[c + 1]`` number of each center after the matching; without ground truth that of its
+            cluster. A merged cluster has several centers. Entry 0 is that of the background regions.
         named: classes after a person has named them. They translate the numbers of ``matched``.
         palette: name of the colors of the numbers of ``matched``.
 
@@ -135,12 +135,12 @@ class ClassDescription(Options):
     def _check(self) -> Self:
         most = len(self.named.class_of_cluster) - 1
         if min(self.matched) < 0 or max(self.matched) > most:
-            raise ValueError(f"a cluster has a number outside of 0 to {most}")
+            raise ValueError(f"a center has a number outside of 0 to {most}")
         return self
 
     @property
-    def class_of_cluster(self) -> npt.NDArray[np.uint8]:
-        """``[K + 1]`` class of each cluster."""
+    def class_of_center(self) -> npt.NDArray[np.uint8]:
+        """``[c + 1]`` class of each center; entry 0 is that of the background."""
         return self.named.of_clusters(np.array(self.matched))
 
     def colors(self) -> npt.NDArray[np.uint8]:

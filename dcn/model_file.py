@@ -43,7 +43,7 @@ class StoredModel:
     Attributes:
         network: the network, float32 on the CPU, in evaluation mode.
         description: how to use it.
-        class_centers: ``[K, d]`` float32 centers of k-means; None if the model knows no classes.
+        class_centers: ``[c, d]`` float32 centers of the clusters; None if the model knows no classes.
         whitening: whitening of the embeddings of regions, among which the centers are; None without.
         head: gives each patch a class, float32 on the CPU, in evaluation mode; None if the model has none.
 
@@ -79,7 +79,7 @@ class StoredModel:
                 parameter="names",
             )
         named = name_classes(classes.named.names, names)
-        joined = ClassDescription(matched=tuple(classes.class_of_cluster.tolist()), named=named)
+        joined = ClassDescription(matched=tuple(classes.class_of_center.tolist()), named=named)
         head = self.description.head
         if head is not None:
             matched = classes.named.of_clusters(np.array(head.matched)).tolist()
@@ -111,7 +111,7 @@ def model_bytes(
     Args:
         weights: state dict of a :class:`dcn.network.DynamicClusteringNetwork`.
         description: how to build the network, and how to use it.
-        class_centers: ``[K, d]`` centers of the classes of ``description.classes``.
+        class_centers: ``[c, d]`` centers of the classes of ``description.classes``.
         whitening: whitening of the embeddings.
         head: the head of ``description.head``.
 
@@ -233,12 +233,12 @@ def in_half_precision(weights: Tensor) -> Tensor:
 def _checked_centers(
     centers: Tensor | None, description: ModelDescription, whitening: TokenWhitening | None
 ) -> npt.NDArray[np.float32] | None:
-    """Check that a file has a finite center for each cluster of its description, as wide as its whitening."""
+    """Check that a file has the finite centers of its description, as wide as its whitening."""
     if description.classes is None and centers is None:
         return None
-    clusters = len(description.classes.matched) - 1 if description.classes else 0
-    if centers is None or centers.ndim != 2 or len(centers) != clusters or not centers.isfinite().all():
-        raise ValueError(f"it does not have the centers of {clusters} clusters")
+    count = len(description.classes.matched) - 1 if description.classes else 0
+    if centers is None or centers.ndim != 2 or len(centers) != count or not centers.isfinite().all():
+        raise ValueError(f"it does not have the {count} centers of its classes")
     if whitening is not None and centers.shape[1] != whitening.width:
         raise ValueError(
             f"its centers have {centers.shape[1]} channels, and its embeddings have {whitening.width} after "

@@ -49,7 +49,7 @@ class RegionClusters:
             return predicted
         predicted[chosen] = self.clusters.nearest(normalize(regions.embedding[chosen])) + 1
         if len(self.known):
-            numbers = _numbers(regions.take(chosen))
+            numbers = _numbers(regions)[chosen]
             place = np.searchsorted(self.known, numbers).clip(max=len(self.known) - 1)
             clustered = self.known[place] == numbers
             predicted[chosen[clustered]] = self.clusters.labels[place[clustered]] + 1

@@ -11,7 +11,7 @@ from flows import progress
 from flows.cli.options import err, open_workspace, out, safe
 from flows.cli.terminal import TerminalProgress
 from flows.errors import name_parameters
-from flows.library.naming import name_run, names_yaml, write_names
+from flows.library.naming import check_new_file, name_run, names_yaml, write_names
 from flows.settings import Settings
 
 
@@ -24,6 +24,7 @@ def print_names(settings: Settings, vocabulary: str, output: Path) -> None:
         output: the file; it must not exist.
 
     """
+    check_new_file(output)
     open_workspace(settings.workspace)
     with name_parameters("option --{}"):
         words = read_vocabulary(vocabulary)
@@ -31,7 +32,6 @@ def print_names(settings: Settings, vocabulary: str, output: Path) -> None:
         err.print(f"taken once: {safe(', '.join(words.repeated))}", soft_wrap=True)
     with TerminalProgress(err) as watcher, progress.watched(watcher):
         names = name_run(settings, words)
-    write_names(output, names_yaml(names, str(settings.language.model), vocabulary))
     table = Table(
         Column("cluster", justify="right"), "name", "score", "runner-up", "score", "regions", box=None
     )
@@ -41,6 +41,7 @@ def print_names(settings: Settings, vocabulary: str, output: Path) -> None:
             f"{one.cluster}", safe(one.name), scores[0], safe(one.runner_up), scores[1], f"{one.regions}"
         )
     out.print(table)
+    write_names(output, names_yaml(names, str(settings.language.model), vocabulary))
     out.print(
         f"{safe(output)}: edit it, and use it as report.names, or as --names of export and predict",
         soft_wrap=True,

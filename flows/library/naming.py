@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -112,6 +113,19 @@ def names_yaml(names: Sequence[ClusterName], model: str, vocabulary: str) -> str
     return "\n".join(lines) + "\n"
 
 
+def check_new_file(path: Path) -> None:
+    """Check that the file of the names can be written, because it takes minutes to find the names.
+
+    Raises:
+        FlowError: there is such a file, or its folder is missing.
+
+    """
+    if os.path.lexists(path):
+        raise _file_exists(path)
+    if not path.parent.is_dir():
+        raise FlowError(f"there is no folder {path.parent}; make it, or choose another file")
+
+
 def write_names(path: Path, content: str) -> None:
     """Write the file. A person may have edited an older one, so it is not replaced.
 
@@ -123,7 +137,11 @@ def write_names(path: Path, content: str) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(content)
     except FileExistsError:
-        raise FlowError(f"{path} exists, and may have names of yours; choose another file") from None
+        raise _file_exists(path) from None
+
+
+def _file_exists(path: Path) -> FlowError:
+    return FlowError(f"{path} exists, and may have names of yours; choose another file")
 
 
 def _choose_regions(

@@ -30,8 +30,9 @@ class ReportStage(Stage):
         trained = ("train",) if settings.segment.segmenter.trained else ()
         embed = () if settings.regions_are_classes else ("embed",)
         truth = ("embed_truth",) if settings.embeds_true_regions else ()
+        head = ("distill",) if settings.distills else ()
         language = ("language",) if settings.classifies_by_language else ()
-        return ("index", "extract", *trained, "segment", *embed, *truth, *language, "evaluate")
+        return ("index", "extract", *trained, "segment", *embed, *truth, *head, *language, "evaluate")
 
     def settings(self, settings: Settings) -> dict[str, Any]:
         chosen = settings.report.model_dump(mode="json")

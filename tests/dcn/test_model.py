@@ -307,7 +307,20 @@ def test_the_card_of_a_model_with_a_head_counts_its_clusters(model: Model) -> No
     merged = CLASSES.model_copy(update={"matched": (0, 1, 2, 1, 2)})
     described = HeadDescription(layers=(-1,), depth=1, matched=(0, 2, 1))
     description = model.stored.description.model_copy(update={"classes": merged, "head": described})
-    assert card_values(description)["clusters"] == 2
+    assert card_values(description)["head_clusters"] == 2
+
+
+def test_the_card_names_no_clusterer_and_counts_clusters_and_centers(model: Model, tmp_path: Path) -> None:
+    """The model does not know which clusterer made its centers, and a merged cluster has several."""
+    merged = CLASSES.model_copy(update={"matched": (0, 1, 2, 1, 2)})
+    centers = np.tile(np.asarray(model.stored.class_centers), (2, 1))
+    for head in (None, HeadDescription(layers=(-1,), depth=1, matched=(0, 2, 1))):
+        description = model.stored.description.model_copy(update={"classes": merged, "head": head})
+        kept = Model(StoredModel(model.stored.network, description, centers), device="cpu")
+        text = str(kept.generate_model_card(kept._hub_mixin_info.model_card_data))
+        assert "k-means" not in text
+        expected = "one of 2 clusters or the background" if head else "the nearest of 4 cluster centers"
+        assert expected in " ".join(text.split())
 
 
 def test_weights_that_stayed_on_another_machine_are_asked_for(model: Model, tmp_path: Path) -> None:

@@ -205,14 +205,14 @@ def test_a_network_that_is_larger_than_its_file_is_never_built(arguments: dict[s
     ids=["none", "one", "flat", "NaN"],
 )
 def test_centers_that_do_not_fit_the_classes_are_refused(centers: np.ndarray | None) -> None:
-    with pytest.raises(InvalidModelFileError, match="it does not have the centers of 2 clusters"):
+    with pytest.raises(InvalidModelFileError, match="it does not have the 2 centers of its classes"):
         read_model(model_bytes(network().state_dict(), DESCRIPTION, centers), "m")
 
 
 def test_a_cluster_without_class_is_refused() -> None:
     wrong = CLASSES.model_copy(update={"matched": (0, 3, 1)})
     description = DESCRIPTION.model_copy(update={"classes": wrong})
-    with pytest.raises(InvalidModelFileError, match="a cluster has a number outside of 0 to 2"):
+    with pytest.raises(InvalidModelFileError, match="a center has a number outside of 0 to 2"):
         read_model(model_bytes(network().state_dict(), description, CENTERS), "m")
 
 

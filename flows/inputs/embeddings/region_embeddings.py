@@ -50,14 +50,14 @@ def fit_region_whitening(job: Job, stage: str) -> None:
     Args:
         job: the run.
         stage: the stage that is about to read embeddings. Nothing is done if the run does not whiten, or if
-            an earlier stage has fitted.
+            an earlier stage has fitted. A resumed stage keeps its own file, from which its clusters are made.
 
     Raises:
         EmptyDatasetError: the training split has no region with an embedding.
 
     """
     whitens = job.settings.embed.whiten and not job.settings.regions_are_classes
-    if not whitens or stage != _fitted_by(job):
+    if not whitens or stage != _fitted_by(job) or job.checkpoint(stage).has_file(_WHITENING):
         return
     import torch
     from safetensors.torch import save

@@ -131,8 +131,37 @@ def test_every_cluster_has_the_name_of_its_color(
     printed = capsys.readouterr()
     assert "taken once: Red" in printed.err
     assert all(color in printed.out for color in COLORS)
+
+
+def test_a_file_that_cannot_be_written_is_said_before_the_work(
+    settings: Settings, words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.cli.naming.name_run", lambda *_: pytest.fail("it began to work"))
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("1: mine\n")
+    with pytest.raises(FlowError, match=r"mine.yaml exists, and may have names of yours; choose another"):
+        print_names(settings, str(words), mine)
+    with pytest.raises(FlowError, match=r"there is no folder .*nowhere; make it, or choose another file"):
+        print_names(settings, str(words), tmp_path / "nowhere" / "names.yaml")
+    assert mine.read_text() == "1: mine\n"
+
+
+def test_names_are_printed_although_their_file_cannot_be_written(
+    settings: Settings,
+    words: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def name_while_another_program_writes(*arguments: Any) -> list[ClusterName]:
+        (tmp_path / "names.yaml").write_text("1: mine\n")
+        return name_run(*arguments)
+
+    monkeypatch.setattr("flows.cli.naming.name_run", name_while_another_program_writes)
     with pytest.raises(FlowError, match="exists, and may have names of yours"):
-        print_names(settings, str(words), file)
+        print_names(settings, str(words), tmp_path / "names.yaml")
+    printed = capsys.readouterr().out
+    assert all(color in printed for color in COLORS)
 
 
 def test_scores_are_probabilities_over_the_regions_of_a_cluster(settings: Settings, words: Path) -> None:

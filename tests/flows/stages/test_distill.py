@@ -13,6 +13,7 @@ from torch import Tensor
 from dcn.distillation import HeadTrainer
 from dcn.errors import InvalidOptionError
 from dcn.model import Model
+from dcn.whitening import TokenWhitening
 from flows.errors import InvalidSettingsError
 from flows.evaluation.protocols.distilled import Distilled
 from flows.evaluation.protocols.kmeans import KMeans
@@ -223,6 +224,28 @@ def test_a_distillation_resumes_at_every_iteration_and_ends_at_the_same(
         assert files_of(mine) == expected
         # Of each round the last iteration is not saved before the head of the round is, so it may run twice.
         assert [number for number in taken if number >= 0] == [*range(8), *range(8)]
+
+
+def test_a_resumed_distillation_keeps_the_whitening_that_its_clusters_were_made_with(
+    mine: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fitted again on another machine it would differ in its last bits, and the clusters are kept."""
+    settings = changed(mine, embed={"whiten": 6}, evaluate={"num_seeds": 1})
+    with monkeypatch.context() as context:
+        context.setattr(HeadTrainer, "step", interrupted_step)
+        with pytest.raises(InterruptionError):
+            run_stages(settings, "distill")
+    monkeypatch.setattr(TokenWhitening, "fit", lambda *_: pytest.fail("it was fitted again"))
+    run_stages(settings, "distill")
+
+
+def interrupted_step(*_: object) -> float:
+    raise InterruptionError
+
+
+def test_the_report_lists_the_stage_whose_whitening_it_reads(distilled: Settings, finished: Settings) -> None:
+    assert "distill" in STAGES["report"].inputs(distilled.resolve())
+    assert "distill" not in STAGES["report"].inputs(finished.resolve())
 
 
 @pytest.mark.parametrize("file", ["head.safetensors", "agreement.json"])
