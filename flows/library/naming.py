@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import yaml
+from ruamel.yaml import YAML
 
 from flows import progress
 from flows.errors import FlowError, InvalidSettingsError
@@ -107,10 +109,18 @@ def names_yaml(names: Sequence[ClusterName], model: str, vocabulary: str) -> str
         "# Clusters with one name are one class.",
     ]
     for one in names:
-        entry = yaml.safe_dump({one.cluster: one.name}, allow_unicode=True, width=float("inf")).strip()
+        entry = _yaml_line(one.cluster, one.name)
         runner_up = f"{printable_line(one.runner_up)} {one.runner_up_score:.2f}"
         lines.append(f"{entry}  # {one.score:.2f}, then {runner_up}")
     return "\n".join(lines) + "\n"
+
+
+def _yaml_line(cluster: int, name: str) -> str:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style, yaml.width = False, sys.maxsize  # a block, whose lines are not broken
+    stream = io.StringIO()
+    yaml.dump({cluster: name}, stream)
+    return stream.getvalue().strip()
 
 
 def check_new_file(path: Path) -> None:
