@@ -6,7 +6,6 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,11 +18,10 @@ from flows.errors import FlowError, InvalidSettingsError
 from flows.evaluation.protocols.kmeans import SEMANTIC, KMeans
 from flows.evaluation.results import read_results
 from flows.execution.plan import find_job
-from flows.inputs.datasets import open_dataset, read_squashed
 from flows.inputs.image_index import IndexedImage, evenly_spread, open_index
 from flows.inputs.models import load_language_model
-from flows.inputs.parallel import batched, in_threads
 from flows.inputs.region_maps import RegionMaps
+from flows.inputs.squashed_batches import squashed_batches
 from flows.printable import printable_line
 from flows.settings import Settings
 from flows.stage import Job
@@ -174,21 +172,17 @@ def _region_features(job: Job, model: LanguageModel, images: Sequence[IndexedIma
     size = job.settings.language.input_size
     side = model.grid(size) * model.patch_size
     found: dict[int, Tensor] = {}
-    read = partial(read_squashed, open_dataset(job.settings.dataset), size)
-    for batch in batched(in_threads(read, images), job.settings.backbone.batch_size):
-        usable = [(image, squashed) for image, squashed, _ in batch if squashed is not None]
-        if usable:
-            inputs = model.preprocess(np.stack([squashed for _, squashed in usable]))
-            features = model.patch_features(inputs)  # [b, n, e]
-            for (image, _), of_image in zip(usable, features, strict=True):
+    for batch in squashed_batches(job.settings, size, images):
+        if batch.images:
+            features = model.patch_features(model.preprocess(batch.pixels))  # [b, n, e]
+            for image, of_image in zip(batch.images, features, strict=True):
                 maps = RegionMaps.read(job, image.row, image.row + 1)
                 found[image.row] = region_features(
                     of_image, maps.at(image, side, side), job.settings.num_regions
                 )
-        for image, squashed, reason in batch:
-            if squashed is None:
-                progress.warn(f"{image.item.image} was left out: {reason}")
-        progress.advance(PROGRESS, len(batch))
+        for one in batch.refused:
+            progress.warn(f"{one['file']} was left out: {one['reason']}")
+        progress.advance(PROGRESS, batch.size)
     return found
 
 
