@@ -125,7 +125,7 @@ def finite_tokens(tokens: Tensor, backbone: str) -> npt.NDArray[np.float16]:
     if not half.isfinite().all():
         raise WeightsUnavailableError(
             f"the tokens of {backbone} are not finite in float16; check its weights, or take another "
-            f"backbone.token_layer"
+            f"block in backbone.token_layer and distill.layers"
         )
     found: npt.NDArray[np.float16] = half.cpu().numpy()
     return found
