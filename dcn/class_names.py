@@ -1,4 +1,4 @@
-"""Names that a person gave to the clusters of k-means, and the classes that follow from them.
+"""Names that were given to clusters, and the classes that follow from them.
 
 A file ``names.yaml`` has one line for each cluster that has a name::
 
@@ -19,18 +19,18 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 from pydantic import model_validator
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
 from dcn.errors import InvalidClassNamesError
 from dcn.images.files import read_file
 from dcn.options import Options
+from dcn.text_files import decode_text
+from dcn.yaml_nodes import compose_yaml
 
 BACKGROUND = "background"
 # A label map has 8 bits for a class.
 _MOST_CLUSTERS = 256
-# 255 names of the usual length have less than a hundredth of this.
-_MOST_BYTES = 1 << 20
 # Control characters, halves of characters, and separators of lines and paragraphs.
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 
@@ -161,18 +161,15 @@ def read_names(path: Path) -> dict[int, str]:
 
     """
     try:
-        content = read_file(path)
-        if len(content) > _MOST_BYTES:
-            raise _wrong(f"{path} has {len(content):,} bytes, more than any file of names")
-        # The tree of the text, not its values: it has repeated keys and numbers of lines.
-        root = yaml.compose(content, Loader=yaml.SafeLoader)
+        # Nodes, not values: a name stays as it is written, and repeated numbers and lines are known.
+        root = compose_yaml(decode_text(read_file(path)))
     except OSError as error:
         raise InvalidClassNamesError(f"{path} cannot be read: {error.strerror}", parameter="names") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise _wrong(f"{path} is not YAML ({' '.join(str(error).split())})") from error
+    except ValueError as error:
+        raise _wrong(f"{path} is not readable YAML: {error}") from error
     if root is None:
         return {}
-    if not isinstance(root, yaml.MappingNode):
+    if not isinstance(root, MappingNode):
         raise _wrong(f"{path} does not name clusters")
     names: dict[int, str] = {}
     for key, value in root.value:
@@ -187,19 +184,19 @@ def read_names(path: Path) -> dict[int, str]:
     return names
 
 
-def _cluster(place: str, node: yaml.Node) -> int:
-    text = node.value if isinstance(node, yaml.ScalarNode) else ""
+def _cluster(place: str, node: Node) -> int:
+    text = str(node.value) if isinstance(node, ScalarNode) else ""
     if not (text.isascii() and text.isdecimal() and len(text) <= len(str(_MOST_CLUSTERS))):
         raise _wrong(f"{place}: {text[:50]!r} is no number of a cluster")
     return int(text)
 
 
-def _name(place: str, node: yaml.Node) -> str:
-    text = node.value if isinstance(node, yaml.ScalarNode) else ""
+def _name(place: str, node: Node) -> str:
+    text = str(node.value) if isinstance(node, ScalarNode) else ""
     # JSON may write a character in two halves, which YAML leaves apart.
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
     text = unicodedata.normalize("NFC", text).strip()
-    if not text or node.tag == "tag:yaml.org,2002:null":
+    if not text or str(node.tag) == "tag:yaml.org,2002:null":
         raise _wrong(f"{place}: the name is not text")
     if any(unicodedata.category(character) in UNPRINTABLE for character in text):
         raise _wrong(f"{place}: the name {text!r} has characters that cannot be printed")

@@ -7,6 +7,7 @@ In a further round it learns from the confident predictions of the head before i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -98,20 +99,20 @@ class HeadTrainer:
             targets: ``[B, n]`` int64, the cluster of each patch; :data:`NO_CLASS` teaches nothing.
 
         Raises:
-            NonFiniteTrainingError: the loss is NaN or infinite. No weight changed.
+            NonFiniteTrainingError: the loss or its gradient is NaN or infinite. No weight changed.
 
         """
         self.head.train()
         logits = self.head(layers).flatten(0, 1)  # [B * n, K + 1]
         total = F.cross_entropy(logits, targets.flatten(), ignore_index=NO_CLASS, reduction="sum")
         loss = total / (targets != NO_CLASS).sum().clamp(min=1)
-        if not loss.isfinite():
+        norm = self._optimizer.differentiate(loss)
+        if not (loss.isfinite() and math.isfinite(norm)):
             raise NonFiniteTrainingError(
-                f"iteration {self.iteration}: the loss of the head is not finite; extract the tokens again, "
-                f"or take a smaller learning rate",
+                f"iteration {self.iteration}: the loss of the head or its gradient is not finite; extract "
+                f"the tokens again, or take a smaller learning rate",
                 parameter="learning_rate",
             )
-        self._optimizer.differentiate(loss)
         self._optimizer.step()
         return float(loss.item())
 

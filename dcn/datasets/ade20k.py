@@ -10,8 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dcn.datasets.benchmark import BenchmarkDataset, numbered, read_lines
-from dcn.datasets.dataset import DatasetOptions
+from dcn.datasets.benchmark import BenchmarkDataset, BenchmarkOptions, numbered, read_lines
 from dcn.errors import InvalidDatasetError
 
 _FOLDER = "ADEChallengeData2016"
@@ -23,17 +22,13 @@ _LINE = re.compile(r"(?P<index>\d+)\s+[\d.]+\s+\d+\s+\d+\s+(?:[01]\s+)?(?P<synon
 Split = Literal["training", "validation"]
 
 
-class ADE20KOptions(DatasetOptions):
+class ADE20KOptions(BenchmarkOptions):
     """ADE20K, as its benchmark for scene parsing distributes it."""
 
     name: Literal["ade20k"] = "ade20k"
     root: Path = Field(description="Folder that holds ``ADEChallengeData2016``.")
     train_split: Split = Field("training", description="Split to train on.")
     evaluate_split: Split = Field("validation", description="Split to evaluate on.")
-
-    @property
-    def has_classes(self) -> bool:
-        return True
 
     def open(self) -> ADE20KDataset:
         return ADE20KDataset(self.root, self.train_split, self.evaluate_split)

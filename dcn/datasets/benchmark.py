@@ -6,13 +6,21 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from dcn.datasets.dataset import Dataset, Item
+from dcn.datasets.dataset import Dataset, DatasetOptions, Item
 from dcn.errors import InvalidDatasetError
 from dcn.images.files import read_file
 from dcn.images.mask_values import MaskValues
 from dcn.text_files import decode_text
 
 _NO_CLASS = "background"
+
+
+class BenchmarkOptions(DatasetOptions):
+    """Base class of the options of benchmarks, whose masks always have classes."""
+
+    @property
+    def has_classes(self) -> bool:
+        return True
 
 
 class BenchmarkDataset(Dataset):
@@ -131,5 +139,7 @@ def read_lines(path: Path) -> list[str]:
         lines = decode_text(read_file(path)).splitlines()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise InvalidDatasetError(f"{path} cannot be read: {reason}; copy it again") from error
+        raise InvalidDatasetError(
+            f"{path} cannot be read: {reason}; copy it again", parameter="root"
+        ) from error
     return [line.strip() for line in lines if line.strip()]

@@ -9,8 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dcn.datasets.benchmark import BenchmarkDataset, numbered
-from dcn.datasets.dataset import DatasetOptions
+from dcn.datasets.benchmark import BenchmarkDataset, BenchmarkOptions, numbered
 from dcn.images.mask_values import value_code
 
 _PHOTOGRAPHS, _MASKS = "701_StillsRaw_full", "LabeledApproved_full"
@@ -46,17 +45,13 @@ _FIRST_TESTED = 8550  # of the sequence 0001TP
 Split = Literal["train", "val", "test"]
 
 
-class CamVidOptions(DatasetOptions):
+class CamVidOptions(BenchmarkOptions):
     """CamVid: frames of a camera in a car, with 11 classes."""
 
     name: Literal["camvid"] = "camvid"
     root: Path = Field(description="Folder that holds ``701_StillsRaw_full`` and ``LabeledApproved_full``.")
     train_split: Split = Field("train", description="Split to train on.")
     evaluate_split: Split = Field("test", description="Split to evaluate on.")
-
-    @property
-    def has_classes(self) -> bool:
-        return True
 
     def open(self) -> CamVidDataset:
         return CamVidDataset(self.root, self.train_split, self.evaluate_split)

@@ -8,8 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dcn.datasets.benchmark import BenchmarkDataset, numbered
-from dcn.datasets.dataset import DatasetOptions
+from dcn.datasets.benchmark import BenchmarkDataset, BenchmarkOptions, numbered
 
 # The labels 7 to 33 of the authors, in order. Those before are void, and license plates are not drawn.
 _FIRST = 7
@@ -23,17 +22,13 @@ _UNPACK = "unpack {} of cityscapes-dataset.com in the root"
 Split = Literal["train", "val"]
 
 
-class Cityscapes27Options(DatasetOptions):
+class Cityscapes27Options(BenchmarkOptions):
     """Cityscapes, with all 27 classes that are not void."""
 
     name: Literal["cityscapes27"] = "cityscapes27"
     root: Path = Field(description="Folder that holds ``leftImg8bit`` and ``gtFine``.")
     train_split: Split = Field("train", description="Split to train on.")
     evaluate_split: Split = Field("val", description="Split to evaluate on.")
-
-    @property
-    def has_classes(self) -> bool:
-        return True
 
     def open(self) -> Cityscapes27Dataset:
         return Cityscapes27Dataset(self.root, self.train_split, self.evaluate_split)

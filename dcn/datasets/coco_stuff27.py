@@ -10,8 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dcn.datasets.benchmark import BenchmarkDataset, numbered, read_lines
-from dcn.datasets.dataset import DatasetOptions
+from dcn.datasets.benchmark import BenchmarkDataset, BenchmarkOptions, numbered, read_lines
 
 # The coarse classes of the label hierarchy of COCO-Stuff, and the labels of each with their ids. The
 # annotations of COCO-Stuff by H. Caesar, J. Uijlings and V. Ferrari are licensed under CC BY 4.0.
@@ -24,7 +23,7 @@ _LISTS = ("Coco164kFull_Stuff_Coarse_7.txt", "Coco164kFull_Stuff_Coarse.txt")
 Split = Literal["train2017", "val2017"]
 
 
-class CocoStuff27Options(DatasetOptions):
+class CocoStuff27Options(BenchmarkOptions):
     """COCO-Stuff, with 12 classes of things and 15 of stuff."""
 
     name: Literal["coco_stuff27"] = "coco_stuff27"
@@ -34,10 +33,6 @@ class CocoStuff27Options(DatasetOptions):
     )
     train_split: Split = Field("train2017", description="Split to train on.")
     evaluate_split: Split = Field("val2017", description="Split to evaluate on.")
-
-    @property
-    def has_classes(self) -> bool:
-        return True
 
     def open(self) -> CocoStuff27Dataset:
         return CocoStuff27Dataset(self.root, self.train_split, self.evaluate_split)

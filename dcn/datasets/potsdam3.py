@@ -12,8 +12,8 @@ import numpy.typing as npt
 from PIL import Image
 from pydantic import Field
 
-from dcn.datasets.benchmark import BenchmarkDataset, numbered, read_lines
-from dcn.datasets.dataset import DatasetOptions, Item
+from dcn.datasets.benchmark import BenchmarkDataset, BenchmarkOptions, numbered, read_lines
+from dcn.datasets.dataset import Item
 from dcn.datasets.mat_file import read_mat
 from dcn.errors import InvalidMaskError, InvalidPhotographError
 
@@ -28,17 +28,13 @@ _UNLABELLED = "unlabelled_train"
 Split = Literal["labelled_train", "unlabelled_train", "labelled_test"]
 
 
-class Potsdam3Options(DatasetOptions):
+class Potsdam3Options(BenchmarkOptions):
     """Potsdam-3: crops of aerial photographs."""
 
     name: Literal["potsdam3"] = "potsdam3"
     root: Path = Field(description="Folder that holds ``imgs``, ``gt`` and the lists ``labelled_train.txt``.")
     train_split: Split = Field("labelled_train", description="Split to train on.")
     evaluate_split: Split = Field("labelled_test", description="Split to evaluate on.")
-
-    @property
-    def has_classes(self) -> bool:
-        return True
 
     def open(self) -> Potsdam3Dataset:
         return Potsdam3Dataset(self.root, self.train_split, self.evaluate_split)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import yaml
+from ruamel.yaml import YAML
 
 from flows import progress
 from flows.errors import FlowError, InvalidSettingsError
 from flows.evaluation.protocols.kmeans import SEMANTIC, KMeans
 from flows.evaluation.results import read_results
 from flows.execution.plan import find_job
-from flows.inputs.datasets import open_dataset, read_squashed
 from flows.inputs.image_index import IndexedImage, evenly_spread, open_index
 from flows.inputs.models import load_language_model
-from flows.inputs.parallel import batched, in_threads
 from flows.inputs.region_maps import RegionMaps
+from flows.inputs.squashed_batches import squashed_batches
 from flows.printable import printable_line
 from flows.settings import Settings
 from flows.stage import Job
@@ -107,10 +107,18 @@ def names_yaml(names: Sequence[ClusterName], model: str, vocabulary: str) -> str
         "# Clusters with one name are one class.",
     ]
     for one in names:
-        entry = yaml.safe_dump({one.cluster: one.name}, allow_unicode=True, width=float("inf")).strip()
+        entry = _yaml_line(one.cluster, one.name)
         runner_up = f"{printable_line(one.runner_up)} {one.runner_up_score:.2f}"
         lines.append(f"{entry}  # {one.score:.2f}, then {runner_up}")
     return "\n".join(lines) + "\n"
+
+
+def _yaml_line(cluster: int, name: str) -> str:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style, yaml.width = False, sys.maxsize  # a block, whose lines are not broken
+    stream = io.StringIO()
+    yaml.dump({cluster: name}, stream)
+    return stream.getvalue().strip()
 
 
 def check_new_file(path: Path) -> None:
@@ -164,21 +172,17 @@ def _region_features(job: Job, model: LanguageModel, images: Sequence[IndexedIma
     size = job.settings.language.input_size
     side = model.grid(size) * model.patch_size
     found: dict[int, Tensor] = {}
-    read = partial(read_squashed, open_dataset(job.settings.dataset), size)
-    for batch in batched(in_threads(read, images), job.settings.backbone.batch_size):
-        usable = [(image, squashed) for image, squashed, _ in batch if squashed is not None]
-        if usable:
-            inputs = model.preprocess(np.stack([squashed for _, squashed in usable]))
-            features = model.patch_features(inputs)  # [b, n, e]
-            for (image, _), of_image in zip(usable, features, strict=True):
+    for batch in squashed_batches(job.settings, size, images):
+        if batch.images:
+            features = model.patch_features(model.preprocess(batch.pixels))  # [b, n, e]
+            for image, of_image in zip(batch.images, features, strict=True):
                 maps = RegionMaps.read(job, image.row, image.row + 1)
                 found[image.row] = region_features(
                     of_image, maps.at(image, side, side), job.settings.num_regions
                 )
-        for image, squashed, reason in batch:
-            if squashed is None:
-                progress.warn(f"{image.item.image} was left out: {reason}")
-        progress.advance(PROGRESS, len(batch))
+        for one in batch.refused:
+            progress.warn(f"{one['file']} was left out: {one['reason']}")
+        progress.advance(PROGRESS, batch.size)
     return found
 
 

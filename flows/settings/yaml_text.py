@@ -1,7 +1,7 @@
 """YAML 1.2 as configurations use it: names, texts, numbers, truth values, lists, and the line of each name.
 
-ruamel.yaml parses. This module builds the values, because YAML has more than a configuration needs: objects,
-dates, merging, several documents. A name is always text, as it is written.
+This module builds the values of the nodes, because YAML has more than a configuration needs: objects, dates,
+merging. A name is always text, as it is written.
 """
 
 from __future__ import annotations
@@ -9,25 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-from ruamel.yaml.reader import ReaderError
 
+from dcn.yaml_nodes import DEEPEST, compose_yaml
 from flows.errors import InvalidSettingsError
 
 Place = tuple[str, ...]
 
-# No configuration is as large. The parser needs seconds for a text of this length, and aliases of aliases can
-# stand for any number of values.
-_MOST_CHARACTERS = 50_000
+# No configuration is as large. Aliases of aliases can stand for any number of values.
 _MOST_VALUES = 10_000
-_DEEPEST = 20
-# Open ones, those in quotes included: the parser needs a second for some hundred.
-_MOST_BRACKETS = 100
 _TAG = "tag:yaml.org,2002:"
 # The core schema of YAML 1.2 (section 10.3.2). A plain scalar that matches nothing is text: no, 1:30.
 _CORE: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
@@ -40,27 +32,6 @@ _CORE: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
     (re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
     (re.compile(r"[-+]?\.(inf|Inf|INF)"), lambda text: float(text.replace(".", ""))),
     (re.compile(r"\.(nan|NaN|NAN)"), lambda _: float("nan")),
-)
-# What the parser says, and the same for a person.
-_PROBLEMS = (
-    ("found character '\\t'", "a tab stands where YAML wants blanks; write blanks"),
-    (
-        "mapping values are not allowed",
-        "a second ': ' in the line, or a wrong indentation; quote such a text",
-    ),
-    ("could not find expected ':'", "a name without ': ' after it"),
-    ("expected <block end>", "the indentation differs from that of the lines above"),
-    ("expected ',' or", "a bracket is not closed, or a comma is missing"),
-    ("the node content", "a value is missing, or a bracket is not closed"),
-    ("unexpected end of stream", "a quotation mark is not closed"),
-    ("that cannot start any token", "a text cannot begin with this character; put it in quotes"),
-    (
-        "found undefined alias",
-        "a text cannot begin with *, which stands for a value named &; put it in quotes",
-    ),
-    ("scanning an alias", "a text cannot begin with *; put it in quotes"),
-    ("scanning an anchor", "a text cannot begin with &; put it in quotes"),
-    ("expected a single document", "a second document begins here (---); a configuration is one document"),
 )
 
 
@@ -91,39 +62,14 @@ def read_yaml(text: str) -> Document:
         {'train': {'seed': 10, 'schedule': 'no'}}
 
     """
-    if len(text) > _MOST_CHARACTERS:
-        raise InvalidSettingsError(f"it has {len(text):,} characters, more than any configuration")
-    if max(accumulate(map(_bracket, text)), default=0) > _MOST_BRACKETS:
-        raise _too_deep()
     try:
-        node = YAML(typ="safe", pure=True).compose(text)
-    except ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise InvalidSettingsError(f"line {line}: a character that no text has; remove it") from error
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise InvalidSettingsError(f"line {mark.line + 1 if mark else 1}: {_in_words(error)}") from error
-    except RecursionError as error:
-        raise _too_deep() from error
-    except (YAMLError, ValueError, LookupError, AttributeError, AssertionError) as error:
-        raise InvalidSettingsError(f"it is not YAML ({str(error).partition(chr(10))[0]})") from error
+        node = compose_yaml(text)
+    except ValueError as error:
+        raise InvalidSettingsError(str(error)) from error
     if node is None:
         return Document(None, {}, 0)
     builder = _Builder()
     return Document(builder.value(node, ()), builder.lines, node.end_mark.index)
-
-
-def _bracket(character: str) -> int:
-    return (character in "[{") - (character in "]}")
-
-
-def _too_deep() -> InvalidSettingsError:
-    return InvalidSettingsError(f"its values are nested deeper than {_DEEPEST} levels")
-
-
-def _in_words(error: MarkedYAMLError) -> str:
-    said = " ".join(str(part) for part in (error.context, error.problem) if part)
-    return next((words for begin, words in _PROBLEMS if begin in said), said or "this is not YAML")
 
 
 @dataclass
@@ -137,8 +83,8 @@ class _Builder:
         self._count += 1
         if self._count > _MOST_VALUES:
             raise _problem(node, f"more than {_MOST_VALUES:,} values; aliases (*name) repeat them")
-        if len(place) > _DEEPEST:
-            raise _problem(node, f"values are nested deeper than {_DEEPEST} levels")
+        if len(place) > DEEPEST:
+            raise _problem(node, f"values are nested deeper than {DEEPEST} levels")
         kind = str(node.tag).removeprefix(_TAG)
         if isinstance(node, MappingNode) and kind == "map":
             return self._mapping(node, place)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +11,9 @@ import numpy.typing as npt
 from dcn.errors import WeightsUnavailableError
 from flows import progress
 from flows.errors import name_parameters
-from flows.inputs.datasets import open_dataset, read_squashed
 from flows.inputs.image_index import IndexedImage, open_index
 from flows.inputs.models import backbone_identity, load_backbone
-from flows.inputs.parallel import batched, in_threads
+from flows.inputs.squashed_batches import squashed_batches
 from flows.inputs.summaries import ExtractSummary
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
@@ -109,18 +107,11 @@ def read_batches(
     """
     backbone, settings = load_backbone(job.settings), job.settings.backbone
     assert settings.input_size is not None
-    read = partial(read_squashed, open_dataset(job.settings.dataset), settings.input_size)
-    for batch in batched(in_threads(read, images), settings.batch_size):
-        usable, pixels = [], []
-        for image, squashed, reason in batch:
-            if squashed is None:
-                refused.append({"file": image.item.image, "reason": reason})
-            else:
-                usable.append(image)
-                pixels.append(squashed)
-        if usable:
-            yield usable, backbone.preprocess(np.stack(pixels))
-        progress.advance(stage, len(batch))
+    for batch in squashed_batches(job.settings, settings.input_size, images):
+        refused.extend(batch.refused)
+        if batch.images:
+            yield batch.images, backbone.preprocess(batch.pixels)
+        progress.advance(stage, batch.size)
 
 
 def finite_tokens(tokens: Tensor, backbone: str) -> npt.NDArray[np.float16]:
@@ -134,7 +125,7 @@ def finite_tokens(tokens: Tensor, backbone: str) -> npt.NDArray[np.float16]:
     if not half.isfinite().all():
         raise WeightsUnavailableError(
             f"the tokens of {backbone} are not finite in float16; check its weights, or take another "
-            f"backbone.token_layer"
+            f"block in backbone.token_layer and distill.layers"
         )
     found: npt.NDArray[np.float16] = half.cpu().numpy()
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,9 @@ import numpy as np
 from dcn.language.prompts import class_prompts
 from flows import progress
 from flows.errors import InvalidSettingsError
-from flows.inputs.datasets import open_dataset, read_squashed
 from flows.inputs.image_index import open_index
 from flows.inputs.models import load_language_model, weights_digest
-from flows.inputs.parallel import batched, in_threads
+from flows.inputs.squashed_batches import squashed_batches
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import ArraySpec, Manifest
@@ -70,20 +68,14 @@ class LanguageStage(Stage):
         text = torch.from_numpy(job.checkpoint(self.name).read_values(_TEXT)).to(model.device)  # [C, e]
         logits = np.zeros((stop - start, *manifest.arrays[0].row_shape), dtype=np.float16)
         refused: list[dict[str, str]] = []
-        read = partial(read_squashed, open_dataset(job.settings.dataset), job.settings.language.input_size)
-        images = open_index(job).images(start, stop)
-        for batch in batched(in_threads(read, images), job.settings.backbone.batch_size):
-            usable = [(image.row - start, squashed) for image, squashed, _ in batch if squashed is not None]
-            refused.extend(
-                {"file": image.item.image, "reason": reason}
-                for image, squashed, reason in batch
-                if squashed is None
-            )
-            if usable:
-                inputs = model.preprocess(np.stack([squashed for _, squashed in usable]))
-                found = patch_logits(model.patch_features(inputs), text)  # [b, n, C]
-                logits[[row for row, _ in usable]] = found.cpu().numpy()
-            progress.advance(self.name, len(batch))
+        images, size = open_index(job).images(start, stop), job.settings.language.input_size
+        for batch in squashed_batches(job.settings, size, images):
+            refused.extend(batch.refused)
+            if batch.images:
+                features = model.patch_features(model.preprocess(batch.pixels))  # [b, n, e]
+                found = patch_logits(features, text)  # [b, n, C]
+                logits[[image.row - start for image in batch.images]] = found.cpu().numpy()
+            progress.advance(self.name, batch.size)
         return ShardResult({"logits": logits}, {"refused": refused})
 
     def complete(self, job: Job, manifest: Manifest, warn: Warn) -> dict[str, Any]:

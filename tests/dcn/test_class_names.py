@@ -112,11 +112,14 @@ def test_what_another_program_writes_is_read(
         ('1: "a\\x1b[31m"\n', "has characters that cannot be printed"),
         ("- cat\n- dog\n", "does not name clusters; write lines such as '3: cat'"),
         ("cat", "does not name clusters"),
-        ("1: cat\n  2: dog\n", "is not YAML"),
-        ("1: !!python/object:os.system x\n---\n2: y\n", "is not YAML"),
-        (b"1: \xff\xfe\xfa\n", "is not YAML"),
-        ("[" * 500, "is not YAML"),
-        (b"#" * (1 << 21), "has 2,097,152 bytes, more than any file of names"),
+        ("1: cat\n  2: dog\n", "is not readable YAML: line 2: a second ': ' in the line"),
+        (
+            "1: !!python/object:os.system x\n---\n2: y\n",
+            "is not readable YAML: line 2: a second document begins here",
+        ),
+        (b"1: \xff\xfe\xfa\n", "is not readable YAML: line 1 is not UTF-8"),
+        ("[" * 500, "is not readable YAML: its values are nested deeper than 20 levels"),
+        (b"#" * (1 << 21), "it has 2,097,152 characters, more than a person writes"),
     ],
 )
 def test_a_wrong_line_is_named(tmp_path: Path, text: str | bytes, message: str) -> None:

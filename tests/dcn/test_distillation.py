@@ -90,8 +90,21 @@ def test_tokens_that_are_not_finite_change_no_weight() -> None:
     trainer, (layers, targets) = HeadTrainer(make_head(), 1e-3, 10), make_batch()
     layers[0][0, 0, 0] = torch.nan
     before = [parameter.clone() for parameter in trainer.head.parameters()]
-    with pytest.raises(NonFiniteTrainingError, match="iteration 0: the loss of the head is not finite"):
+    with pytest.raises(
+        NonFiniteTrainingError, match="iteration 0: the loss of the head or its gradient is not"
+    ):
         trainer.step(layers, targets.clamp(min=0))
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer.head.parameters(), strict=True))
+
+
+def test_an_infinite_gradient_of_a_finite_loss_changes_no_weight() -> None:
+    trainer = HeadTrainer(make_head(), 1e-3, 10)
+    before = [parameter.clone() for parameter in trainer.head.parameters()]
+    next(trainer.head.parameters()).register_hook(lambda gradient: gradient * torch.inf)
+    with pytest.raises(
+        NonFiniteTrainingError, match="iteration 0: the loss of the head or its gradient is not"
+    ):
+        trainer.step(*make_batch())
     assert all(torch.equal(a, b) for a, b in zip(before, trainer.head.parameters(), strict=True))
 
 

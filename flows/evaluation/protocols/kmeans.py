@@ -204,10 +204,11 @@ class _KMeansTally(Tally[KMeansMetrics]):
         shown = self._fitted[self._shown] if self._fitted else None
         found = self._run.num_regions if shown is None else shown.clusters.count
         if shown is not None and self._wanted is not None and found < self._wanted:
+            count = len(shown.clusters.labels)
+            few = f"there are only {count}" if count == found else f"it finds no more in the {count}"
             clustered = "regions" if self._background else "foreground regions"
             self._warn(
-                f"{self._clusterer.title} has {found} clusters instead of {self._wanted}: there are only "
-                f"{len(shown.clusters.labels)} {clustered}"
+                f"{self._clusterer.title} has {found} clusters instead of {self._wanted}: {few} {clustered}"
             )
         clusters: dict[str, object] = {"clusters": found, "seeds": max(1, len(self._fitted))}
         clusters |= {"shown_seed": self._shown, **self._background}

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from flows.inputs.datasets import open_dataset, read_squashed
 from flows.inputs.image_index import IndexedImage
 from flows.inputs.models import load_backbone
-from flows.inputs.parallel import batched, in_threads
+from flows.inputs.squashed_batches import squashed_batches
 from flows.stage import Job
 
 
@@ -41,11 +39,9 @@ def read_tokens(
 
     backbone = load_backbone(job.settings)
     tokens = np.zeros((stop - start, *cached.shape[1:]), dtype=np.float16)
-    read = partial(read_squashed, open_dataset(job.settings.dataset), settings.input_size)
-    for batch in batched(in_threads(read, images), settings.batch_size):
-        usable = [(image.row - start, squashed) for image, squashed, _ in batch if squashed is not None]
-        if usable:
-            inputs = backbone.preprocess(np.stack([squashed for _, squashed in usable]))
+    for batch in squashed_batches(job.settings, settings.input_size, images):
+        if batch.images:
+            inputs = backbone.preprocess(batch.pixels)
             features = compute_features(backbone, inputs, layer, layer, flip=settings.flip)
-            tokens[[row for row, _ in usable]] = features.tokens.half().cpu().numpy()
+            tokens[[image.row - start for image in batch.images]] = features.tokens.half().cpu().numpy()
     return tokens

@@ -168,3 +168,15 @@ def test_the_number_may_be_found(here: Settings) -> None:
     of_truth = results.of(TrueRegions)
     assert of_truth.kmeans.clusters is not None
     assert any("the most stable number" in headline.meaning for headline in headline_metrics(results))
+
+
+def test_fewer_clusters_than_wanted_among_many_regions_are_said(here: Settings) -> None:
+    """The only eigenvector is the constant one, so all regions are one point."""
+    spectral = {"name": "spectral", "num_eigenvectors": 1}
+    settings = changed(here, evaluate={"clustering": spectral, "num_clusters": 2, "num_seeds": 1})
+    result = run_stages(settings, "evaluate")["evaluate"]
+    regions = read_regions(find_job(settings), np.arange(14))
+    count = int((regions.foreground & regions.embedded).sum())
+    assert result.warnings == (
+        f"spectral clustering has 1 clusters instead of 2: it finds no more in the {count} foreground regions",
+    )

@@ -57,7 +57,7 @@ def test_names_are_texts_as_they_are_written() -> None:
         ("workspace: *", "line 1: a text cannot begin with .*; put it in quotes"),
         ("workspace: &", "line 1: a text cannot begin with &; put it in quotes"),
         ("a: &x {seed: 1}\ntrain:\n  <<: *x", "line 3: YAML 1.2 does not merge .*; write the settings out"),
-        ("a: 1\n---\nb: 2", "line 2: a second document begins here .*; a configuration is one document"),
+        ("a: 1\n---\nb: 2", "line 2: a second document begins here .*; write one document"),
         ("a:\n  [1, 2]: 3", "line 2: the name of a setting is a text, not a list"),
         ("a: !!binary aGk=", "line 1: the tag tag:yaml.org,2002:binary has no meaning here; remove it"),
         ("a: !!set {b}", "the tag tag:yaml.org,2002:set has no meaning here"),
@@ -67,7 +67,7 @@ def test_names_are_texts_as_they_are_written() -> None:
         ("[" * 5000, "values are nested deeper than 20 levels"),
         ("a: " + "{a: " * 5000, "values are nested deeper than 20 levels"),
         ("a: &a [*a]", "values are nested deeper than 20 levels"),
-        ("a: '" + "x" * 60_000 + "'", "it has 60,005 characters, more than any configuration"),
+        ("a: '" + "x" * 60_000 + "'", "it has 60,005 characters, more than a person writes"),
     ],
 )  # fmt: skip
 def test_what_is_no_configuration_is_refused_with_its_line(text: str, words: str) -> None:
