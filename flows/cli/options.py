@@ -23,8 +23,8 @@ out = Console(emoji=False)
 err = Console(stderr=True, emoji=False)
 
 _UNAUTHORIZED = 401
-# Of a comparison: a dozen columns, some of them with intervals and deviations.
-TABLE_WIDTH = 320
+# No table is as wide. Each takes the width that it needs.
+TABLE_WIDTH = 10_000
 
 Config = Annotated[
     str, typer.Argument(help="YAML file, or the name of a packaged configuration (sample, voc2012, ...).")

@@ -53,19 +53,28 @@ def run_comparison(name: str, settings: Settings) -> None:
     check_inputs(settings, "evaluate")
     with _watched_flows() as call_flow:
         (record,) = call_flow(name, settings)
-    titles, cells = comparison_table(record.rows)
-    headers = [Column(title.replace(" ", "\n"), justify="right", no_wrap=True) for title in titles[1:]]
-    table = Table(Column(no_wrap=True), *headers, box=None)
-    for row in cells:
-        table.add_row(*(safe(cell) for cell in row))
-    # A narrow terminal breaks the lines of a wide table; it must not cut numbers off.
-    Console(width=TABLE_WIDTH, emoji=False).print(table, soft_wrap=True)
+    print_comparison(*comparison_table(record.rows))
     chosen = [row.name for row in record.rows if row.chosen]
     if chosen:
         out.print(
             f"Without labels, the choice is [bold]{safe(chosen[0])}[/]: its label-free score is the best."
         )
     _print_page(settings, "compare", record.key, "comparison.html")
+
+
+def print_comparison(titles: list[str], cells: list[list[str]]) -> None:
+    """Print the table of a comparison. A narrow terminal breaks its lines, and never cuts numbers off.
+
+    Args:
+        titles: head of each column.
+        cells: the texts of each row.
+
+    """
+    headers = [Column(title.replace(" ", "\n"), justify="right", no_wrap=True) for title in titles[1:]]
+    table = Table(Column(no_wrap=True), *headers, box=None)
+    for row in cells:
+        table.add_row(*(safe(cell) for cell in row))
+    Console(width=TABLE_WIDTH, emoji=False).print(table, soft_wrap=True)
 
 
 def print_metrics(results: Results) -> None:

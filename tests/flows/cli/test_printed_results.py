@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flows.cli.running import print_comparison
 from flows.settings import Settings
 from tests.flows.helpers import STAGES, command
 
@@ -36,3 +37,11 @@ def test_report_prints_metrics_and_page_when_nothing_is_left_to_compute(
     assert result.stdout.count("reused") == 1
     assert "k-means mIoU" in result.stdout
     assert "report.html" in result.stdout
+
+
+def test_no_number_of_a_wide_comparison_is_cut_off(capsys: pytest.CaptureFixture[str]) -> None:
+    """A ladder has more than twenty columns, some of them with intervals and deviations."""
+    row = [f"0.{number:03} [0.392, 0.488] ± 0.012" for number in range(24)]
+    print_comparison(["", *("cluster accuracy of true regions" for _ in row)], [["paper, 5 seeds", *row]])
+    printed = capsys.readouterr().out
+    assert all(cell in printed for cell in row)
