@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from dcn.evaluation.protocols import Regions, join_regions
 from dcn.evaluation.true_regions import true_regions
-from flows.inputs.embeddings.region_embeddings import embedding_reader
 from flows.inputs.foreground import evaluated_foreground
 from flows.inputs.image_index import open_index
+from flows.inputs.region_embeddings import embedding_reader
 from flows.stage import Job
 from storage.arrays import ArrayReader
 

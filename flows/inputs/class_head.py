@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from dcn.model_description import HeadDescription
 from flows.inputs.summaries import DistillSummary, ExtractSummary
-from flows.inputs.token_layers import head_layers, open_head_layers
+from flows.inputs.tokens.token_layers import head_layers, open_head_layers
 from flows.settings import Settings
 from flows.stage import Job
 from storage import Checkpoint, Workspace

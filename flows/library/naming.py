@@ -21,7 +21,7 @@ from flows.execution.plan import find_job
 from flows.inputs.image_index import IndexedImage, evenly_spread, open_index
 from flows.inputs.models import load_language_model
 from flows.inputs.region_maps import RegionMaps
-from flows.inputs.squashed_batches import squashed_batches
+from flows.inputs.tokens.squashed_batches import squashed_batches
 from flows.printable import printable_line
 from flows.settings import Settings
 from flows.stage import Job

@@ -18,7 +18,7 @@ from flows.evaluation.protocols.distilled import DISTILLED_CLASS_OF_CLUSTER
 from flows.evaluation.protocols.kmeans import CENTERS, CLASS_OF_CLUSTER
 from flows.execution.plan import find_job
 from flows.inputs.class_head import describe_head, load_head
-from flows.inputs.embeddings.region_embeddings import find_region_whitening
+from flows.inputs.region_embeddings import find_region_whitening
 from flows.inputs.summaries import IndexSummary
 from flows.settings import Settings
 from flows.stage import Job

@@ -15,10 +15,10 @@ from dcn.region_embedder import RegionEmbedder, RegionViews
 from flows import progress
 from flows.errors import name_parameters
 from flows.inputs.datasets import open_dataset, read_photograph
-from flows.inputs.embeddings.shard_tokens import read_tokens
 from flows.inputs.image_index import ImageIndex, IndexedImage
 from flows.inputs.models import load_backbone
 from flows.inputs.parallel import batched, in_threads
+from flows.inputs.tokens.shard_tokens import read_tokens
 from flows.settings import Settings
 from flows.stage import Job
 from storage import Manifest

@@ -18,10 +18,10 @@ from flows.evaluation.inputs import EvaluatedRun, Shard, open_photograph, read_s
 from flows.evaluation.protocol import Protocol, Rows
 from flows.evaluation.region_table import region_blocks
 from flows.evaluation.results import Results
-from flows.inputs.embeddings.region_embeddings import fit_region_whitening, lost_directions
 from flows.inputs.image_index import IndexedImage
 from flows.inputs.parallel import in_threads
 from flows.inputs.region_counts import region_counts
+from flows.inputs.region_embeddings import fit_region_whitening, lost_directions
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import Manifest

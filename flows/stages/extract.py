@@ -13,8 +13,8 @@ from flows import progress
 from flows.errors import name_parameters
 from flows.inputs.image_index import IndexedImage, open_index
 from flows.inputs.models import backbone_identity, load_backbone
-from flows.inputs.squashed_batches import squashed_batches
 from flows.inputs.summaries import ExtractSummary
+from flows.inputs.tokens.squashed_batches import squashed_batches
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import ArraySpec, Manifest

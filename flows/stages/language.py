@@ -11,7 +11,7 @@ from flows import progress
 from flows.errors import InvalidSettingsError
 from flows.inputs.image_index import open_index
 from flows.inputs.models import load_language_model, weights_digest
-from flows.inputs.squashed_batches import squashed_batches
+from flows.inputs.tokens.squashed_batches import squashed_batches
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from storage import ArraySpec, Manifest

@@ -9,7 +9,7 @@ import numpy as np
 from flows.errors import InvalidSettingsError, name_parameters
 from flows.inputs.image_index import open_index
 from flows.inputs.models import backbone_identity, load_backbone
-from flows.inputs.token_layers import token_array
+from flows.inputs.tokens.token_layers import token_array
 from flows.settings import Settings
 from flows.stage import Job, Layout, ShardResult, Stage, Warn, warn_of_refused
 from flows.stages.extract import finite_tokens, read_batches

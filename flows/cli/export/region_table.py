@@ -12,8 +12,8 @@ import numpy.typing as npt
 from dcn.clustering import center_distances
 from flows.cli.export.labeled_photograph import Export, LabeledPhotograph
 from flows.evaluation.protocols.kmeans import CENTERS
-from flows.inputs.embeddings.region_embeddings import embedding_reader
 from flows.inputs.foreground import evaluated_foreground
+from flows.inputs.region_embeddings import embedding_reader
 from flows.printable import printable_line
 from flows.stage import Job
 from storage.stores.files import open_atomically

@@ -18,7 +18,7 @@ from flows.inputs.class_head import HEAD, head_bytes, new_head_description, read
 from flows.inputs.image_index import evenly_spread, open_index
 from flows.inputs.region_counts import region_counts
 from flows.inputs.summaries import DistillSummary, ExtractSummary
-from flows.inputs.token_layers import open_head_layers
+from flows.inputs.tokens.token_layers import open_head_layers
 from flows.stage import Job, Warn
 from flows.stages.distill.region_classes import RegionClasses, find_region_classes
 from flows.stages.distill.state import RoundState

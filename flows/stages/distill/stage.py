@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flows.errors import InvalidSettingsError
-from flows.inputs.embeddings.region_embeddings import fit_region_whitening
+from flows.inputs.region_embeddings import fit_region_whitening
 from flows.inputs.summaries import DistillSummary, ExtractSummary
 from flows.settings import Settings
 from flows.stage import Job, Layout, Stage, Warn

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from flows.inputs.image_index import IndexedImage
 from flows.inputs.models import load_backbone
-from flows.inputs.squashed_batches import squashed_batches
+from flows.inputs.tokens.squashed_batches import squashed_batches
 from flows.stage import Job
 
 

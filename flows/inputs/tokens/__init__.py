@@ -1,0 +1,1 @@
+"""Tokens and photographs in batches, as the stages read them."""
