@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dcn.clustering import center_distances
+from dcn.clustering import center_distances, has_direction
 from dcn.model_description import ClassDescription
 
 
@@ -67,8 +67,7 @@ class ClassCenters:
 
         An embedding that is zero or not finite gives the class of the background.
         """
-        squared = np.einsum("md,md->m", embedding, embedding)
-        known = np.flatnonzero(np.isfinite(squared) & (squared > 0))
+        known = np.flatnonzero(has_direction(embedding))
         classes = np.full(len(embedding), self.background, dtype=np.uint8)
         nearest = np.full(len(embedding), np.nan, dtype=np.float32)
         confidence = np.zeros(len(embedding), dtype=np.float32)

@@ -25,14 +25,12 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 from dcn.errors import InvalidClassNamesError
 from dcn.images.files import read_file
 from dcn.options import Options
-from dcn.text_files import decode_text
+from dcn.text_files import decode_text, is_printable
 from dcn.yaml_nodes import compose_yaml
 
 BACKGROUND = "background"
 # A label map has 8 bits for a class.
 _MOST_CLUSTERS = 256
-# Control characters, halves of characters, and separators of lines and paragraphs.
-UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 
 
 class NamedClasses(Options):
@@ -198,7 +196,7 @@ def _name(place: str, node: Node) -> str:
     text = unicodedata.normalize("NFC", text).strip()
     if not text or str(node.tag) == "tag:yaml.org,2002:null":
         raise _wrong(f"{place}: the name is not text")
-    if any(unicodedata.category(character) in UNPRINTABLE for character in text):
+    if not is_printable(text):
         raise _wrong(f"{place}: the name {text!r} has characters that cannot be printed")
     return text
 

@@ -100,6 +100,13 @@ def count_distinct(rows: npt.NDArray[np.floating], enough: int) -> int:
     return len(found)
 
 
+def has_direction(vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+    """Say which vectors of ``[..., d]`` have a direction, ``[...]``: they are finite, and not zero."""
+    squared = np.einsum("...d,...d->...", vectors, vectors)
+    found: npt.NDArray[np.bool_] = np.isfinite(squared) & (squared > 0)
+    return found
+
+
 def center_distances(
     vectors: npt.NDArray[np.float32], centers: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float64]:

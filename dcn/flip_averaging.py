@@ -15,42 +15,32 @@ from dcn.backbone import Backbone, Features
 def compute_features(
     backbone: Backbone,
     inputs: Tensor,
-    token_layer: int,
-    attention_block: int,
+    token_layer: int = -1,
+    attention_block: int = -1,
     more_layers: Sequence[int] = (),
     *,
     flip: bool,
 ) -> Features:
-    """Compute :meth:`dcn.backbone.Backbone.features`, averaged over both views if ``flip``.
+    """Compute tokens and CLS attention, averaged over both views if ``flip``.
 
     Tokens that must agree with each other, such as those of a run and of its model, need the same ``flip``.
-    """
-    compute = flip_averaged_features if flip else Backbone.features
-    return compute(backbone, inputs, token_layer, attention_block, more_layers)
-
-
-def flip_averaged_features(
-    backbone: Backbone,
-    inputs: Tensor,
-    token_layer: int = -1,
-    attention_block: int = -1,
-    more_layers: Sequence[int] = (),
-) -> Features:
-    """Compute tokens and CLS attention as :meth:`dcn.backbone.Backbone.features`, averaged over both views.
 
     Args:
         backbone: the backbone.
-        inputs: ``[B, 3, H, W]``, see :meth:`dcn.backbone.Backbone.features`.
-        token_layer: block whose output gives the tokens.
-        attention_block: block whose self-attention gives the CLS attention.
-        more_layers: further blocks whose outputs give tokens.
+        inputs: this and the next three are those of :meth:`dcn.backbone.Backbone.features`.
+        token_layer: see there.
+        attention_block: see there.
+        more_layers: see there.
+        flip: whether to average with the mirror image.
 
     Raises:
         InvalidOptionError: the model has no such block.
 
     """
-    columns = inputs.shape[-1] // backbone.patch_size
     seen = backbone.features(inputs, token_layer, attention_block, more_layers)
+    if not flip:
+        return seen
+    columns = inputs.shape[-1] // backbone.patch_size
     mirrored = backbone.features(inputs.flip(-1), token_layer, attention_block, more_layers)
     pairs = zip(seen.more_tokens, mirrored.more_tokens, strict=True)
     return Features(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dcn.backbone import Backbone
 from dcn.errors import InvalidOptionError
-from dcn.flip_averaging import flip_averaged_features
+from dcn.flip_averaging import compute_features
 from dcn.model import Model
 from dcn.modularity import cosine_assignment
 from dcn.network import DynamicClusteringNetwork
@@ -47,10 +47,11 @@ class _PhotographsToRegions(nn.Module):
         self.regions = _TokensToRegions(model.stored.network)
         self._backbone = Backbone(self.vit)
         self._layers = described.token_layer, described.attention_block
-        self._features = flip_averaged_features if described.flip else Backbone.features
+        self._flip = bool(described.flip)
 
     def forward(self, photographs: Tensor) -> tuple[Tensor, Tensor]:
-        features = self._features(self._backbone, self._backbone.preprocess(photographs), *self._layers)
+        inputs = self._backbone.preprocess(photographs)
+        features = compute_features(self._backbone, inputs, *self._layers, flip=self._flip)
         return self.regions(features.tokens), features.attention
 
 

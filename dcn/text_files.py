@@ -51,6 +51,15 @@ def _unmarked(content: bytes) -> str:
     return "UTF-16-BE" if zeros == (True, False) else "UTF-8"
 
 
+# Control characters, halves of characters, and separators of lines and paragraphs.
+_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
+
+
+def is_printable(text: str) -> bool:
+    """Whether a text is one line of characters that can be printed, as a name is."""
+    return not any(unicodedata.category(character) in _UNPRINTABLE for character in text)
+
+
 def has_control_character(text: str) -> bool:
     """Whether a text has a control character, such as a tab or an escape, which no name needs."""
     return any(unicodedata.category(character) == "Cc" for character in text)

@@ -268,7 +268,7 @@ sweep = _make_flow(
 ladder = _make_flow(
     "ladder",
     partial(_run_comparison, run_ladder),
-    "Run the steps from the paper's method to the best one, each on top of those before it.",
+    "Run the steps from the paper's method to ours, each on top of those before it.",
 )
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from dcn.clusterers.clusterer import Clusterer, Floats, Labels
+from dcn.clustering import count_distinct
 from dcn.options import PositiveInt
 
 # Up to this size all eigenvectors of the dense matrix take less than a second, and none can be missed.
@@ -46,8 +47,6 @@ class SpectralClusterer(Clusterer):
 
     def labels(self, points: npt.NDArray[np.floating], num_clusters: int, seed: int) -> Labels:
         from sklearn.cluster import KMeans
-
-        from dcn.clustering import count_distinct
 
         k = count_distinct(points, num_clusters)
         fitted = KMeans(k, n_init=_RESTARTS, random_state=seed).fit(points)

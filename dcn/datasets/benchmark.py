@@ -6,13 +6,12 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from dcn.class_names import BACKGROUND
 from dcn.datasets.dataset import Dataset, DatasetOptions, Item
 from dcn.errors import InvalidDatasetError
 from dcn.images.files import read_file
 from dcn.images.mask_values import MaskValues
 from dcn.text_files import decode_text
-
-_NO_CLASS = "background"
 
 
 class BenchmarkOptions(DatasetOptions):
@@ -125,7 +124,7 @@ def numbered(classes: Mapping[str, Iterable[int]]) -> tuple[tuple[str, ...], Mas
 
     """
     meaning = {value: index for index, values in enumerate(classes.values(), 1) for value in values}
-    return (_NO_CLASS, *classes), MaskValues(meaning, others=Dataset.ignore_label)
+    return (BACKGROUND, *classes), MaskValues(meaning, others=Dataset.ignore_label)
 
 
 def read_lines(path: Path) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
+from dcn.clustering import has_direction
 from dcn.evaluation.knn import RegionBank, majority_classes
 from dcn.evaluation.metrics import (
     ClassificationMetrics,
@@ -51,8 +52,7 @@ class Regions:
     @property
     def embedded(self) -> npt.NDArray[np.bool_]:
         """``[R]`` whether the embedding has a direction. Zero and NaN have none, and cannot be classified."""
-        squared: npt.NDArray[np.float32] = np.einsum("rd,rd->r", self.embedding, self.embedding)
-        return np.isfinite(squared) & (squared > 0)
+        return has_direction(self.embedding)
 
     def take(self, chosen: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Regions:
         """Select regions by their row numbers in this table, or by a mask ``[R]``."""

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dcn.region_tokens import mean_tokens
+
 
 @dataclass(frozen=True)
 class ClusterName:
@@ -52,10 +54,9 @@ def region_features(features: Tensor, labels: npt.NDArray[np.uint8], num_regions
         ``[k, e]`` unit vectors; zeros for a region that does not occur.
 
     """
-    side = round(len(features) ** 0.5)
-    inside = F.one_hot(torch.from_numpy(labels).long(), num_regions).float()  # [S, S, k]
-    shares = F.adaptive_avg_pool2d(inside.permute(2, 0, 1), side).flatten(1)  # [k, n]
-    return F.normalize(shares.to(features.device) @ F.normalize(features, dim=-1), dim=-1)
+    unit = F.normalize(features, dim=-1)  # [n, e]
+    means = mean_tokens(unit.cpu().numpy(), labels, num_regions)  # [k, e]
+    return F.normalize(torch.from_numpy(means).to(features.device), dim=-1)
 
 
 def name_clusters(

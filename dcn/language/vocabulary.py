@@ -13,10 +13,9 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcn.class_names import UNPRINTABLE
 from dcn.errors import InvalidClassNamesError
 from dcn.images.files import read_file
-from dcn.text_files import decode_text
+from dcn.text_files import decode_text, is_printable
 
 _FOLDER = Path(__file__).parent / "vocabularies"
 # The list of LVIS has a twentieth of this.
@@ -68,7 +67,7 @@ def read_vocabulary(name: str) -> Vocabulary:
         if line.lstrip().startswith("#"):
             continue
         names = tuple(" ".join(part.split()) for part in line.split(",") if part.strip())
-        if any(unicodedata.category(character) in UNPRINTABLE for part in names for character in part):
+        if not all(map(is_printable, names)):
             raise _wrong(f"{path}, line {number} has characters that cannot be printed; remove them")
         if names and names[0].casefold() in things:
             repeated.append(names[0])

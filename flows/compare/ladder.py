@@ -1,4 +1,4 @@
-"""The ladder: steps from the paper's method to the best one, each on top of those before it."""
+"""The ladder: steps from the paper's method to ours, each on top of those before it."""
 
 from __future__ import annotations
 

@@ -57,11 +57,6 @@ class EvaluatedRun:
         return self.settings.num_regions
 
     @property
-    def whitens(self) -> bool:
-        """Whether the embeddings of the regions are whitened."""
-        return bool(self.settings.embed.whiten) and not self.settings.regions_are_classes
-
-    @property
     def checkpoint(self) -> Checkpoint:
         """The checkpoint of ``evaluate``, which holds the arrays of all protocols."""
         return self.job.checkpoint("evaluate")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from dcn.clustering import has_direction
 from flows.errors import EmptyDatasetError
 from flows.inputs.foreground import evaluated_foreground
 from flows.inputs.image_index import evenly_spread, open_index
@@ -33,7 +34,7 @@ def embedding_reader(job: Job, stage: str) -> ReadEmbeddings:
 
     """
     array = job.checkpoint(stage).array("embedding")
-    if not job.settings.embed.whiten:
+    if not job.settings.whitens:
         return lambda rows: array.read_ahead(rows).result()
     from dcn.whitening import whiten_known
 
@@ -56,8 +57,7 @@ def fit_region_whitening(job: Job, stage: str) -> None:
         EmptyDatasetError: the training split has no region with an embedding.
 
     """
-    whitens = job.settings.embed.whiten and not job.settings.regions_are_classes
-    if not whitens or stage != _fitted_by(job) or job.checkpoint(stage).has_file(_WHITENING):
+    if not job.settings.whitens or stage != _fitted_by(job) or job.checkpoint(stage).has_file(_WHITENING):
         return
     import torch
     from safetensors.torch import save
@@ -75,8 +75,7 @@ def fit_region_whitening(job: Job, stage: str) -> None:
     for block in np.array_split(rows, max(1, -(-len(rows) // _BLOCK))):
         chosen = evaluated_foreground(job.settings, foreground.read_ahead(block).result())  # [b, k]
         vectors = embedding.read_ahead(block).result()[chosen]  # [r, d]
-        squared = np.einsum("rd,rd->r", vectors, vectors)
-        known.append(vectors[np.isfinite(squared) & (squared > 0)])
+        known.append(vectors[has_direction(vectors)])
     regions = np.concatenate(known)  # [m, d]
     if not len(regions):
         raise EmptyDatasetError(

@@ -77,7 +77,7 @@ def run_sweep(orchestrator: Orchestrator, settings: Settings) -> list[Comparison
 
 
 def run_ladder(orchestrator: Orchestrator, settings: Settings) -> list[ComparisonRecord]:
-    """Run the steps from the paper's method to the best one, and compare them."""
+    """Run the steps from the paper's method to ours, and compare them."""
     return run_variants(orchestrator, ladder_variants(settings))
 
 

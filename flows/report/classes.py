@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dcn.class_names import BACKGROUND
 from flows.evaluation.protocols.kmeans import KMeans
 from flows.evaluation.results import Results
 from flows.report.pictures import ResultReader
-
-_BACKGROUND = "background"
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ def shown_classes(reader: ResultReader, results: Results) -> list[ShownClass]:
     colors = [f"#{color.tobytes().hex()}" for color in reader.dataset_palette()]
     if not named_by_truth(results):
         clusters = results.of(KMeans).clusters
-        names = [_BACKGROUND, *(f"cluster {number}" for number in range(1, clusters + 1))]
+        names = [BACKGROUND, *(f"cluster {number}" for number in range(1, clusters + 1))]
     else:
         names = list(reader.index.class_names)
     shown = [ShownClass(index, name, colors[index] if index else None) for index, name in enumerate(names)]

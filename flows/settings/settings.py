@@ -95,6 +95,11 @@ class Settings(Options):
         return self.distill.rounds > 0 and not self.regions_are_classes
 
     @property
+    def whitens(self) -> bool:
+        """Whether the embeddings of the regions are whitened. Regions that are classes already have none."""
+        return bool(self.embed.whiten) and not self.regions_are_classes
+
+    @property
     def more_token_layers(self) -> tuple[int, ...]:
         """Blocks whose tokens ``token_layers`` caches for the head, because ``extract`` does not: each once.
 

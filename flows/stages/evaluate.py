@@ -115,7 +115,7 @@ class EvaluateStage(Stage):
                 f"no photograph of the split {run.index.summary.evaluate_split} was segmented; dcn extract "
                 f"says which were left out and why"
             )
-        if run.whitens and (lost := lost_directions(job)):
+        if run.settings.whitens and (lost := lost_directions(job)):
             warn(lost)
         results = _evaluate(run, rows, warn).to_json()
         checkpoint.write_file("results.json", json.dumps(results, indent=1, allow_nan=False).encode())

@@ -7,7 +7,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from dcn.backbone import Backbone
-from dcn.flip_averaging import compute_features, flip_averaged_features
+from dcn.flip_averaging import compute_features
 
 ROWS, COLUMNS = 2, 3
 
@@ -31,7 +31,7 @@ def grid(values: torch.Tensor, patches: int) -> np.ndarray:
 
 
 def test_tokens_and_attention_are_the_mean_of_both_views(backbone: Backbone, photographs: np.ndarray) -> None:
-    found = flip_averaged_features(backbone, backbone.preprocess(photographs), -2, -1)
+    found = compute_features(backbone, backbone.preprocess(photographs), -2, -1, flip=True)
     seen = backbone.features(backbone.preprocess(photographs), -2, -1)
     mirrored = backbone.features(backbone.preprocess(photographs[:, :, ::-1].copy()), -2, -1)
     assert not torch.allclose(found.tokens, seen.tokens)
@@ -66,7 +66,7 @@ def test_further_layers_are_averaged_as_the_first_one(backbone: Backbone, photog
 
 
 def test_a_mirrored_photograph_has_the_mirrored_tokens(backbone: Backbone, photographs: np.ndarray) -> None:
-    found = flip_averaged_features(backbone, backbone.preprocess(photographs))
-    mirrored = flip_averaged_features(backbone, backbone.preprocess(photographs[:, :, ::-1].copy()))
+    found = compute_features(backbone, backbone.preprocess(photographs), flip=True)
+    mirrored = compute_features(backbone, backbone.preprocess(photographs[:, :, ::-1].copy()), flip=True)
     np.testing.assert_allclose(grid(mirrored.tokens, 1)[:, :, ::-1], grid(found.tokens, 1), atol=1e-5)
     np.testing.assert_allclose(grid(mirrored.attention, 2)[..., ::-1], grid(found.attention, 2), atol=1e-6)

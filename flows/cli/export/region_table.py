@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 
-from dcn.clustering import center_distances
+from dcn.clustering import center_distances, has_direction
 from flows.cli.export.labeled_photograph import Export, LabeledPhotograph
 from flows.evaluation.protocols.kmeans import CENTERS
 from flows.inputs.foreground import evaluated_foreground
@@ -93,8 +93,7 @@ class _Distances:
         if self._read is None or not len(self._centers):
             return nearest
         embedding = self._read(np.array([row]))[0]  # [k, d]
-        squared = np.einsum("kd,kd->k", embedding, embedding)
-        known = foreground & np.isfinite(squared) & (squared > 0)
+        known = foreground & has_direction(embedding)
         if known.any():
             nearest[known] = center_distances(embedding[known], self._centers).min(axis=1)
         return nearest

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,6 +12,7 @@ from dcn.evaluation.metrics import ClassificationMetrics
 from dcn.evaluation.overlap import region_overlap
 from dcn.evaluation.protocols import Regions, matched_classes
 from dcn.options import Options
+from flows.evaluation.confusions import ConfusionTally, Matrix
 from flows.evaluation.inputs import EvaluatedRun, Photograph
 from flows.evaluation.protocol import (
     Classification,
@@ -93,7 +96,21 @@ class Distilled(Protocol[DistilledMetrics]):
         return {"distilled_overlap": overlap}
 
     def tally(self, run: EvaluatedRun, rows: npt.NDArray[np.int64], warn: Warn) -> Tally[DistilledMetrics]:
-        return _DistilledTally(run)
+        def confusions(block: Regions) -> dict[None, Matrix]:
+            return {None: run.read("distilled_overlap", np.unique(block.image)).sum(axis=0)}  # [K + 1, C]
+
+        def metrics(totals: Mapping[None, Matrix]) -> DistilledMetrics:
+            summary = DistillSummary.read(run.job)
+            class_of_cluster, reached = matched_classes(totals[None])
+            run.checkpoint.write_values(DISTILLED_CLASS_OF_CLUSTER, class_of_cluster)
+            return DistilledMetrics(
+                clusters=summary.clusters,
+                vanished=int((totals[None][1:].sum(axis=1) == 0).sum()),
+                agreement=summary.agreement[-1],
+                **reached.model_dump(),
+            )
+
+        return ConfusionTally[None, DistilledMetrics](confusions, metrics)
 
     def headline(self, metrics: DistilledMetrics) -> list[Headline]:
         agreement = f"agrees on {100 * metrics.agreement:.0f} % of the held-out patches"
@@ -121,24 +138,3 @@ class Distilled(Protocol[DistilledMetrics]):
             confusion=metrics.confusion,
         )
         return [Classification("distilled head", reached)]
-
-
-class _DistilledTally(Tally[DistilledMetrics]):
-    def __init__(self, run: EvaluatedRun) -> None:
-        self._run = run
-        (array,) = Distilled().arrays(run)
-        self._total = np.zeros(array.spec.row_shape, dtype=np.int64)  # [K + 1, C]
-
-    def add(self, block: Regions) -> None:
-        self._total += self._run.read("distilled_overlap", np.unique(block.image)).sum(axis=0)
-
-    def metrics(self) -> DistilledMetrics:
-        summary = DistillSummary.read(self._run.job)
-        class_of_cluster, reached = matched_classes(self._total)
-        self._run.checkpoint.write_values(DISTILLED_CLASS_OF_CLUSTER, class_of_cluster)
-        return DistilledMetrics(
-            clusters=summary.clusters,
-            vanished=int((self._total[1:].sum(axis=1) == 0).sum()),
-            agreement=summary.agreement[-1],
-            **reached.model_dump(),
-        )

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dcn.flip_averaging import flip_averaged_features
+from dcn.flip_averaging import compute_features
 from dcn.images.photograph import decode_photograph, squash
 from dcn.model import Model
 from flows.execution.plan import find_job
@@ -23,7 +23,7 @@ def test_cache_and_model_average_both_views(copy: Settings) -> None:
     files = [photograph_folder_of(copy) / image.item.image for image in open_index(job).images()][:4]
     squashed = np.stack([squash(decode_photograph(file.read_bytes()), 64) for file in files])
     backbone = load_backbone(job.settings)
-    expected = flip_averaged_features(backbone, backbone.preprocess(squashed), -1, -1).tokens.numpy()
+    expected = compute_features(backbone, backbone.preprocess(squashed), -1, -1, flip=True).tokens.numpy()
     np.testing.assert_allclose(
         job.checkpoint("extract").array("tokens").rows(0, 4), expected, rtol=2e-3, atol=2e-3
     )
