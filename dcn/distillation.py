@@ -7,7 +7,6 @@ In a further round it learns from the confident predictions of the head before i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -107,7 +106,7 @@ class HeadTrainer:
         total = F.cross_entropy(logits, targets.flatten(), ignore_index=NO_CLASS, reduction="sum")
         loss = total / (targets != NO_CLASS).sum().clamp(min=1)
         norm = self._optimizer.differentiate(loss)
-        if not (loss.isfinite() and math.isfinite(norm)):
+        if not (loss.isfinite() and norm.isfinite()):
             raise NonFiniteTrainingError(
                 f"iteration {self.iteration}: the loss of the head or its gradient is not finite; extract "
                 f"the tokens again, or take a smaller learning rate",

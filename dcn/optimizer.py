@@ -54,11 +54,11 @@ class ResumableAdamW:
             return self._learning_rate
         return self._learning_rate * 0.5 * (1 + math.cos(math.pi * self.iteration / self._iterations))
 
-    def differentiate(self, loss: Tensor) -> float:
-        """Compute the gradient of a loss, and clip it. Returns its norm before clipping."""
+    def differentiate(self, loss: Tensor) -> Tensor:
+        """Compute the gradient of a loss, and clip it. Returns its norm before clipping, ``[]``."""
         self._adamw.zero_grad()
         loss.backward()
-        return torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._max_gradient_norm).item()
+        return torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._max_gradient_norm)
 
     def step(self) -> None:
         """Apply the gradient, and end the iteration."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress, islice
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dcn.errors import NonFiniteTrainingError
+from dcn.kernels.cuda_graph import Captured
 from dcn.modularity import PAPER_LOSS, ModularityLoss, cosine_assignment
 from dcn.network import DynamicClusteringNetwork
 from dcn.optimizer import ResumableAdamW, Schedule
@@ -81,6 +82,7 @@ class Trainer:
     ) -> None:
         self.network = network
         self._loss = loss
+        self._measure_and_differentiate = Captured(self._differentiate)
         self._optimizer = ResumableAdamW(
             network, learning_rate, schedule, iterations, weight_decay, max_gradient_norm
         )
@@ -105,21 +107,18 @@ class Trainer:
 
         """
         self.network.train()
-        tokens = self.network.project(tokens)  # [B, n, p]
-        centers = _centers(self.network, tokens)  # [B, k, p]
-        assignment = cosine_assignment(tokens, centers)  # [B, n, k]
-        values = self._loss.modularity(tokens, assignment)  # [B]
-        loss = -values.mean()
-        norm = self._optimizer.differentiate(loss)
+        # One copy from the device: each waits for all that was launched before.
+        *values, modularity, norm, regions, in_use, variance = self._measure_and_differentiate(
+            tokens
+        ).tolist()
         self._check_finite(values, norm, names)
-        used = used_clusters(assignment)  # [B, k]
         record = StepRecord(
             iteration=self.iteration,
-            modularity=-loss.item(),
+            modularity=modularity,
             gradient_norm=norm,
-            regions=used.sum(dim=1).float().mean().item(),
-            prototypes_in_use=int(used.any(dim=0).sum()),
-            center_variance=center_variance(centers.detach()),
+            regions=regions,
+            prototypes_in_use=round(in_use),
+            center_variance=variance,
         )
         self._optimizer.step()
         return record
@@ -132,11 +131,29 @@ class Trainer:
         """Restore the tensors of :meth:`state`, taken after ``iteration`` iterations."""
         self._optimizer.restore(tensors, iteration)
 
-    def _check_finite(self, values: Tensor, norm: float, names: Iterable[str]) -> None:
-        wrong = ~values.isfinite()  # [B]
+    def _differentiate(self, tokens: Tensor) -> Tensor:
+        """Compute the gradient. Returns ``[B + 5]``: modularity of each image, numbers of the record."""
+        tokens = self.network.project(tokens)  # [B, n, p]
+        centers = _centers(self.network, tokens)  # [B, k, p]
+        assignment = cosine_assignment(tokens, centers)  # [B, n, k]
+        values = self._loss.modularity(tokens, assignment)  # [B]
+        mean = values.mean()
+        norm = self._optimizer.differentiate(-mean)
+        used = used_clusters(assignment)  # [B, k]
+        measured = (
+            mean.detach(),
+            norm,
+            used.sum(dim=1).float().mean(),
+            used.any(dim=0).sum(),
+            center_variance(centers.detach()),
+        )
+        return torch.cat([values.detach(), torch.stack([number.to(values.dtype) for number in measured])])
+
+    def _check_finite(self, values: Sequence[float], norm: float, names: Iterable[str]) -> None:
+        wrong = ~np.isfinite(values)  # [B]
         if wrong.any():
             # A batch may span two epochs, so an image may be in it twice.
-            distinct = list(dict.fromkeys(compress(names, wrong.tolist())))
+            distinct = list(dict.fromkeys(compress(names, wrong)))
             raise NonFiniteTrainingError(
                 f"iteration {self.iteration}: the modularity of {', '.join(distinct[:5])} is not finite; "
                 f"check these photographs, or extract their tokens again"
@@ -181,7 +198,7 @@ def used_clusters(assignment: Tensor) -> Tensor:
     return owners.scatter_(1, assignment.argmax(dim=-1), True)
 
 
-def center_variance(centers: Tensor) -> float:
+def center_variance(centers: Tensor) -> Tensor:
     """Compute the variance of the unit centers between images, mean over the clusters.
 
     Args:
@@ -192,9 +209,9 @@ def center_variance(centers: Tensor) -> float:
 
     """
     if len(centers) < 2:
-        return float("nan")
+        return torch.full((), torch.nan, device=centers.device)
     mean = torch.nn.functional.normalize(centers, dim=-1).mean(dim=0)  # [k, d]
-    return float(1 - mean.square().sum(dim=-1).mean())
+    return 1 - mean.square().sum(dim=-1).mean()
 
 
 def batch_rows(

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from benchmarks.gpu.measurement import Measured, forget_peak, peak_gigabytes, wa
 from benchmarks.gpu.scale import Scale
 from benchmarks.photographs import draw, make_settings, run
 from dcn.weights.presets import Precision
+from flows.execution.plan import find_job
+from flows.execution.run import compute_shards, run_stage
 from flows.inputs.datasets import open_dataset, read_squashed
 from flows.inputs.image_index import open_index
 from flows.inputs.models import load_backbone
@@ -27,6 +30,7 @@ from storage import Checkpoint
 
 VOC_PHOTOGRAPHS = 12_031
 _BATCH = 128
+_WORKERS = 4
 # Share of the speed of decoding alone from which on decoding is what limits a stage.
 _LIMITED = 0.85
 
@@ -132,10 +136,17 @@ def _backbone_rate(settings: Settings, scale: Scale, squashed: list[np.ndarray[A
 
 
 def _stage_rate(settings: Settings, stage: str) -> float:
+    """Photographs per second of a stage with as many tasks at once as in ``flows/configs/gpu.yaml``."""
+    job = find_job(settings, stage)
     began = time.perf_counter()
-    job = run(settings, stage)
+    run_stage(job, stage, _compute_at_once, print)
     seconds = time.perf_counter() - began
     return job.checkpoint(stage).require().rows / seconds
+
+
+def _compute_at_once(job: Job, stage: str, shards: list[int]) -> None:
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        list(pool.map(partial(compute_shards, job, stage), [shards[i::_WORKERS] for i in range(_WORKERS)]))
 
 
 def _timed(function: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:

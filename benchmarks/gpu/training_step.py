@@ -1,9 +1,10 @@
-"""One training step: the paper's formulas, this project, and what fewer launches of kernels would bring."""
+"""One training step: the paper's formulas, this project, and its parts."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import repeat
 
 import torch
@@ -13,6 +14,7 @@ from benchmarks.gpu.loss import plain_modularity
 from benchmarks.gpu.measurement import Measured, forget_peak, median_seconds, peak_gigabytes
 from benchmarks.gpu.scale import Scale
 from benchmarks.training_step import grouped_tokens, plain_attention
+from dcn.kernels.cuda_graph import Captured
 from dcn.modularity import cosine_assignment, modularity
 from dcn.network import DynamicClusteringNetwork, PrototypeAttention
 from dcn.training import Trainer
@@ -41,16 +43,51 @@ def measure(scale: Scale) -> Iterator[Measured]:
         PrototypeAttention.forward = folded  # type: ignore[method-assign]
     yield {"what": "training step, paper's formulas, float32"} | plain
     yield _row("training step, paper's formulas, autocast", plain_cast, plain)
+    step = _make_step(make_network(scale), tokens, modularity)
+    yield _row("training step, our loss and network, kernels launched one by one", _time(scale, step), plain)
     trainer = Trainer(make_network(scale))
     yield _row("training step, Trainer.step", _time(scale, lambda: trainer.step(tokens, repeat(""))), plain)
-    step = _make_step(make_network(scale), tokens, modularity)
-    yield _row(
-        "training step, network, loss and optimizer without Trainer's records", _time(scale, step), plain
-    )
+    yield _compare_gradients(scale, tokens)
+    yield _compare_resumed(scale, tokens)
     yield from _parts(scale, tokens)
-    if scale.device == "cuda":
-        replay = _captured(_make_step(make_network(scale), tokens, modularity))
-        yield _row("the same as a captured CUDA graph", _time(scale, replay), plain)
+
+
+def _compare_gradients(scale: Scale, tokens: Tensor) -> Measured:
+    """The clipped gradient of the first step by Trainer, against the same launched kernel by kernel."""
+    networks = [make_network(scale) for _ in range(3)]
+    trainer = Trainer(networks[0])
+    trainer.step(tokens, repeat(""))
+    for network in networks[1:]:
+        _make_step(network, tokens, modularity)()
+    ours, others, again = (
+        torch.cat(
+            [parameter.grad.flatten() for parameter in network.parameters() if parameter.grad is not None]
+        )
+        for network in networks
+    )
+    return {
+        "what": "gradient by Trainer.step against the same kernels launched one by one",
+        "relative difference": float((ours - others).norm() / others.norm()),
+        "of two runs one by one": float((again - others).norm() / others.norm()),
+    }
+
+
+def _compare_resumed(scale: Scale, tokens: Tensor) -> Measured:
+    """The weights after six steps, and after three and three by a Trainer that was restored."""
+    straight, stopped = Trainer(make_network(scale)), Trainer(make_network(scale))
+    for _ in range(6):
+        straight.step(tokens, repeat(""))
+    for _ in range(3):
+        stopped.step(tokens, repeat(""))
+    resumed = Trainer(make_network(scale))
+    resumed.restore(stopped.state(), stopped.iteration)
+    for _ in range(3):
+        resumed.step(tokens, repeat(""))
+    pairs = zip(straight.state().values(), resumed.state().values(), strict=True)
+    return {
+        "what": "state of a resumed Trainer against one that was not stopped, six steps",
+        "largest difference": max(float((one - other).abs().max()) for one, other in pairs),
+    }
 
 
 def measure_compiled(scale: Scale) -> Iterator[Measured]:
@@ -90,14 +127,13 @@ def _make_step(
     *,
     autocast: bool = True,
 ) -> Callable[[], None]:
-    """A step as Trainer does it, without a transfer from device to host, so that it can be captured."""
+    """A step as Trainer does it, without its records."""
     parameters = list(network.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=True, capturable=tokens.is_cuda)
+    optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
     forward = network if forward is None else forward
 
     def step() -> None:
-        # A captured graph must cast the weights anew in each step.
-        with torch.autocast("cuda", torch.bfloat16, enabled=autocast and tokens.is_cuda, cache_enabled=False):
+        with torch.autocast("cuda", torch.bfloat16, enabled=autocast and tokens.is_cuda):
             centers = forward(tokens)  # [B, k, d]
         loss = -loss_function(tokens, cosine_assignment(tokens, centers.float())).mean()
         optimizer.zero_grad()
@@ -113,35 +149,24 @@ def _parts(scale: Scale, tokens: Tensor) -> Iterator[Measured]:
     network = make_network(scale)
     with torch.no_grad():
         assignment = cosine_assignment(tokens, network(tokens))
-    leaf = assignment.detach().requires_grad_()
 
-    def loss() -> None:
-        modularity(tokens, leaf).sum().backward()
+    def loss(assignment: Tensor) -> Tensor:
+        leaf = assignment.detach().requires_grad_()
+        return torch.autograd.grad(modularity(tokens, leaf).sum(), leaf)[0]
 
     @torch.no_grad()
-    def forward() -> None:
-        with torch.autocast("cuda", torch.bfloat16, enabled=tokens.is_cuda, cache_enabled=False):
-            network(tokens)
+    def forward(tokens: Tensor) -> Tensor:
+        with torch.autocast("cuda", torch.bfloat16, enabled=tokens.is_cuda):
+            centers: Tensor = network(tokens)
+        return centers
 
-    for what, work in (("loss alone, with its gradient", loss), ("network alone, forward", forward)):
-        row: Measured = {"what": what, "ms": 1e3 * median_seconds(work, scale.repeats, scale.device)}
-        if scale.device == "cuda":
-            row["ms captured"] = 1e3 * median_seconds(_captured(work), scale.repeats, scale.device)
-        yield row
-
-
-def _captured(work: Callable[[], None]) -> Callable[[], None]:
-    """The same work as one CUDA graph."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):  # kernels are compiled and memory is allocated before the capture
-            work()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        work()
-    return graph.replay
+    parts = (("loss alone, with its gradient", loss, assignment), ("network alone, forward", forward, tokens))
+    for what, work, argument in parts:
+        seconds, captured = (
+            median_seconds(partial(function, argument), scale.repeats, scale.device)
+            for function in (work, Captured(work))
+        )
+        yield {"what": what, "ms": 1e3 * seconds, "ms captured": 1e3 * captured}
 
 
 def _time(scale: Scale, step: Callable[[], object]) -> dict[str, float]:

@@ -4,6 +4,7 @@
     attention_cpu     attention of the prototypes over the tokens (equations 1 to 4), forward and backward
     modularity_cpu    sums over all pairs of tokens of the modularity loss (equations 7 to 10)
     modularity_triton the same for CUDA
+    cuda_graph        launches of the small kernels of a training step, recorded once and repeated by one call
     cpu_threads       threads of the two compiled CPU kernels
 
 :mod:`dcn.network` and :mod:`dcn.modularity` choose the kernel by device and dtype; callers of these two

@@ -5,6 +5,7 @@ Test: ``tests/dcn/kernels/test_products_and_attention.py`` (the number of thread
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 # The compiler may reorder sums, so that they use vector registers. NaN and infinity keep their meaning.
@@ -49,9 +50,24 @@ def _without_gradients(work: Callable[..., None], *arguments: Any) -> None:
 
 @lru_cache
 def _threads(count: int) -> ThreadPoolExecutor:
+    find_libraries()
     return ThreadPoolExecutor(count, "part", initializer=compute_alone)
 
 
 def compute_alone() -> None:
     """Let OpenMP compute in the calling thread alone, because other threads use the other cores."""
-    threadpool_limits(1, user_api="openmp")  # OpenMP's limit belongs to the thread that sets it
+    # OpenMP's limit belongs to the thread that sets it.
+    find_libraries().limit(limits=1, user_api="openmp")
+
+
+def find_libraries() -> ThreadpoolController:
+    """Find the loaded libraries that have threads of their own, which takes some hundredths of a second.
+
+    Call this before threads call :func:`compute_alone`. Otherwise all of them search at once.
+    """
+    return _find_libraries(len(sys.modules))
+
+
+@lru_cache(maxsize=1)
+def _find_libraries(modules: int) -> ThreadpoolController:  # noqa: ARG001 - a library comes with its module
+    return ThreadpoolController()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import lru_cache
 from itertools import islice
 from typing import TypeVar
 
@@ -24,25 +26,46 @@ def in_threads(function: Callable[[T], R], items: Iterable[T], waiting: int | No
     """Apply a function to items in threads, ahead of the consumer. Results come in the order of the items.
 
     The function should release the interpreter lock. At most ``waiting`` results wait for the consumer,
-    or :data:`_AHEAD`. A process with one core, such as a Dask worker, uses no further threads.
+    or :data:`_AHEAD`. A process with one core, such as a Dask worker, uses no further threads. Neither does a
+    function that runs in one of these threads itself: they would wait for each other.
     """
-    if THREADS == 1:
+    if THREADS == 1 or getattr(_here, "in_pool", False):
         yield from map(function, items)
         return
-    from dcn.kernels.cpu_threads import compute_alone
+    from dcn.kernels.cpu_threads import compute_alone, find_libraries
 
+    def alone(item: T) -> R:
+        compute_alone()  # each time: a library may have been loaded since the last
+        return function(item)
+
+    find_libraries()
     pending: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(min(8, THREADS), initializer=compute_alone) as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) == (waiting or _AHEAD):
-                    yield pending.popleft().result()
-            while pending:
+    try:
+        for item in items:
+            pending.append(_pool().submit(alone, item))
+            if len(pending) == (waiting or _AHEAD):
                 yield pending.popleft().result()
-        finally:
-            for future in pending:  # the consumer may stop early
-                future.cancel()
+        while pending:
+            yield pending.popleft().result()
+    finally:  # the consumer may stop early
+        wait([future for future in pending if not future.cancel()])
+
+
+@lru_cache
+def _pool() -> ThreadPoolExecutor:
+    """Make the threads that all shards and stages of this process share.
+
+    If each of several shards that are computed at once had its own, all of them would compete for the
+    interpreter lock with the thread that gives a GPU its work.
+    """
+    return ThreadPoolExecutor(min(8, THREADS), "prepare", initializer=_mark)
+
+
+_here = threading.local()
+
+
+def _mark() -> None:
+    _here.in_pool = True
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:

@@ -43,7 +43,9 @@ class RunnerSettings(Options):
         "threads", description="Place of the computation: threads of this process, or Dask."
     )
     workers: PositiveInt = Field(
-        1, description="Number of tasks that run at once; one thread already uses all cores."
+        1,
+        description="Number of tasks that run at once. On a CPU one already uses all cores; for a GPU, "
+        "several prepare photographs while it computes.",
     )
     address: str | None = Field(
         None, description="Address of a running Dask scheduler: ``tcp://host:8786`` or ``tls://host:8786``."

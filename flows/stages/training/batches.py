@@ -34,6 +34,7 @@ class Batches:
         self._batch_size = batch_size
         self._seed = seed
         self._device = device
+        self._on_cuda = torch.device(device).type == "cuda"
 
     def random(
         self, rows: npt.NDArray[np.int64], start: int, stop: int
@@ -63,7 +64,7 @@ class Batches:
         """Move rows to the device as float32. Pinned memory lets the copy to CUDA run in parallel."""
         values: npt.NDArray[Any] = pending.result()
         batch = torch.from_numpy(values)
-        if self._device == "cuda":
+        if self._on_cuda:
             batch = batch.pin_memory()
         return batch.to(self._device, non_blocking=True).float()
 

@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -182,6 +183,21 @@ class TestInThreads:
         assert [next(results) for _ in range(3)] == [2, 3, 6]
         with pytest.raises(ZeroDivisionError):
             next(results)
+
+    def test_a_function_may_use_the_threads_that_it_runs_in(self) -> None:
+        """More of them than there are threads, so that each would wait for another one."""
+
+        def total(number: int) -> int:
+            return sum(in_threads(lambda item: item * number, range(20)))
+
+        assert list(in_threads(total, range(8))) == [190 * number for number in range(8)]
+
+    def test_consumers_share_the_threads(self) -> None:
+        def names(_: int) -> set[str]:
+            return set(in_threads(lambda _: threading.current_thread().name, range(30)))
+
+        with ThreadPoolExecutor(4) as pool:
+            assert len(set().union(*pool.map(names, range(4)))) <= 3
 
     def test_each_thread_computes_alone(self) -> None:
         before = torch.get_num_threads()
