@@ -12,8 +12,7 @@ and the loss is ``-q`` (equation 10). A pair ``(i, j)`` belongs to the cluster `
     q = sum_c S_c . G_c        and        dq / dS_c = 2 G_c
 
 so one pass over the pairs gives value and gradient. On a CPU the pass is compiled
-(:mod:`dcn.kernels.modularity_cpu`). On CUDA with Triton it writes no ``[n, n]`` matrix to memory
-(:mod:`dcn.kernels.modularity_triton`).
+(:mod:`dcn.kernels.modularity_cpu`), on CUDA with Triton as well (:mod:`dcn.kernels.modularity_triton`).
 """
 
 from __future__ import annotations
