@@ -26,11 +26,12 @@ from dcn.flip_averaging import compute_features
 from dcn.foreground import foreground_regions, reduce_heads, region_scores
 from dcn.images.files import read_file
 from dcn.images.photograph import decode_photograph, squash, upright_pixels
+from dcn.kernels.cpu_threads import map_in_threads
 from dcn.model_card import TEMPLATE, card_values
 from dcn.model_description import EmbeddingDescription, RegionRules
 from dcn.model_file import StoredModel, load_model
 from dcn.network import DynamicClusteringNetwork
-from dcn.refinement import pixel_label_map
+from dcn.refinement import pixel_label_maps
 from dcn.region_embedder import RegionEmbedder, RegionViews
 from dcn.regions import region_areas, region_boxes
 from dcn.segmentation import Segmentation
@@ -217,8 +218,9 @@ class Model(
         """
         photographs = map(read_photograph, images)
         while few := list(islice(photographs, BATCH)):
-            assigned = self.assign(np.stack([self.squash(photograph) for photograph in few]))
-            yield from (self.describe(*one) for one in zip(few, *assigned, strict=True))
+            assigned = self.assign(np.stack(map_in_threads(self.squash, few)))
+            described = zip(few, *assigned, strict=True)
+            yield from map_in_threads(lambda one: self.describe(*one), list(described))
 
     def squash(self, photograph: Pixels) -> Pixels:
         """Resize a photograph ``[H, W, 3]`` to the square input of the backbone, ``[S, S, 3]``."""
@@ -278,21 +280,18 @@ class Model(
 
         """
         rules, k = self._rules, assignment.shape[1]
-        labels = self.pixel_labels(photograph, assignment)
+        maps = [assignment, clusters] if clusters.shape[1] else [assignment]
+        labels, *of_head = pixel_label_maps(maps, photograph, rules.refine, rules.smallest_part)
         area = region_areas(labels, k)
         pixels = reduce_heads(torch.from_numpy(attention).float(), rules.attention_reduction)
         score = region_scores(pixels, labels, k, rules.region_score)
         found = foreground_regions(score, area, rules.foreground_split)
         foreground = area > 0 if rules.background == "none" else found
         box = region_boxes(labels, k)
-        return Segmentation(photograph, labels, assignment, area, box, score, foreground, clusters, self)
-
-    def pixel_labels(self, photograph: Pixels, assignment: npt.NDArray[np.float16]) -> npt.NDArray[np.uint8]:
-        """Compute the label ``[H, W]`` of every pixel from the values of the patches, ``[n, c]``.
-
-        The rules of the model say whether the borders follow the photograph.
-        """
-        return pixel_label_map(assignment, photograph, self._rules.refine, self._rules.smallest_part)
+        cluster_labels = of_head[0] if of_head else None
+        return Segmentation(
+            photograph, labels, assignment, area, box, score, foreground, clusters, cluster_labels, self
+        )
 
     def embed(self, results: Sequence[Segmentation], foreground_only: bool = True) -> None:
         """Compute the embeddings of the regions of several results in common batches (section 4.1.1).

@@ -72,6 +72,21 @@ def label_map(assignment: npt.NDArray[np.floating], height: int, width: int) -> 
     return labels
 
 
+def possible_labels(assignment: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+    """Select the regions that can have a pixel: ``[c]`` of an assignment ``[n, k]``, in ascending order.
+
+    Between four patches a value lies between the least and the largest of theirs. So a region has no pixel
+    there if its largest value is below the least value of another region. A head has many such clusters.
+    """
+    n, k = assignment.shape
+    side = round(n**0.5)
+    grid = np.pad(assignment.reshape(side, side, k), ((0, 1), (0, 1), (0, 0)), mode="edge")
+    corners = [grid[:-1, :-1], grid[:-1, 1:], grid[1:, :-1], grid[1:, 1:]]
+    largest, least = np.maximum.reduce(corners), np.minimum.reduce(corners)  # [side, side, k]
+    possible = (largest >= least.max(axis=2, keepdims=True)).any(axis=(0, 1))  # [k]
+    return np.flatnonzero(possible).astype(np.uint8)
+
+
 def resize_label_map(labels: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
     """Bring a square label map to the size of a photograph.
 
@@ -92,10 +107,15 @@ def resize_label_map(labels: npt.NDArray[np.uint8], height: int, width: int) -> 
                [3, 3, 7, 7]], dtype=uint8)
 
     """
-    occurring, place = np.unique(labels, return_inverse=True)
-    membership = np.eye(len(occurring), dtype=np.float16)[place.ravel()]  # [S * S, c]
-    resized: npt.NDArray[np.uint8] = occurring[label_map(membership, height, width)]
+    occurring = occurring_labels(labels)  # [c]
+    membership = (labels.ravel() == occurring[:, None]).astype(np.float32)  # [c, S * S]
+    resized: npt.NDArray[np.uint8] = occurring[label_map(membership.T, height, width)]
     return resized
+
+
+def occurring_labels(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Collect the labels that occur in a label map, in ascending order: ``[c]``."""
+    return np.flatnonzero(np.bincount(labels.ravel())).astype(np.uint8)
 
 
 def _argmax(values: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8]) -> None:

@@ -35,6 +35,7 @@ class Segmentation:
         foreground: ``[k]`` whether the region is foreground.
         clusters: ``[n, K + 1]`` float16 probabilities of the clusters of each patch, by the head of the
             model; 0 clusters without a head.
+        cluster_labels: ``[H, W]`` uint8, the cluster of every pixel, by the head; None without one.
         embeddings: embedding ``[d]`` of each region that has one already, by its label.
 
     Example::
@@ -53,6 +54,7 @@ class Segmentation:
     score: npt.NDArray[np.float32]
     foreground: npt.NDArray[np.bool_]
     clusters: npt.NDArray[np.float16]
+    cluster_labels: npt.NDArray[np.uint8] | None
     _model: Model = field(repr=False)
     embeddings: dict[int, npt.NDArray[np.float32]] = field(default_factory=dict, init=False, repr=False)
 
@@ -76,8 +78,9 @@ class Segmentation:
         """
         centers, head = self._model.class_centers, self._model.stored.description.head
         if centers is not None and head is not None:
+            assert self.cluster_labels is not None
             classes = centers.description.named.of_clusters(np.array(head.matched))  # [K + 1]
-            return classes[self._model.pixel_labels(self.photograph, self.clusters)]  # [H, W]
+            return classes[self.cluster_labels]  # [H, W]
         return None if self._classified is None else self._classified.classes[self.labels]
 
     def embedding(self, label: int) -> npt.NDArray[np.float32]:

@@ -27,6 +27,8 @@ def remove_speckles(labels: npt.NDArray[np.uint8], smallest_part: float) -> npt.
                [0, 0, 1, 1]], dtype=uint8)
 
     """
+    if not smallest_part:
+        return labels
     from skimage.measure import label
     from skimage.segmentation import watershed
 

@@ -6,16 +6,19 @@ Test: ``tests/dcn/kernels/test_products_and_attention.py`` (the number of thread
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 # The compiler may reorder sums, so that they use vector registers. NaN and infinity keep their meaning.
 FAST_MATH = {"reassoc", "contract", "nsz", "arcp"}
@@ -41,6 +44,12 @@ def in_parts(work: Callable[..., None], count: int, *tensors: Tensor) -> None:
     pool = _threads(len(parts))
     for future in [pool.submit(_without_gradients, work, *arrays, *part) for part in parts]:
         future.result()
+
+
+def map_in_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """Apply a function to each item, in as many threads as PyTorch may use here; see :func:`in_parts`."""
+    count = min(torch.get_num_threads(), len(items))
+    return list(_threads(count).map(function, items)) if count > 1 else [function(item) for item in items]
 
 
 def _without_gradients(work: Callable[..., None], *arguments: Any) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
-from dcn.guided_filter import guided_filter
+from dcn.guided_filter import GuidedFilter
 
 
 def draw(seed: int, channels: int, height: int, width: int) -> np.ndarray:
@@ -35,7 +35,7 @@ def by_ridge_regression(values: np.ndarray, guide: np.ndarray, radius: int, epsi
 def test_it_is_the_mean_of_ridge_regressions(radius: int, epsilon: float) -> None:
     values, guide = draw(0, 2, 7, 6), draw(1, 3, 7, 6)
     expected = by_ridge_regression(values, guide, radius, epsilon)
-    np.testing.assert_allclose(guided_filter(values, guide, radius, epsilon), expected, atol=1e-4)
+    np.testing.assert_allclose(GuidedFilter(guide, radius, epsilon)(values), expected, atol=1e-4)
 
 
 def test_a_gray_photograph_needs_no_other_precision() -> None:
@@ -43,7 +43,7 @@ def test_a_gray_photograph_needs_no_other_precision() -> None:
     gray = np.repeat(draw(1, 1, 7, 6), 3, axis=0)
     values = draw(0, 2, 7, 6)
     expected = by_ridge_regression(values, gray, 1, 1e-4)
-    np.testing.assert_allclose(guided_filter(values, gray, 1, 1e-4), expected, atol=1e-3)
+    np.testing.assert_allclose(GuidedFilter(gray, 1, 1e-4)(values), expected, atol=1e-3)
 
 
 def test_a_guide_of_one_color_takes_the_mean_twice() -> None:
@@ -54,7 +54,7 @@ def test_a_guide_of_one_color_takes_the_mean_twice() -> None:
         for y in range(5)
         for x in range(5)
     ]
-    filtered = guided_filter(values, np.full((3, 9, 8), 0.3, np.float32), radius=1, epsilon=1e-4)
+    filtered = GuidedFilter(np.full((3, 9, 8), 0.3, np.float32), radius=1, epsilon=1e-4)(values)
     np.testing.assert_allclose(filtered, sum(rows) / 81, atol=1e-5)
 
 
@@ -64,7 +64,7 @@ def test_it_is_linear_and_keeps_constants(
 ) -> None:
     values, guide = draw(seed, channels, side, side), draw(seed + 1, 3, side, side)
     values /= values.sum(axis=0)
-    filtered = guided_filter(values, guide, 2, 1e-2)
+    filtered = GuidedFilter(guide, 2, 1e-2)(values)
     np.testing.assert_allclose(filtered.sum(axis=0), 1, atol=1e-4)
-    changed = guided_filter((values * factor + constant).astype(np.float32), guide, 2, 1e-2)
+    changed = GuidedFilter(guide, 2, 1e-2)((values * factor + constant).astype(np.float32))
     np.testing.assert_allclose(changed, filtered * factor + constant, atol=1e-3)

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from skimage.measure import regionprops
 
 from dcn import regions as module
-from dcn.regions import label_map, region_areas, region_boxes, resize_label_map, upsampled_bands
+from dcn.regions import (
+    label_map,
+    possible_labels,
+    region_areas,
+    region_boxes,
+    resize_label_map,
+    upsampled_bands,
+)
 
 
 @given(
@@ -52,6 +59,22 @@ def test_label_map_equals_pytorch_to_the_last_pixel(k: int, height: int, width: 
     bands = [band for _, band in upsampled_bands(torch.from_numpy(assignment), height, width)]
     expected = torch.cat(bands, dim=1).numpy().argmax(axis=0)
     np.testing.assert_array_equal(label_map(assignment, height, width), expected)
+
+
+@given(st.integers(1, 7), st.integers(1, 7), st.integers(1, 30), st.integers(1, 30), st.integers(0, 999))
+@settings(max_examples=100, deadline=None)
+def test_every_label_of_a_map_is_possible(side: int, k: int, height: int, width: int, seed: int) -> None:
+    assignment = np.random.default_rng(seed).integers(-2, 3, (side * side, k)).astype(np.float16)
+    possible = possible_labels(assignment)
+    labels = label_map(assignment, height, width)
+    assert set(np.unique(labels)) <= set(possible)
+    np.testing.assert_array_equal(possible[label_map(assignment[:, possible], height, width)], labels)
+
+
+def test_a_region_may_win_between_patches_of_others() -> None:
+    between = np.array([[1, 0, 0.6, 0.3], [0, 1, 0.6, 0.3]] * 2)  # left is 0, right is 1
+    assert 2 in label_map(between, 2, 9)
+    np.testing.assert_array_equal(possible_labels(between), [0, 1, 2])  # 3 is below 2 everywhere
 
 
 @given(st.integers(0, 10_000))

@@ -80,7 +80,7 @@ class Distilled(Protocol[DistilledMetrics]):
         return (ProtocolArray(ArraySpec("distilled_overlap", shape, "int64", ("cluster", "class"))),)
 
     def measure(self, photograph: Photograph) -> Rows:
-        from dcn.refinement import pixel_label_map
+        from dcn.refinement import pixel_label_maps
         from flows.inputs.class_head import patch_clusters
 
         if photograph.mask is None:
@@ -91,7 +91,7 @@ class Distilled(Protocol[DistilledMetrics]):
         except InvalidPhotographError:  # it changed since its regions were found; nothing of it counts
             return {}
         clusters = patch_clusters(run.job, photograph.image.row)  # [n, K + 1]
-        labels = pixel_label_map(clusters, pixels, segment.refine, segment.smallest_part)  # [H, W]
+        [labels] = pixel_label_maps([clusters], pixels, segment.refine, segment.smallest_part)  # [H, W]
         overlap = region_overlap(labels, photograph.mask, clusters.shape[1], run.num_classes)
         return {"distilled_overlap": overlap}
 
