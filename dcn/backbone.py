@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from dcn.cls_token import cls_token
 from dcn.errors import InvalidOptionError, UnreadableAttentionError
+from dcn.kernels.frozen_layers import use_onednn
 from dcn.weights.presets import Precision, Preset, find_preset
 from dcn.weights.pretrained import create_pretrained
 
@@ -46,7 +47,8 @@ class Backbone:
     the model.
 
     Args:
-        model: an instance of timm's ``VisionTransformer`` or ``Eva`` with ``dynamic_img_size=True``.
+        model: an instance of timm's ``VisionTransformer`` or ``Eva`` with ``dynamic_img_size=True``,
+            changed in place.
         device: device of the model.
         precision: data type of weights and arithmetic. bfloat16 is several times as fast on a processor
             with units for it; ``docs/how-it-works/performance.md`` shows its effect on the results.
@@ -76,6 +78,7 @@ class Backbone:
         self.device = torch.device(device)
         self._dtype: torch.dtype = getattr(torch, precision)
         self.model = model.to(self.device, self._dtype).eval().requires_grad_(False)
+        use_onednn(self.model)
         config = cast(dict[str, Any], model.pretrained_cfg)
         self._mean = torch.tensor(config["mean"], device=self.device).view(3, 1, 1)
         self._std = torch.tensor(config["std"], device=self.device).view(3, 1, 1)

@@ -13,6 +13,8 @@ from timm.models.eva import EvaBlock
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from dcn.kernels.products import linear
+
 
 def cls_token(
     model: VisionTransformer | Eva, inputs: Tensor, block: int, kept: Tensor | None = None
@@ -101,8 +103,8 @@ def _attention_of_cls(attention: Any, x: Tensor, mask: Tensor | None) -> Tensor:
     heads = attention.num_heads
     weight, bias = attention.qkv.weight, attention.qkv.bias
     width = len(weight) // 3
-    query = F.linear(x[:, :1], weight[:width], None if bias is None else bias[:width])  # [B, 1, width]
-    rest = F.linear(x, weight[width:], None if bias is None else bias[width:])  # [B, t, 2 * width]
+    query = linear(x[:, :1], weight[:width], None if bias is None else bias[:width])  # [B, 1, width]
+    rest = linear(x, weight[width:], None if bias is None else bias[width:])  # [B, t, 2 * width]
     key, value = rest.unflatten(2, (2, heads, -1)).permute(2, 0, 3, 1, 4)  # [B, h, t, width / h] each
     query = query.unflatten(2, (heads, -1)).transpose(1, 2)  # [B, h, 1, width / h]
     query, key = attention.q_norm(query), attention.k_norm(key)

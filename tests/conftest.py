@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from hypothesis import settings as hypothesis_settings
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -30,6 +31,10 @@ from tests.servers import serve_prefect
 pytest_plugins = ["tests.distribution", "tests.s3_server"]
 TINY_VIT = "vit_tiny_patch16_224"
 _OF_TERMINALS: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+
+# An example takes a thousand times as long when the machine has other work.
+hypothesis_settings.register_profile("tests", deadline=None)
+hypothesis_settings.load_profile("tests")
 
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["DO_NOT_TRACK"] = "1"

@@ -283,7 +283,7 @@ names = st.one_of(
     ANY_TEXT,
     st.lists(st.one_of(st.sampled_from(("..", ".", "", "a", "\udcff")), ANY_TEXT), max_size=6).map("/".join),
 )
-many = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def everything(root: Path) -> set[Path]:

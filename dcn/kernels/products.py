@@ -33,12 +33,42 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     """Compute ``a @ b.mT`` of ``a [m, d]`` and ``b [n, d]``: ``[m, n]``, differentiable in both."""
     if torch.compiler.is_exporting():  # oneDNN's product has no meaning in a graph for another software
         return F.linear(a, b)
-    if a.device.type != "cpu" or a.dtype != torch.float32 or b.dtype != torch.float32 or _onednn() is None:
+    if a.dtype != torch.float32 or not _is_faster(a, b):
         return F.linear(a, b)
     if not torch.is_grad_enabled():
         return _multiply(a, b)
     result: Tensor = _Product.apply(a, b)
     return result
+
+
+def linear(rows: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
+    """Map ``[..., d_in]`` to ``[..., d_out]`` as ``torch.nn.functional.linear``, without a gradient.
+
+    Args:
+        rows: ``[..., d_in]``.
+        weight: ``[d_out, d_in]``.
+        bias: ``[d_out]``, or None.
+        gelu: apply GELU to the result, each part while it is in the processor's cache.
+
+    """
+    if torch.compiler.is_exporting() or not _is_faster(rows, weight):
+        result = F.linear(rows, weight, bias)
+        return F.gelu(result) if gelu else result
+    function = _onednn()
+    assert function is not None
+    return function(rows, weight, bias, "gelu" if gelu else "none", [], "none" if gelu else "")
+
+
+def _is_faster(*tensors: Tensor) -> bool:
+    """Whether oneDNN multiplies these tensors, and in a way of its own."""
+    dtypes = {tensor.dtype for tensor in tensors}
+    known = dtypes == {torch.float32} or (dtypes == {torch.bfloat16} and _has_bfloat16())
+    return known and all(tensor.device.type == "cpu" for tensor in tensors) and _onednn() is not None
+
+
+@cache
+def _has_bfloat16() -> bool:
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class Linear(nn.Linear):
@@ -68,38 +98,34 @@ class _Product(torch.autograd.Function):
 def _multiply(a: Tensor, b: Tensor) -> Tensor:
     onednn = _onednn()
     assert onednn is not None
-    return onednn(a, b)
+    return onednn(a, b, None, "none", [], "")
 
 
 @cache
-def _onednn() -> Callable[[Tensor, Tensor], Tensor] | None:
-    """Find oneDNN's product ``a @ b.mT``; None if it is switched off, missing, or wrong."""
+def _onednn() -> Callable[..., Tensor] | None:
+    """Find oneDNN's product of rows and weights; None if it is switched off, missing, or wrong."""
     if os.environ.get(SWITCH) == "0" or not torch.backends.mkldnn.is_available():
         return None
-    function = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-    if function is None:
-        return None
-
-    def multiply(a: Tensor, b: Tensor) -> Tensor:
-        result: Tensor = function(a, b, None, "none", [], "")
-        return result
-
-    return multiply if _is_right(multiply) else None
+    function: Callable[..., Tensor] | None = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    return function if function is not None and _is_right(function) else None
 
 
 @torch.no_grad()
-def _is_right(multiply: Callable[[Tensor, Tensor], Tensor]) -> bool:
-    """Compare a product with ``F.linear`` on the shapes and strides of a training step."""
+def _is_right(function: Callable[..., Tensor]) -> bool:
+    """Compare products with those of PyTorch, on the shapes and strides of a training step and of a ViT."""
     generator = torch.Generator().manual_seed(0)
     for m, n, d in ((160, 384, 384), (160, 1536, 384), (160, 384, 1536), (112, 784, 384)):
         a, b = (torch.randn(rows, d, generator=generator) / d**0.5 for rows in (m, n))
+        bias = torch.randn(n, generator=generator)
         # Rows along the memory as in forward, columns along the memory as in backward.
         for left, right in ((a, b), (a.mT.contiguous().mT, b.mT.contiguous().mT)):
             try:
-                difference = (multiply(left, right) - F.linear(left, right)).abs().max().item()
+                plain = function(left, right, None, "none", [], "") - F.linear(left, right)
+                of_vit = function(left, right, bias, "gelu", [], "none") - F.gelu(F.linear(left, right, bias))
             except (RuntimeError, TypeError) as error:
                 _log.info("products go the usual way of PyTorch, because oneDNN's function failed: %s", error)
                 return False
+            difference = max(plain.abs().max().item(), of_vit.abs().max().item())
             if not difference <= _TOLERANCE:
                 _log.info("products go the usual way of PyTorch: oneDNN's differ by %g", difference)
                 return False

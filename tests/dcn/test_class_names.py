@@ -83,7 +83,7 @@ def test_two_spellings_of_one_character_are_one_name(tmp_path: Path) -> None:
         max_size=9,
     )
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_what_another_program_writes_is_read(
     tmp_path_factory: pytest.TempPathFactory, names: dict[int, str]
 ) -> None:

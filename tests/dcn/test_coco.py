@@ -33,7 +33,7 @@ def test_annotations_are_those_computed_by_hand() -> None:
     assert cat["segmentation"]["size"] == [3, 4]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 4)))
 def test_masks_read_by_pycocotools_are_the_labels(
     tmp_path_factory: pytest.TempPathFactory, labels: np.ndarray

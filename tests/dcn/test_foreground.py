@@ -24,7 +24,7 @@ def best_two_groups(scores: np.ndarray) -> float:
 
 
 @given(st.lists(st.floats(0, 1000, width=32), min_size=2, max_size=7, unique=True))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_foreground_is_the_upper_of_the_best_two_groups(values: list[float]) -> None:
     scores = np.array(values, dtype=np.float32)
     foreground = foreground_regions(scores, np.ones(len(scores), dtype=np.int64))
@@ -56,7 +56,7 @@ def test_foreground_in_edge_cases(scores: list[float], areas: list[int], expecte
 @given(
     st.lists(st.tuples(st.floats(0, 1000, width=32), st.integers(0, 9)), min_size=1, max_size=7),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_foreground_above_the_average_is_above_the_mean_of_all_pixels(
     regions: list[tuple[float, int]],
 ) -> None:

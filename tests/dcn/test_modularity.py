@@ -75,7 +75,7 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 @given(
     problems(), st.sampled_from([1, 7, 1 << 17]), st.sampled_from([1, 4, 112]), st.sampled_from([None, 0.1])
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_value_and_gradient_equal_the_plain_formulas(
     problem: Problem, block: int, strip: int, temperature: float | None
 ) -> None:
@@ -149,7 +149,7 @@ def test_half_precision_tokens_are_computed_in_float32(dtype: torch.dtype) -> No
 
 
 @given(st.integers(0, 10_000), st.integers(1, 4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_hard_partition_equals_networkx(seed: int, communities: int) -> None:
     rng = np.random.default_rng(seed)
     tokens = torch.from_numpy(rng.normal(size=(1, 9, 3)))
@@ -185,7 +185,7 @@ def test_two_orthogonal_groups_reach_one_half() -> None:
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_order_of_tokens_and_clusters_does_not_matter(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     tokens = torch.randn(1, 15, 4, generator=generator, dtype=torch.float64)

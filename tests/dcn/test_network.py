@@ -27,7 +27,7 @@ def plain_attention(module: PrototypeAttention, prototypes: Tensor, context: Ten
 @given(
     st.integers(1, 3), st.integers(1, 9), st.integers(1, 4), st.sampled_from([1, 2, 4]), st.integers(0, 999)
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_folded_attention_equals_the_equations(batch: int, n: int, k: int, heads: int, seed: int) -> None:
     torch.manual_seed(seed)
     module = PrototypeAttention(8, heads).double()

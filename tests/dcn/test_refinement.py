@@ -58,7 +58,7 @@ def test_a_photograph_of_one_color_leaves_a_straight_border(size: tuple[int, int
 
 
 @given(st.integers(0, 999), st.integers(1, 6), st.integers(1, 5))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_no_region_arises(seed: int, side: int, k: int) -> None:
     rng = np.random.default_rng(seed)
     assignment = (rng.integers(-4, 1, (side * side, k)) / 4).astype(np.float16)

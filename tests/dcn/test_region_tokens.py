@@ -8,7 +8,7 @@ from dcn.region_tokens import mean_tokens
 
 
 @given(height=st.integers(1, 13), width=st.integers(1, 13), side=st.integers(1, 4), seed=st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_pixel_brings_the_token_of_its_patch(height: int, width: int, side: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     tokens = rng.normal(size=(side * side, 3)).astype(np.float16)

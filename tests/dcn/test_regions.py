@@ -26,7 +26,7 @@ from dcn.regions import (
     st.integers(1, 200),
     st.integers(0, 99),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_bands_equal_interpolate_on_the_whole(
     side: int, height: int, width: int, channels: int, band_pixels: int, seed: int
 ) -> None:
@@ -52,7 +52,7 @@ def test_label_map_is_upsampling_and_then_argmax() -> None:
 
 
 @given(st.integers(1, 7), st.integers(1, 30), st.integers(1, 30), st.integers(0, 999))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_label_map_equals_pytorch_to_the_last_pixel(k: int, height: int, width: int, seed: int) -> None:
     """There are few distinct values, so many pixels have a tie; then the first channel wins."""
     assignment = np.random.default_rng(seed).integers(-1, 2, (16, k)).astype(np.float16)
@@ -62,7 +62,7 @@ def test_label_map_equals_pytorch_to_the_last_pixel(k: int, height: int, width: 
 
 
 @given(st.integers(1, 7), st.integers(1, 7), st.integers(1, 30), st.integers(1, 30), st.integers(0, 999))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_label_of_a_map_is_possible(side: int, k: int, height: int, width: int, seed: int) -> None:
     assignment = np.random.default_rng(seed).integers(-2, 3, (side * side, k)).astype(np.float16)
     possible = possible_labels(assignment)
@@ -78,7 +78,7 @@ def test_a_region_may_win_between_patches_of_others() -> None:
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_areas_and_boxes_equal_scikit_image(seed: int) -> None:
     labels = np.random.default_rng(seed).integers(0, 4, (9, 7)).astype(np.uint8)
     labels[labels == 2] = 3  # region 2 does not occur
@@ -94,7 +94,7 @@ def test_areas_and_boxes_equal_scikit_image(seed: int) -> None:
 
 
 @given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 40), st.integers(0, 999))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_resized_label_map_has_the_region_of_the_largest_share(
     side: int, height: int, width: int, seed: int
 ) -> None:
@@ -108,7 +108,7 @@ def test_a_resized_label_map_has_the_region_of_the_largest_share(
 
 
 @given(st.integers(1, 9), st.integers(1, 4), st.integers(0, 999))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_label_map_of_its_own_size_stays(side: int, k: int, seed: int) -> None:
     labels = np.random.default_rng(seed).integers(0, k, (side, side)).astype(np.uint8)
     np.testing.assert_array_equal(resize_label_map(labels, side, side), labels)

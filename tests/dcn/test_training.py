@@ -125,7 +125,7 @@ def test_used_clusters_by_hand() -> None:
 
 
 @given(st.integers(1, 20), st.integers(1, 9), st.integers(0, 100))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_an_epoch_draws_every_image_once(images: int, batch_size: int, seed: int) -> None:
     rows = np.arange(100, 100 + images)
     iterations = 3 * images

@@ -235,7 +235,7 @@ def test_what_does_not_fit_on_the_disk_is_not_begun(checkpoint: Checkpoint) -> N
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_name_leads_out_of_the_workspace(stage: str, key: str) -> None:
     root = Path("/somewhere/workspace")
     try:

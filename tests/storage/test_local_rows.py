@@ -30,7 +30,7 @@ def write(
     return array
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_rows_in_any_order(tmp_path: Path, data: st.DataObject) -> None:
     chunk_rows, chunks, num_rows = (data.draw(st.integers(1, most)) for most in (3, 4, 20))

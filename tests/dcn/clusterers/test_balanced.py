@@ -14,7 +14,7 @@ from dcn.clusterers.balanced import bounded_assignment
 
 
 @given(st.integers(0, 2**31), st.integers(2, 3), st.integers(4, 7))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_no_other_assignment_within_the_bounds_costs_less(seed: int, k: int, m: int) -> None:
     costs = np.random.default_rng(seed).uniform(size=(m, k))
     smallest, largest = m // k - 1, math.ceil(m / k) + 1

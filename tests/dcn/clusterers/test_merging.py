@@ -10,7 +10,7 @@ from dcn.clusterers.merging import merge_clusters
 
 
 @given(st.integers(0, 2**31), st.integers(2, 25), st.integers(1, 6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_clusters_of_one_vector_are_merged_as_scipy_merges_vectors(
     seed: int, count: int, wanted: int
 ) -> None:

@@ -20,7 +20,7 @@ PATHS = st.lists(
 
 
 @given(PATHS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_items_are_sorted_by_path_and_ids_are_unique(
     tmp_path_factory: pytest.TempPathFactory, paths: list[tuple[list[str], str, str]]
 ) -> None:

@@ -66,7 +66,7 @@ def test_what_has_no_direction_is_at_a_right_angle() -> None:
 
 
 @given(labelled_tokens(), st.floats(0.01, 100), st.permutations(range(3)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_angles_do_not_depend_on_lengths_rotation_order_or_numbering(
     problem: Problem, length: float, numbering: list[int]
 ) -> None:
@@ -82,7 +82,7 @@ def test_angles_do_not_depend_on_lengths_rotation_order_or_numbering(
 
 
 @given(labelled_tokens())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_two_passes_over_blocks_equal_one_over_everything(problem: Problem) -> None:
     tokens, classes = problem
     expected = image_angles(tokens.reshape(-1, 5), classes.ravel(), 3)
@@ -99,7 +99,7 @@ def test_two_passes_over_blocks_equal_one_over_everything(problem: Problem) -> N
 
 
 @given(labelled_tokens())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_angles_against_a_plain_loop(problem: Problem) -> None:
     tokens, classes = problem[0][0].astype(np.float64), problem[1][0]
     unit = tokens / np.linalg.norm(tokens, axis=1, keepdims=True)
@@ -132,7 +132,7 @@ def test_the_class_of_a_patch_is_that_of_most_of_its_pixels() -> None:
 
 
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 8), st.integers(0, 1000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_patches_against_a_loop_over_pixels(height: int, width: int, side: int, seed: int) -> None:
     mask = np.random.default_rng(seed).integers(0, 4, (height, width)).astype(np.uint8)
     found = patch_classes(mask, side)

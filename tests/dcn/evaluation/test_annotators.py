@@ -42,7 +42,7 @@ def test_scores_by_hand() -> None:
 
 
 @given(annotated_image())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_rand_index_and_variation_of_information_equal_those_of_libraries(problem: Problem) -> None:
     labels, annotators = problem
     scores = compare_with_annotators(labels, annotators)
@@ -53,7 +53,7 @@ def test_rand_index_and_variation_of_information_equal_those_of_libraries(proble
 
 
 @given(annotated_image())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_covering_against_a_loop(problem: Problem) -> None:
     labels, annotators = problem
     covered, area = 0.0, 0

@@ -4,7 +4,7 @@ from math import hypot
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import distance_transform_cdt, distance_transform_edt
@@ -38,7 +38,6 @@ def share_near(points: np.ndarray, target: np.ndarray, tolerance: float) -> floa
 
 
 @given(label_maps(), label_maps())
-@settings(deadline=None)
 def test_precision_and_recall_are_those_of_a_distance_transform(found: np.ndarray, true: np.ndarray) -> None:
     agreement = boundary_agreement(found.astype(np.uint8), true)
     tolerance = TOLERANCE * hypot(60, 300)
@@ -49,7 +48,6 @@ def test_precision_and_recall_are_those_of_a_distance_transform(found: np.ndarra
 
 
 @given(label_maps(), st.permutations(range(5)))
-@settings(deadline=None)
 def test_perfect_regions_reach_one_whatever_their_numbers(true: np.ndarray, numbers: list[int]) -> None:
     assert boundary_agreement(np.array(numbers, np.uint8)[true], true).f == 1
 
@@ -87,7 +85,6 @@ def test_images_without_a_boundary() -> None:
 
 
 @given(arrays(np.int32, (7, 9), elements=st.integers(UNLABELLED, 2)))
-@settings(deadline=None)
 def test_unlabelled_pixels_get_the_label_of_a_nearest_pixel(truth: np.ndarray) -> None:
     filled = fill_unlabelled(truth)
     labelled = truth != UNLABELLED

@@ -108,7 +108,7 @@ def test_equal_to_scikit_learns_weighted_classifier() -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_equal_to_a_loop_over_all_pairs(seed: int, images: int, regions: int) -> None:
     rng = np.random.default_rng(seed)
     image = np.repeat(np.arange(images), regions)

@@ -16,7 +16,7 @@ def fitted(tokens: torch.Tensor) -> TokenWhitening:
     return whitening
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 10**6), st.integers(1, 4))
 def test_the_score_is_the_sum_over_the_pairs_of_one_region(seed: int, regions: int) -> None:
     generator = torch.Generator().manual_seed(seed)

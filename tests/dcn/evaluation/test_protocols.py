@@ -51,7 +51,7 @@ def segmented_images(draw: st.DrawFn) -> Problem:
 
 
 @given(segmented_images())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_confusion_of_regions_equals_that_of_pixels(problem: Problem) -> None:
     labels, masks, predicted, k, classes = problem
     overlap = np.concatenate([region_overlap(a, b, k, classes) for a, b in zip(labels, masks, strict=True)])
@@ -63,7 +63,7 @@ def test_confusion_of_regions_equals_that_of_pixels(problem: Problem) -> None:
 
 
 @given(segmented_images())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_metrics_equal_torchmetrics(problem: Problem) -> None:
     labels, masks, predicted, k, classes = problem
     masks[0, 0, :classes] = np.arange(classes)[:7]  # every class occurs, as torchmetrics averages over all
@@ -89,7 +89,7 @@ def test_classes_without_ground_truth_do_not_count() -> None:
 
 
 @given(st.integers(2, 5), st.integers(2, 5), st.integers(0, 10_000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_matching_is_the_best_of_all(clusters: int, classes: int, seed: int) -> None:
     matrix = np.random.default_rng(seed).integers(0, 20, (clusters, classes))
 
@@ -140,7 +140,7 @@ def classified(regions: Regions, predicted: np.ndarray) -> tuple[np.ndarray, Cla
 
 
 @given(st.integers(0, 10_000), st.integers(1, 300), st.integers(1, 12), st.integers(2, 16))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_regions_that_were_clustered_are_in_the_cluster_they_were_put_in(
     seed: int, count: int, wanted: int, width: int
 ) -> None:
@@ -228,7 +228,7 @@ def test_fewer_regions_than_clusters() -> None:
 
 
 @given(st.integers(0, 2**31), st.integers(1, 200), st.integers(1, 8), st.integers(1, 12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_as_many_clusters_as_there_are_directions_up_to_what_is_wanted(
     seed: int, count: int, kinds: int, wanted: int
 ) -> None:

@@ -1,7 +1,7 @@
 """Rims of drawn scenes: patches have 10 x 10 pixels."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -74,7 +74,6 @@ def loop(labels: np.ndarray, truth: np.ndarray, reach: int) -> list[bool]:
     arrays(np.int32, (8, 8), elements=st.sampled_from([UNLABELLED, 0, 0, 0, 0, 0, 0, 1, 2])),
     st.permutations(range(4)),
 )
-@settings(deadline=None)
 def test_the_numbers_of_regions_do_not_matter_and_loops_agree(
     labels: np.ndarray, truth: np.ndarray, numbers: list[int]
 ) -> None:

@@ -17,7 +17,7 @@ def table(overlap: np.ndarray, foreground: np.ndarray) -> Regions:
 
 
 @given(segmented_images())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_true_regions_are_the_classes_of_each_mask(problem: Problem) -> None:
     _, masks, _, _, classes = problem
     pixels = np.array([[(mask == c).sum() for c in range(classes)] for mask in masks])
@@ -36,7 +36,7 @@ def test_true_regions_are_the_classes_of_each_mask(problem: Problem) -> None:
 
 
 @given(segmented_images())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_the_upper_bound_of_a_foreground_equals_that_of_pixels(problem: Problem) -> None:
     labels, masks, predicted, k, classes = problem
     overlap = np.concatenate([region_overlap(a, b, k, classes) for a, b in zip(labels, masks, strict=True)])

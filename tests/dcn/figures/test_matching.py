@@ -4,7 +4,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dcn.figures.matching import matched_labels
@@ -19,7 +19,7 @@ def best_agreement(labels: np.ndarray, reference: np.ndarray) -> int:
     return max(int((np.array(order)[labels] == reference).sum()) for order in permutations(range(5)))
 
 
-@settings(deadline=None)  # the first example compiles
+# the first example compiles
 @given(MAPS, MAPS)
 def test_regions_get_the_numbers_that_agree_most(labels: np.ndarray, reference: np.ndarray) -> None:
     matched = matched_labels(labels, reference)
@@ -28,7 +28,6 @@ def test_regions_get_the_numbers_that_agree_most(labels: np.ndarray, reference: 
     assert len(pairs) == len(np.unique(labels)) == len(np.unique(matched)), "regions were split or joined"
 
 
-@settings(deadline=None)
 @given(MAPS)
 def test_the_same_regions_get_the_same_numbers(labels: np.ndarray) -> None:
     shuffled = np.array([3, 200, 1, 77, 9], np.uint8)[labels]

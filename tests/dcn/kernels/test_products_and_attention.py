@@ -19,7 +19,7 @@ def close(ours: torch.Tensor, exact: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("onednn", [True, False])
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(0, 99))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_product_and_its_gradients(onednn: bool, m: int, n: int, d: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     a, b, weights = (
@@ -52,7 +52,7 @@ def test_a_linear_layer_is_that_of_pytorch(bias: bool, dtype: torch.dtype) -> No
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @given(st.integers(1, 3), st.integers(1, 8), st.integers(1, 30), st.integers(1, 20), st.integers(0, 99))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_attention_to_tokens_and_its_gradient(
     dtype: torch.dtype, batch: int, queries: int, n: int, d: int, seed: int
 ) -> None:

@@ -319,7 +319,7 @@ class TestClasses:
         assert foreground_pixels(labels, pixels, foreground).tolist() == [[3, 3, 1, 0, 0], [7, 7, 2, 2, 9]]
 
     @given(st.integers(0, 10_000))
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     def test_modes_equal_those_of_scipy(self, seed: int) -> None:
         from scipy.stats import mode
 

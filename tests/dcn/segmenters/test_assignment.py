@@ -11,7 +11,7 @@ from tests.dcn.segmenters.synthetic_tokens import check_assignment
 
 
 @given(st.integers(0, 10_000), st.integers(1, 4), st.integers(1, 4), st.booleans())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_label_of_a_token_wins_in_its_assignment(seed: int, columns: int, more: int, equal: bool) -> None:
     rng = np.random.default_rng(seed)
     scores = np.zeros((9, columns)) if equal else rng.normal(size=(9, columns)) * 10.0 ** rng.integers(-9, 9)

@@ -12,7 +12,7 @@ from tests.dcn.segmenters.synthetic_tokens import random_tokens
 
 
 @given(st.integers(0, 10_000), st.integers(1, 6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_kmeans_has_the_labels_of_scikit_learn(seed: int, k: int) -> None:
     tokens = random_tokens(64, 5, seed)
     unit = normalize(tokens)

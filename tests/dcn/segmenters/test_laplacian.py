@@ -10,7 +10,7 @@ from tests.dcn.segmenters.synthetic_tokens import cosine_affinity, random_tokens
 
 
 @given(st.integers(0, 10_000), st.integers(2, 20), st.integers(1, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_eigenvectors_solve_the_problem_of_the_plain_laplacian(seed: int, n: int, count: int) -> None:
     affinity = cosine_affinity(random_tokens(n, 3, seed)).clip(min=0) + 0.01
     degrees = np.diag(affinity.sum(axis=1))

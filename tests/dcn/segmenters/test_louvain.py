@@ -44,7 +44,7 @@ def modularity_of(tokens: Floats, labels: npt.NDArray[np.int64]) -> float:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 4), st.sampled_from([0.7, 1.0, 1.4]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_no_move_of_one_token_increases_modularity(seed: int, k: int, resolution: float) -> None:
     tokens = random_tokens(9, 3, seed)
     graph = networkx_graph(tokens)
@@ -90,7 +90,7 @@ def test_modularity_beats_kmeans(k: int) -> None:
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.5, 1.0, 2.0]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_pair_that_costs_least_modularity_is_merged(seed: int, resolution: float) -> None:
     tokens = random_tokens(12, 4, seed)
     graph = networkx_graph(tokens)

@@ -28,7 +28,7 @@ def plain_cut(tokens: Floats, threshold: float) -> tuple[npt.NDArray[np.float64]
 
 
 @given(st.integers(0, 10_000), st.sampled_from([9, 25, 49]), st.sampled_from([0.0, 0.2, 0.5]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_cuts_equal_the_generalized_problem(seed: int, n: int, threshold: float) -> None:
     tokens = random_tokens(n, 4, seed) + 0.3
     degree, margin = plain_cut(tokens, threshold)

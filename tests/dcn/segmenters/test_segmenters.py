@@ -39,7 +39,7 @@ WITH_OPTIONS: dict[str, SegmentTokens] = {
 
 @pytest.mark.parametrize("segment", WITH_OPTIONS.values(), ids=WITH_OPTIONS)
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_tokens_give_an_assignment(segment: SegmentTokens, data: st.DataObject) -> None:
     n, d = data.draw(st.sampled_from([1, 4, 9, 16])), data.draw(st.integers(1, 3))
     k = data.draw(st.integers(1, 6))

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from PIL import Image
@@ -80,7 +80,6 @@ def visible(text: str) -> str:
     return " ".join(printable(text).split())
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60) | st.text("`_*[]<>|#-+. \n1)(a&\\!~=:", max_size=60))
 def test_any_text_in_a_cell_is_shown_verbatim(text: str) -> None:
     rendered = Rendered(markdown.cell(text))
@@ -88,7 +87,6 @@ def test_any_text_in_a_cell_is_shown_verbatim(text: str) -> None:
     assert " ".join(rendered.text.split()) == visible(text)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60) | st.text("`_*[]<>|#-+. \n1)(a&\\!~=:", max_size=60))
 def test_any_text_in_a_block_is_shown_verbatim(text: str) -> None:
     rendered = Rendered(f"before\n\n{markdown.block(text)}\n\nafter *that*\n")
