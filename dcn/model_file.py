@@ -189,9 +189,7 @@ def read_model(content: bytes, source: str) -> StoredModel:
         whitening = whitening_of(own) if own else None
         centers = _checked_centers(tensors.pop(_CENTERS, None), description, whitening)
         of_head = _taken(tensors, _HEAD)
-        _check_size(description.network, tensors)
-        network = DynamicClusteringNetwork(**description.network)
-        network.load_state_dict(tensors)
+        network = _build_network(description.network, tensors)
         head = _checked_head(of_head, description)
     except ValidationError as error:
         raise InvalidModelFileError(f"{source} is not a trained DCN: {_describe(error)}") from error
@@ -206,14 +204,22 @@ def _taken(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensors.pop(name) for name in names}
 
 
-def _check_size(arguments: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Raise ValueError if a network is another one than its tensors: building it could take all memory."""
+def _build_network(arguments: dict[str, Any], tensors: dict[str, Tensor]) -> DynamicClusteringNetwork:
+    """Build a network of the given tensors.
+
+    Raises:
+        ValueError: they are those of another network. Building it first could take all memory.
+
+    """
     if arguments.get("num_stages", 1) > len(tensors):
         raise ValueError(f"it has {len(tensors)} tensors for {arguments['num_stages']} stages")
-    with torch.device("meta"):  # shapes without memory
-        expected = DynamicClusteringNetwork(**arguments).state_dict()
+    with torch.device("meta"):  # shapes without memory, and without random weights
+        network = DynamicClusteringNetwork(**arguments)
+    expected = network.state_dict()
     if wrong := _other_tensor(expected, tensors):
         raise ValueError(f"the tensor {wrong} is not that of the network {arguments}")
+    network.load_state_dict({name: tensors[name].to(expected[name].dtype) for name in expected}, assign=True)
+    return network
 
 
 def _other_tensor(expected: dict[str, Tensor], tensors: dict[str, Tensor]) -> str | None:

@@ -156,6 +156,11 @@ def _healthy(port: int) -> bool:
         return False
 
 
+def here(seconds: float) -> float:
+    """How long work of so many seconds may take now: longer, if more processes compute than there are cores."""
+    return seconds * max(1.0, 2 * os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def wait_until(condition: Callable[[], bool], seconds: float, what: str, interval: float = 0.05) -> None:
     """Poll until the condition holds."""
     deadline = time.monotonic() + seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from PIL import Image
 RGB = npt.NDArray[np.uint8]
 
 _DPI = 150
-_TITLE_INCHES = 0.3
+_TITLE_INCHES, _PAD_INCHES = 0.3, 0.04
 # Smallest and largest height of a cell divided by its width. A panorama or a tall portrait leaves room free
 # in its cell; otherwise its row would be a line or a page.
 _FLATTEST, _TALLEST = 0.5, 1.0
@@ -23,32 +24,44 @@ _LONGEST_SIDE = 600
 
 
 def picture_grid(
-    aspects: Sequence[float], columns: int, cell_inches: float, text_inches: float = 0
+    aspects: Sequence[float],
+    columns: int,
+    cell_inches: float,
+    gap_inches: float = 0,
+    bottom_inches: float = 0,
 ) -> tuple[Figure, list[list[Axes]]]:
     """Create a figure of tightly packed cells without ticks and frames.
 
-    The figure does not belong to ``pyplot``, so no global state changes.
+    The figure does not belong to ``pyplot``, so no global state changes. All places are known, so matplotlib
+    does not have to draw the figure once to find them.
 
     Args:
         aspects: for each row the height of its cells divided by their width.
         columns: number of cells in a row.
         cell_inches: width of a cell in inches.
-        text_inches: height in inches of the text between and below the rows.
+        gap_inches: height in inches of the text between two rows.
+        bottom_inches: height in inches of what stands below the last row.
 
     Returns:
         The figure, and the cells of each row.
 
     """
-    height = cell_inches * sum(aspects) + _TITLE_INCHES + text_inches
-    figure = Figure(figsize=(cell_inches * columns, height), dpi=_DPI, layout="compressed")
-    engine = figure.get_layout_engine()
-    assert engine is not None
-    engine.set(w_pad=0.04, h_pad=0.04, wspace=0, hspace=0)  # type: ignore[call-arg]
-    rows = figure.subplots(len(aspects), columns, squeeze=False, height_ratios=aspects).tolist()
-    for aspect, cells in zip(aspects, rows, strict=True):
-        for cell in cells:
-            cell.set_box_aspect(aspect)
-            cell.set_axis_off()
+    side = cell_inches - 2 * _PAD_INCHES  # of the picture in a cell
+    heights = [side * aspect + 2 * _PAD_INCHES for aspect in aspects]
+    width = cell_inches * columns
+    height = _TITLE_INCHES + sum(heights) + gap_inches * (len(aspects) - 1) + bottom_inches
+    figure = Figure(figsize=(width, height), dpi=_DPI)
+    rows, bottom = [], height - _TITLE_INCHES + gap_inches
+    for aspect, row_height in zip(aspects, heights, strict=True):
+        bottom -= gap_inches + row_height
+        lefts = [number * cell_inches + _PAD_INCHES for number in range(columns)]
+        boxes = [
+            (left / width, (bottom + _PAD_INCHES) / height, side / width, side * aspect / height)
+            for left in lefts
+        ]
+        rows.append([figure.add_axes(box) for box in boxes])
+    for cell in chain(*rows):
+        cell.set_axis_off()
     return figure, rows
 
 

@@ -67,7 +67,7 @@ def qualitative_figure(
         [cell_aspect([p.photograph]) for p in photographs],
         len(columns),
         _CELL_INCHES,
-        _LEGEND_ROW_INCHES * legend_rows,
+        bottom_inches=_LEGEND_ROW_INCHES * legend_rows,
     )
     for cell, title in zip(rows[0], columns, strict=True):
         cell.set_title(title)
@@ -85,7 +85,7 @@ def qualitative_figure(
             for label in classes
         ]
         columns_of_legend = math.ceil(len(classes) / legend_rows)
-        figure.legend(handles=patches, loc="outside lower center", ncols=columns_of_legend, frameon=False)
+        figure.legend(handles=patches, loc="lower center", ncols=columns_of_legend, frameon=False)
     return figure
 
 

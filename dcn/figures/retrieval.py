@@ -82,8 +82,8 @@ def retrieval_figure(retrievals: Sequence[Retrieval]) -> Figure:
     """
     columns = 1 + max(len(retrieval.neighbors) for retrieval in retrievals)
     known = any(_frame(r.query, neighbor) != _UNKNOWN for r in retrievals for neighbor in r.neighbors)
-    text = (_NAME_INCHES * len(retrievals) + _LEGEND_INCHES) if known else 0
-    figure, rows = picture_grid([1.0] * len(retrievals), columns, _CELL_INCHES, text)
+    gap, bottom = (_NAME_INCHES, _NAME_INCHES + _LEGEND_INCHES) if known else (0, 0)
+    figure, rows = picture_grid([1.0] * len(retrievals), columns, _CELL_INCHES, gap, bottom)
     for cell, title in zip(rows[0], ["query", *range(1, columns)], strict=True):
         cell.set_title(str(title))
     for retrieval, (first, *cells) in zip(retrievals, rows, strict=True):
@@ -95,7 +95,7 @@ def retrieval_figure(retrievals: Sequence[Retrieval]) -> Figure:
     if known:
         meanings = {"same class": _SAME, "another class": _OTHER}
         patches = [Patch(facecolor="none", edgecolor=c, linewidth=2, label=m) for m, c in meanings.items()]
-        figure.legend(handles=patches, loc="outside lower center", ncols=2, frameon=False)
+        figure.legend(handles=patches, loc="lower center", ncols=2, frameon=False)
     return figure
 
 

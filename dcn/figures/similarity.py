@@ -19,7 +19,7 @@ from dcn.modularity import cosine_assignment
 from dcn.regions import upsampled_bands
 
 _CELL_INCHES = 1.9
-_SCALE_INCHES = 0.6
+_SCALE_INCHES, _BAR_INCHES = 0.6, 0.12
 _COLORS, _OPACITY = "turbo", 0.6
 
 
@@ -82,7 +82,9 @@ def similarity_figure(images: Sequence[TokenImage], queries: Sequence[Query]) ->
     everything = torch.cat([values for row in cosines for values in row])
     scale = Normalize(float(everything.min()), float(everything.max()))
     height = cell_aspect([image.photograph for image in images])
-    figure, rows = picture_grid([height] * len(queries), 1 + len(images), _CELL_INCHES, _SCALE_INCHES)
+    figure, rows = picture_grid(
+        [height] * len(queries), 1 + len(images), _CELL_INCHES, bottom_inches=_SCALE_INCHES
+    )
     for query, (place, *cells), values in zip(queries, rows, cosines, strict=True):
         _mark(place, images[query.image], query.patch)
         others = [i for i in range(len(images)) if i != query.image]
@@ -91,15 +93,16 @@ def similarity_figure(images: Sequence[TokenImage], queries: Sequence[Query]) ->
     titles = ["query", "same image", *["other image"] * (len(images) - 1)]
     for cell, title in zip(rows[0], titles, strict=True):
         cell.set_title(title)
+    total = figure.get_figheight()
+    bar = figure.add_axes(
+        (0.25, (_SCALE_INCHES - _BAR_INCHES) / total, 0.5, _BAR_INCHES / total), label="<colorbar>"
+    )
     figure.colorbar(
         ScalarMappable(scale, _COLORS),
-        ax=figure.axes,
+        cax=bar,
         alpha=_OPACITY,
-        location="bottom",
+        orientation="horizontal",
         label="cosine similarity",
-        shrink=0.5,
-        aspect=40,
-        pad=0.02,
     )
     return figure
 

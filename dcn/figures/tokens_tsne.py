@@ -47,7 +47,7 @@ def tokens_tsne_figure(images: Sequence[ClusteredImage]) -> Figure:
     of an image with very many tokens shows a sample of them.
     """
     aspects = [cell_aspect([image.photograph]) for image in images]
-    figure, rows = picture_grid(aspects, 3, _CELL_INCHES, _TITLE_INCHES * (len(images) - 1))
+    figure, rows = picture_grid(aspects, 3, _CELL_INCHES, gap_inches=_TITLE_INCHES)
     for image, (photograph, regions, tokens) in zip(images, rows, strict=True):
         found = np.unique(image.regions)
         show(photograph, image.photograph)
