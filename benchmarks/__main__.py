@@ -32,6 +32,7 @@ MODULES = (
     "masked_patches",
     "segment",
     "classes",
+    "predict",
     "cache_reading",
     "training_step",
     "training_run",

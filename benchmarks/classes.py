@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from benchmarks.pairs import measure_pairs
-from benchmarks.photographs import BACKBONE, make_settings
+from benchmarks.photographs import BACKBONE, make_settings, timms_model
 from benchmarks.row import Row
 from benchmarks.stage_command import run_command
 from dcn.backbone import Backbone
@@ -47,17 +47,19 @@ def measure(folder: Path, images: int, pairs: int, precision: Precision) -> list
     photographs = [decode_photograph(file.read_bytes()) for file in files]
     weights = settings.backbone.weights
     assert weights is not None
-    by_crops, by_head = _models(weights, photographs, precision)
+    by_crops, by_head = make_models(weights, photographs, precision)
     backbone = by_head.backbone
     batches = [
         backbone.preprocess(np.stack([by_head.squash(one) for one in photographs[start : start + BATCH]]))
         for start in range(0, images, BATCH)
     ]
 
+    model = timms_model(settings)
+
     @torch.inference_mode()
     def forward_pass() -> None:
         for batch in batches:
-            backbone.model(batch)
+            model(batch)
 
     def classify(model: Model) -> None:
         for result in model.segment_all(photographs):
@@ -77,7 +79,7 @@ def measure(folder: Path, images: int, pairs: int, precision: Precision) -> list
     return rows
 
 
-def _models(
+def make_models(
     weights: Path, photographs: list[npt.NDArray[np.uint8]], precision: Precision
 ) -> tuple[Model, Model]:
     """The same model with classes by crops, and with a head; network and head are as they start."""

@@ -8,16 +8,14 @@ import torch
 from torch import Tensor
 
 from benchmarks.pairs import measure_pairs
-from benchmarks.photographs import forget, run
+from benchmarks.photographs import forget, run, timms_model
 from benchmarks.row import Row
-from dcn.backbone import Backbone
 from flows.settings import Settings
 
 
 def against_forward_pass(
     settings: Settings,
     stage: str,
-    backbone: Backbone,
     batches: Sequence[Tensor],
     unit: str,
     goal: float,
@@ -28,18 +26,19 @@ def against_forward_pass(
     Args:
         settings: what the stage reads is there.
         stage: is run anew each time, to a complete checkpoint.
-        backbone: looks at the batches; what it says of them is dropped.
-        batches: ``[b, 3, size, size]`` normalized, of the stage's own size.
+        batches: ``[b, 3, size, size]`` normalized, of the stage's own size. What the model says of them is
+            dropped.
         unit: what there is one of in a row of a batch, in the plural.
         goal: for the ratio of these per second.
         pairs: see :func:`benchmarks.pairs.measure_pairs`.
 
     """
+    model = timms_model(settings)
 
     @torch.inference_mode()
     def forward_pass() -> None:
         for batch in batches:
-            backbone.model(batch)
+            model(batch)
 
     ratio, details = measure_pairs(
         forward_pass, lambda: run(settings, stage), pairs, before=lambda: forget(settings, stage)

@@ -12,7 +12,8 @@ import numpy as np
 import timm
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from timm.models import VisionTransformer
 
 from dcn.weights.presets import Precision
 from flows.execution.plan import find_job
@@ -57,6 +58,15 @@ def make_settings(folder: Path, images: int, precision: Precision, **sections: d
             **sections,
         }
     )
+
+
+def timms_model(settings: Settings) -> VisionTransformer:
+    """The backbone of the settings as timm makes it, without what this project changes in it."""
+    model = timm.create_model("vit_small_patch8_224.dino", num_classes=0, dynamic_img_size=True)
+    assert isinstance(model, VisionTransformer)
+    assert settings.backbone.weights is not None
+    model.load_state_dict(load_file(settings.backbone.weights))
+    return model.to(getattr(torch, settings.backbone.precision)).eval()
 
 
 def run(settings: Settings, stage: str) -> Job:

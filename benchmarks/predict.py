@@ -1,0 +1,70 @@
+"""``dcn predict`` of a folder, with a model that is loaded, against timm's forward pass alone.
+
+    python -m benchmarks.predict [--images 64] [--pairs 3] [--json FILE]
+
+The paper's shape: ViT-S/8 at 224 pixels, at most five regions, JPEG files of 500 x 375. Everything that the
+command does for a photograph counts: decoding, regions with refined borders, label maps as PNG, overlays as
+JPEG, and the tables at the end.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.classes import make_models
+from benchmarks.pairs import measure_pairs
+from benchmarks.photographs import make_settings, timms_model
+from benchmarks.row import Row
+from benchmarks.stage_command import run_command
+from dcn.images.photograph import decode_photograph
+from dcn.model import BATCH, Model
+from dcn.weights.presets import Precision
+from flows.cli.predict import predict
+from flows.inputs.given_files import find_photographs
+
+
+def measure(folder: Path, images: int, pairs: int, precision: Precision) -> list[Row]:
+    """JPEG files in, label maps, overlays and tables out."""
+    settings = make_settings(folder, images, precision)
+    files = find_photographs([str(folder / f"photographs-{images}")]).files
+    weights, output = settings.backbone.weights, folder / "predicted"
+    assert weights is not None
+    photographs = [decode_photograph(file.path.read_bytes()) for file in files[:BATCH]]
+    with_classes, _ = make_models(weights, photographs, precision)
+    stored = with_classes.stored
+    description = stored.description.model_copy(update={"classes": None})
+    model = Model(type(stored)(stored.network, description), device="cpu", backbone=with_classes.backbone)
+    inputs = model.backbone.preprocess(np.stack([model.squash(photograph) for photograph in photographs]))
+    reference = timms_model(settings)
+
+    @torch.inference_mode()
+    def forward_pass() -> None:
+        for _ in range(0, images, BATCH):
+            reference(inputs)
+
+    def predict_all() -> None:
+        deque(predict(files, model, output), maxlen=0)
+
+    ratio, details = measure_pairs(
+        forward_pass, predict_all, pairs, before=lambda: shutil.rmtree(output, ignore_errors=True)
+    )
+    details["images per second"] = images / details["seconds of the candidate"]
+    return [
+        Row(
+            f"predict, {precision}",
+            "timm's forward pass alone",
+            ratio,
+            "of its images per second",
+            0.9,
+            details=details,
+        )
+    ]
+
+
+if __name__ == "__main__":
+    run_command(__doc__, measure, images=64, pairs=3)
