@@ -172,7 +172,10 @@ class DynamicClusteringNetwork(nn.Module):
         self.whitening = None if whitened_dims is None else TokenWhitening(dim, whitened_dims)
         if self.whitening is not None:
             dim = self.whitening.width
-        self.prototypes = nn.Parameter(torch.randn(num_prototypes, dim))
+        prototypes = torch.empty(num_prototypes, dim)
+        if not prototypes.is_meta:  # on that device, normal_ imports sympy, which takes half a second
+            prototypes.normal_()
+        self.prototypes = nn.Parameter(prototypes)
         self.dynamic_updates = nn.ModuleList(UpdateBlock(dim, heads, norm) for _ in range(num_stages))
         self.self_updates = nn.ModuleList(
             UpdateBlock(dim, heads, norm) for _ in range(num_stages if self_update else 0)

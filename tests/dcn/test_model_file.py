@@ -1,6 +1,8 @@
 """Model files: what goes in comes out, and what is something else is refused."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -282,3 +284,18 @@ def test_new_names_translate_the_clusters_of_the_head_as_well() -> None:
         named = found.description.classes.named
         assert named.names == names
         assert named.of_clusters(np.array(found.description.head.matched)).tolist() == [0, 1, 1]
+
+
+def test_reading_a_model_imports_no_sympy(tmp_path: Path) -> None:
+    """PyTorch imports it for some operations on the device meta, which takes half a second."""
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from dcn.model_file import load_model\n"
+        "load_model(Path(sys.argv[1]))\n"
+        "print('sympy' in sys.modules)\n"
+    )
+    file = tmp_path / "dcn.safetensors"
+    file.write_bytes(model_bytes(network().state_dict(), DESCRIPTION, CENTERS))
+    done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
