@@ -23,7 +23,7 @@ class EmbedStage(Stage):
     """
 
     name = "embed"
-    version = 3
+    version = 4
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         return ("index", "extract", "segment")

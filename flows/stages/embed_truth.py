@@ -33,7 +33,7 @@ class EmbedTruthStage(Stage):
     """
 
     name = "embed_truth"
-    version = 3
+    version = 4
     always_in_key = frozenset({"backbone"})
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:

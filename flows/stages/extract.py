@@ -27,7 +27,7 @@ class ExtractStage(Stage):
     """Writes ``tokens [N, n, d]``, ``attention [N, h, n]``, and ``present [N]``: the photograph was read."""
 
     name = "extract"
-    version = 2
+    version = 3
     always_in_key = frozenset({"backbone"})
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:

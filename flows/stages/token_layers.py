@@ -23,6 +23,7 @@ class TokenLayersStage(Stage):
     """
 
     name = "token_layers"
+    version = 2
     always_in_key = frozenset({"backbone"})
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
