@@ -61,9 +61,10 @@ def linear(rows: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False
 
 def _is_faster(*tensors: Tensor) -> bool:
     """Whether oneDNN multiplies these tensors, and in a way of its own."""
+    if any(tensor.device.type != "cpu" for tensor in tensors) or _onednn() is None:
+        return False
     dtypes = {tensor.dtype for tensor in tensors}
-    known = dtypes == {torch.float32} or (dtypes == {torch.bfloat16} and _has_bfloat16())
-    return known and all(tensor.device.type == "cpu" for tensor in tensors) and _onednn() is not None
+    return dtypes == {torch.float32} or (dtypes == {torch.bfloat16} and _has_bfloat16())
 
 
 @cache
