@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import pkgutil
 import re
 from functools import cache
 from itertools import pairwise
@@ -43,6 +44,17 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_named_files_exist(page: Path) -> None:
     named = {token.content for token in inline(page) if token.type == "code_inline"}
     missing = [name for name in named if NAMED_FILE.fullmatch(name) and not (ROOT / name).is_file()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_objects_of_the_reference_exist(page: Path) -> None:
+    missing = []
+    for name in re.findall(r"^::: ([\w.]+)$", page.read_text(), flags=re.MULTILINE):
+        try:
+            pkgutil.resolve_name(name)
+        except (ImportError, AttributeError):
+            missing.append(name)
     assert not missing
 
 
