@@ -232,6 +232,7 @@ def test_shards_that_kill_their_workers_end_the_flow_with_a_sentence(
         r"error the worker that computed shards \d+ to \d+ of extract died in attempt 1 of 1", errors
     )
     assert f"at {address.rpartition(':')[0]}" in errors
+    assert "memory ran out, or because its job reached its walltime or was cancelled" in errors
     assert "the same command computes the rest" in errors
     # The states reach the server as events.
     wait_until(

@@ -191,6 +191,29 @@ def test_fixed_jobs_that_were_all_cancelled_are_replaced(
     )
 
 
+@pytest.mark.soak
+def test_a_job_that_reached_its_walltime_is_replaced(
+    slurm: Slurm, runner: MakeRunner, whole: Settings, tmp_path: Path
+) -> None:
+    """The processes of the job stand still, as with a shard that takes longer than the job may."""
+    workspace = tmp_path / "workspace"
+    settings = on_slurm(whole, workspace, runner(workers=1, walltime="00:01:00"))
+    warnings: list[str] = []
+
+    def stand_still() -> None:
+        (job,) = slurm.jobs("running")
+        slurm.run("scancel", "--signal=STOP", "--full", job)
+
+    with Disturbance(workspace, "extract", 2, stand_still) as stop:
+        found = compute(settings, warnings.append)
+    assert stop.left < 14, "the stage was over before the job stood still"
+    assert found == content(whole)
+    assert any(
+        re.match(r"job \d+ has ended, TIMEOUT \(TimeLimit\).*; a new job takes its place", line)
+        for line in warnings
+    ), warnings
+
+
 def test_a_refused_job_is_submitted_again(
     slurm: Slurm, runner: MakeRunner, whole: Settings, tmp_path: Path
 ) -> None:
