@@ -55,9 +55,12 @@ def cluster_directions(vectors: npt.NDArray[np.float32], num_clusters: int, seed
     """
     from sklearn.preprocessing import normalize
 
+    from dcn.kernels.cpu_threads import compute_alone
+
     if not len(vectors):
         return no_clusters(vectors.shape[1])
-    return cluster_units(normalize(vectors), num_clusters, seed)
+    with compute_alone():  # the last bit of a center would depend on the number of threads
+        return cluster_units(normalize(vectors), num_clusters, seed)
 
 
 def cluster_units(unit: npt.NDArray[np.float32], num_clusters: int, seed: int) -> Clusters:

@@ -15,6 +15,8 @@ from dcn.evaluation.protocols import Regions
 
 # More than the number of any region in its photograph.
 _REGIONS = 1 << 16
+# A seed copies its points. Points of more bytes are clustered by one seed after the other, with all threads.
+_MOST_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ def cluster_regions(
     """
     from sklearn.preprocessing import normalize
 
+    from dcn.kernels.cpu_threads import compute_alone, map_in_threads
+
     numbers = _numbers(regions)
     learned = np.flatnonzero(regions.foreground & regions.embedded)  # [m]
     learned = learned[np.argsort(numbers[learned], kind="stable")]
@@ -89,17 +93,20 @@ def cluster_regions(
     points = clusterer.points(unit)
     wanted = num_clusters or stable_number(clusterer, unit)
     first = count_distinct(unit, wanted * overclustering)
-    found = []
-    for seed in runs:
+
+    def run(seed: int) -> RegionClusters:
         clusters = clusterer.cluster(unit, points, first, seed)
         if clusters.count > wanted:
             clusters = _merged(clusters, unit, wanted)
         if clusterer.by_center:
-            found.append(RegionClusters(clusters, learned[:0]))
-        else:
-            agreement = float((clusters.nearest(unit) == clusters.labels).mean())
-            found.append(RegionClusters(clusters, numbers[learned], agreement))
-    return found
+            return RegionClusters(clusters, learned[:0])
+        agreement = float((clusters.nearest(unit) == clusters.labels).mean())
+        return RegionClusters(clusters, numbers[learned], agreement)
+
+    if points.nbytes > _MOST_BYTES:
+        return [run(seed) for seed in runs]
+    with compute_alone():
+        return map_in_threads(run, runs)
 
 
 def _merged(clusters: Clusters, unit: npt.NDArray[np.float32], wanted: int) -> Clusters:

@@ -13,6 +13,7 @@ from sklearn.manifold import TSNE
 
 from dcn.figures.grid import RGB, cell_aspect, keep_box, picture_grid, show
 from dcn.images.palette import overlay, region_palette
+from dcn.kernels.cpu_threads import compute_alone
 
 _CELL_INCHES, _TITLE_INCHES = 3.0, 0.25
 _PERPLEXITY = 30.0
@@ -74,13 +75,16 @@ def token_map(
     """
     vectors = np.concatenate([tokens, centers]).astype(np.float32)
     alike = np.ptp(vectors, axis=0).max() == 0  # no principal component to start from
-    places = TSNE(
+    tsne = TSNE(
         max_iter=_ITERATIONS,
         perplexity=min(_PERPLEXITY, (len(vectors) - 1) / 3),  # t-SNE needs three times as many neighbors
         metric="cosine",
         init="random" if alike else "pca",
         random_state=0,
-    ).fit_transform(vectors)
+    )
+    # Threads would wait for each other in each of the short iterations.
+    with compute_alone():
+        places = tsne.fit_transform(vectors)
     return places[: len(tokens)], places[len(tokens) :]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -63,10 +64,16 @@ def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, "part", initializer=compute_alone)
 
 
-def compute_alone() -> None:
-    """Let OpenMP compute in the calling thread alone, because other threads use the other cores."""
+def compute_alone() -> AbstractContextManager[object]:
+    """Let OpenMP compute in the calling thread alone, because other threads use the other cores.
+
+    Returns:
+        A context at whose end the thread has its earlier limit again. Without it, the limit stays.
+
+    """
     # OpenMP's limit belongs to the thread that sets it.
-    find_libraries().limit(limits=1, user_api="openmp")
+    limited: AbstractContextManager[object] = find_libraries().limit(limits=1, user_api="openmp")
+    return limited
 
 
 def find_libraries() -> ThreadpoolController:

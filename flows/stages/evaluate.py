@@ -33,7 +33,7 @@ class EvaluateStage(Stage):
     """The arrays of the protocols, and ``results.json`` (:class:`flows.evaluation.results.Results`)."""
 
     name = "evaluate"
-    version = 5
+    version = 6
     always_in_key = frozenset({"protocols"})
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:

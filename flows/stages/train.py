@@ -18,7 +18,7 @@ class TrainStage(Stage):
     """Writes ``curve.json``, and ``dcn.safetensors``: the weights that were best on held-out images."""
 
     name = "train"
-    version = 5
+    version = 6
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         return ("index", "extract")

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.cluster import KMeans
 from sklearn.preprocessing import normalize
+from threadpoolctl import threadpool_limits
 
 from dcn.clusterers import (
     CLUSTERERS,
@@ -75,6 +77,22 @@ def test_plain_kmeans_is_that_of_scikit_learn_to_the_bit() -> None:
         np.testing.assert_array_equal(found.clusters.labels, theirs.labels_)
         np.testing.assert_array_equal(found.clusters.centers, theirs.cluster_centers_)
         assert found.clusters.inertia == theirs.inertia_
+
+
+@pytest.mark.parametrize("clusterer", ALL, ids=lambda one: one.name)
+@pytest.mark.parametrize("seeds", [1, 5])
+def test_the_number_of_threads_changes_no_bit(clusterer: Clusterer, seeds: int) -> None:
+    """Sums of float32 in another order have another last bit. scikit-learn divides them among threads."""
+    regions, found = regions_of(np.random.default_rng(0).normal(size=(1000, 60))), []
+    before = torch.get_num_threads()
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        with threadpool_limits(threads, "openmp"):
+            found.append(cluster_regions(regions, clusterer, 7, seeds))
+        torch.set_num_threads(before)
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one.clusters.labels, other.clusters.labels)
+        np.testing.assert_array_equal(one.clusters.centers, other.clusters.centers)
 
 
 def test_merged_clusters_keep_the_centers_of_their_parts() -> None:
