@@ -162,8 +162,9 @@ def here(seconds: float) -> float:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str, interval: float = 0.05) -> None:
-    """Poll until the condition holds."""
-    deadline = time.monotonic() + seconds
+    """Poll until the condition holds, at most so many seconds of a free machine; see :func:`here`."""
+    began = time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come within {seconds} s"
+        waited = time.monotonic() - began
+        assert waited < here(seconds), f"{what} did not come within {waited:.0f} s"
         time.sleep(interval)

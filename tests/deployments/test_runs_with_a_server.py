@@ -248,7 +248,9 @@ def test_a_server_that_dies_gives_a_message_and_no_traceback(
     config.write_text(yaml.safe_dump({**tiny_config, "train": train}))
     (tmp_path / "home").mkdir()
     with serve_prefect(tmp_path / "home") as environment:
-        server = psutil.Process().children()[-1]
+        port = environment["PREFECT_API_URL"].rpartition(":")[2].removesuffix("/api")
+        # A server of another test runs beside it, and may have started with a larger process number.
+        (server,) = [child for child in psutil.Process().children() if child.cmdline()[-1] == port]
         running = subprocess.Popen(
             command("train", config, "--workspace", workspace),
             # By default Prefect retries six times, which takes minutes.

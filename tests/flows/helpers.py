@@ -10,6 +10,7 @@ from dcn.datasets import FolderOptions
 from flows.execution.plan import find_job, stages_up_to
 from flows.execution.run import StageResult, compute_shards, run_stage
 from flows.settings import Settings
+from tests.servers import here
 
 # The stages of a run without a language model.
 STAGES = stages_up_to(None, Settings())
@@ -40,7 +41,7 @@ def command(*arguments: object) -> list[str]:
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Wait for a command to end; returns its exit status and its standard error on one line."""
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=here(300))
     assert "Traceback" not in errors, errors
     assert "INFO" not in errors, "a log is not what a user reads"
     return process.returncode, " ".join(errors.split())
