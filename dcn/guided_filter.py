@@ -44,7 +44,8 @@ class GuidedFilter:
         value_mean = _window_mean(values, self._radius)  # [k, H, W]
         guide, mean = self._guide[:, None], self._mean[:, None]  # [3, 1, H, W]
         common = self._covariance(guide, values, mean, value_mean)  # [3, k, H, W]
-        slope = np.einsum("abhw,bkhw->akhw", self._inverse, common)
+        # einsum would go pixel by pixel, and sums of whole channels use vector registers.
+        slope: Floats = sum(self._inverse[:, b, None] * common[b] for b in range(3))  # [3, k, H, W]
         offset = value_mean - np.einsum("akhw,ahw->khw", slope, self._mean)
         slope, offset = _window_mean(slope, self._radius), _window_mean(offset, self._radius)
         filtered: Floats = np.einsum("akhw,ahw->khw", slope, self._guide) + offset

@@ -107,10 +107,35 @@ def resize_label_map(labels: npt.NDArray[np.uint8], height: int, width: int) -> 
                [3, 3, 7, 7]], dtype=uint8)
 
     """
-    occurring = occurring_labels(labels)  # [c]
-    membership = (labels.ravel() == occurring[:, None]).astype(np.float32)  # [c, S * S]
-    resized: npt.NDArray[np.uint8] = occurring[label_map(membership.T, height, width)]
+    left, right, across = _neighbors(len(labels), width)  # [W] each
+    upper, lower, down = _neighbors(len(labels), height)  # [H] each
+    resized = np.empty((height, width), dtype=np.uint8)
+    for band in bands(height, width, _BAND_PIXELS):
+        rows = labels[upper[band]], labels[lower[band]]  # [rows, S] each
+        corners = [row[:, columns] for row in rows for columns in (left, right)]  # four of [rows, W]
+        resized[band] = first = corners[0]
+        border = np.nonzero(np.logical_or.reduce([corner != first for corner in corners[1:]]))  # m pixels
+        found = np.stack([corner[border] for corner in corners])  # [4, m]
+        below, beyond = down[band][border[0]], across[border[1]]
+        shares = [y * x for y in (2 * height - below, below) for x in (2 * width - beyond, beyond)]
+        total = ((found[:, None] == found) * np.stack(shares)).sum(axis=1)  # [4, m] of each corner's region
+        resized[band][border] = np.where(total == total.max(axis=0), found, 255).min(axis=0)
     return resized
+
+
+def _neighbors(
+    count: int, size: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """For each of ``size`` pixels, find the two of ``count`` values between which it lies.
+
+    Returns:
+        ``[size]`` place of the first and of the second, and the share of the second times ``2 size``. The
+        shares are whole numbers, so equal ones are equal to the bit.
+
+    """
+    place = np.maximum((2 * np.arange(size) + 1) * count - size, 0)  # times 2 size
+    first, share = np.divmod(place, 2 * size)
+    return first, np.minimum(first + 1, count - 1), share
 
 
 def occurring_labels(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -23,7 +23,7 @@ class EmbedStage(Stage):
     """
 
     name = "embed"
-    version = 4
+    version = 5
 
     def inputs(self, settings: Settings) -> tuple[str, ...]:
         return ("index", "extract", "segment")

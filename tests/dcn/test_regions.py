@@ -1,5 +1,7 @@
 """Label maps, areas and boxes, compared with PyTorch and scikit-image."""
 
+from fractions import Fraction
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -105,6 +107,25 @@ def test_a_resized_label_map_has_the_region_of_the_largest_share(
     assert resized.dtype == np.uint8
     won = np.take_along_axis(shares.numpy(), np.searchsorted([3, 7, 200], resized)[None], axis=0)[0]
     np.testing.assert_allclose(won, shares.numpy().max(axis=0), atol=1e-6)
+
+
+@given(st.integers(1, 4), st.integers(1, 12), st.integers(1, 12), st.integers(0, 999))
+@settings(max_examples=100)
+def test_of_equal_shares_the_smallest_region_wins(side: int, height: int, width: int, seed: int) -> None:
+    labels = np.random.default_rng(seed).integers(0, 3, (side, side)).astype(np.uint8)
+    resized = resize_label_map(labels, height, width)
+    for y, x in np.ndindex(height, width):
+        row, column = (
+            min(
+                max((i + Fraction(1, 2)) * Fraction(side, size) - Fraction(1, 2), Fraction(0)),
+                Fraction(side - 1),
+            )
+            for i, size in ((y, height), (x, width))
+        )
+        shares = [Fraction(0)] * 3
+        for (i, j), label in np.ndenumerate(labels):
+            shares[label] += max(1 - abs(row - i), 0) * max(1 - abs(column - j), 0)
+        assert resized[y, x] == shares.index(max(shares))
 
 
 @given(st.integers(1, 9), st.integers(1, 4), st.integers(0, 999))

@@ -40,11 +40,13 @@ class Victims(Protocol):
 
     Attributes:
         targets: names of what can be killed; the command is ``command``.
+        replaced: a killed target comes again by itself, so a command can lose several.
         environment: variables that the command needs beside those of this process.
 
     """
 
     targets: tuple[str, ...]
+    replaced: bool
 
     @property
     def environment(self) -> dict[str, str]: ...
@@ -65,7 +67,8 @@ class SlurmJobs:
 
     slurm: Slurm
     folder: Path
-    targets: tuple[str, ...] = ("command", "job")
+    targets: tuple[str, ...] = ("command", "job", "job")
+    replaced: bool = True
 
     @property
     def environment(self) -> dict[str, str]:
@@ -77,7 +80,7 @@ class SlurmJobs:
         )
         small = {"cores": 1, "processes": 1, "memory": "3GB", "interface": "lo", "death_timeout": 10}
         runner["cluster_arguments"].update({**small, "shared_temp_directory": str(self.folder)})
-        runner.update(kind="dask", adaptive={"minimum": 0, "maximum": 2})
+        runner.update(kind="dask", keep=True, adaptive={"minimum": 1, "maximum": 2})
         return ["--set", f"runner={yaml.safe_dump(runner, default_flow_style=True, width=10**6)}"]
 
     def kill(self, target: str, rng: random.Random) -> bool:
@@ -100,6 +103,7 @@ class Cluster:
     scheduler: subprocess.Popen[bytes] | None = None
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
     targets: tuple[str, ...] = ("command", "worker", "scheduler")
+    replaced: bool = False
     environment: dict[str, str] = field(default_factory=dict)
 
     def prepare(self, target: str) -> list[str]:
@@ -225,25 +229,29 @@ def _disturb(
     while not _complete(settings):
         target = rng.choice(victims.targets)
         process = _run(_config_file(settings), victims.environment, *victims.prepare(target))
-        wait = start_up + rng.uniform(0, 0.6) * (duration - start_up)  # less work is left each time
-        if sum(result.kills.values()) >= kills:
-            wait = _PATIENCE
-        began = time.time()
-        with suppress(subprocess.TimeoutExpired):
-            ended = process.wait(wait)  # it ended before the kill
-            assert ended == 0, f"the command was not killed, but ended with {ended}"
-            continue
-        working = max(_last_write(Path(settings.workspace)), began + start_up)
-        now = time.time()
-        if target == "command" or not victims.kill(target, rng):
-            target = "command"
-            process.send_signal(signal.SIGKILL)
-        result.kills[target] += 1
-        result.lost += max(0.0, now - working)
-        try:
-            process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"the command hangs after its {target} was killed") from None
+        while True:
+            wait = start_up + rng.uniform(0, 0.6) * (duration - start_up)  # less work is left each time
+            if sum(result.kills.values()) >= kills:
+                wait = _PATIENCE
+            began = time.time()
+            with suppress(subprocess.TimeoutExpired):
+                ended = process.wait(wait)  # it ended before the kill
+                assert ended == 0, f"the command was not killed, but ended with {ended}"
+                break
+            working = max(_last_write(Path(settings.workspace)), began + start_up)
+            now = time.time()
+            hit = target != "command" and victims.kill(target, rng)
+            if not hit:
+                process.send_signal(signal.SIGKILL)
+            result.kills[target if hit else "command"] += 1
+            result.lost += max(0.0, now - working)
+            if hit and victims.replaced:
+                continue
+            try:
+                process.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                raise AssertionError(f"the command hangs after its {target} was killed") from None
+            break
 
 
 def _last_write(workspace: Path) -> float:
