@@ -149,6 +149,11 @@ class Settings(Options):
                 f"embed.drop_masked has no meaning for embed.source {', '.join(filled.embed.source)}, which "
                 f"masks no crop; set embed.drop_masked to false, or add crop to embed.source"
             )
+        if filled.embed.token_layer is not None and "tokens" not in filled.embed.source:
+            raise InvalidSettingsError(
+                f"embed.token_layer has no meaning for embed.source {', '.join(filled.embed.source)}, which "
+                f"reads no tokens; leave embed.token_layer empty, or add tokens to embed.source"
+            )
         return _absolute(filled.model_copy(update={"workspace": self._absolute_workspace()}), "")
 
     def at_defaults(self) -> Settings:

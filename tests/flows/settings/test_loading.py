@@ -86,6 +86,13 @@ def test_patches_are_dropped_from_masked_crops_only() -> None:
     assert load_settings("sample", ["embed.drop_masked=true"]).resolve().embed.drop_masked
 
 
+def test_a_layer_of_tokens_needs_a_source_that_reads_tokens() -> None:
+    with pytest.raises(InvalidSettingsError, match="add tokens to embed.source"):
+        load_settings("sample", ["embed.token_layer=-2"]).resolve()
+    sources = ["embed.source=[crop, tokens]", "embed.token_layer=-2"]
+    assert load_settings("sample", sources).resolve().embed.token_layer == -2
+
+
 @pytest.mark.parametrize("whiten", [False, True, 64])
 def test_whitening_is_on_off_or_a_number_of_directions(whiten: bool | int) -> None:
     found = load_settings("sample", [f"embed.whiten={str(whiten).lower()}"]).embed.whiten
