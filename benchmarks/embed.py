@@ -42,7 +42,7 @@ def measure(folder: Path, images: int, pairs: int, precision: Precision) -> list
         crops.extend(cut.values())
     batch_size = CROPS_PER_PHOTOGRAPH * settings.backbone.batch_size
     batches = [masked_inputs(backbone, batch) for batch in batched(crops, batch_size)]
-    return [against_forward_pass(settings, "embed", batches, "crops", 0.9, pairs)]
+    return [against_forward_pass(settings, "embed", batches, "crops", 2.0, pairs)]
 
 
 if __name__ == "__main__":

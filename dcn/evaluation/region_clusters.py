@@ -15,8 +15,8 @@ from dcn.evaluation.protocols import Regions
 
 # More than the number of any region in its photograph.
 _REGIONS = 1 << 16
-# A seed copies its points. Points of more bytes are clustered by one seed after the other, with all threads.
-_MOST_BYTES = 1 << 28
+# Bytes of the copies that seeds make of their points. If they are more, one seed runs after the other.
+_MOST_BYTES = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,9 @@ def cluster_regions(
         agreement = float((clusters.nearest(unit) == clusters.labels).mean())
         return RegionClusters(clusters, numbers[learned], agreement)
 
-    if points.nbytes > _MOST_BYTES:
-        return [run(seed) for seed in runs]
-    with compute_alone():
-        return map_in_threads(run, runs)
+    at_once = points.nbytes * len(runs) <= _MOST_BYTES
+    with compute_alone():  # the last bit of a center would depend on the number of threads
+        return map_in_threads(run, runs) if at_once else [run(seed) for seed in runs]
 
 
 def _merged(clusters: Clusters, unit: npt.NDArray[np.float32], wanted: int) -> Clusters:
