@@ -59,7 +59,7 @@ def cluster_directions(vectors: npt.NDArray[np.float32], num_clusters: int, seed
 
     if not len(vectors):
         return no_clusters(vectors.shape[1])
-    with compute_alone():  # the last bit of a center would depend on the number of threads
+    with compute_alone():
         return cluster_units(normalize(vectors), num_clusters, seed)
 
 

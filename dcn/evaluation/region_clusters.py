@@ -91,7 +91,8 @@ def cluster_regions(
         return [RegionClusters(no_clusters(regions.embedding.shape[1]), learned) for _ in runs]
     unit = normalize(regions.embedding[learned])  # [m, d]
     points = clusterer.points(unit)
-    wanted = num_clusters or stable_number(clusterer, unit)
+    with compute_alone():
+        wanted = num_clusters or stable_number(clusterer, unit)
     first = count_distinct(unit, wanted * overclustering)
 
     def run(seed: int) -> RegionClusters:
@@ -104,7 +105,7 @@ def cluster_regions(
         return RegionClusters(clusters, numbers[learned], agreement)
 
     at_once = points.nbytes * len(runs) <= _MOST_BYTES
-    with compute_alone():  # the last bit of a center would depend on the number of threads
+    with compute_alone():
         return map_in_threads(run, runs) if at_once else [run(seed) for seed in runs]
 
 

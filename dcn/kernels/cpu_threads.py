@@ -65,7 +65,10 @@ def _threads(count: int) -> ThreadPoolExecutor:
 
 
 def compute_alone() -> AbstractContextManager[object]:
-    """Let OpenMP compute in the calling thread alone, because other threads use the other cores.
+    """Let OpenMP compute in the calling thread alone.
+
+    Other threads may use the other cores; and what is summed in parts, one for each thread, has another last
+    bit with another number of threads.
 
     Returns:
         A context at whose end the thread has its earlier limit again. Without it, the limit stays.
