@@ -45,6 +45,12 @@ WorkspaceLocation = Annotated[
 
 AnySection = TypeVar("AnySection", bound=Options)
 
+# Options of ``embed`` that only one source reads: the source, what others do, how to leave the option out.
+_READ_BY_ONE_SOURCE = {
+    "drop_masked": ("crop", "masks no crop", "set embed.drop_masked to false"),
+    "token_layer": ("tokens", "reads no tokens", "leave embed.token_layer empty"),
+}
+
 
 class Settings(Options):
     """Everything that a run depends on."""
@@ -144,16 +150,13 @@ class Settings(Options):
                 "segment.foreground_split average has no meaning for segment.region_score sum, because a "
                 "larger region has a larger sum; set foreground_split to two-means, or region_score to mean"
             )
-        if filled.embed.drop_masked and "crop" not in filled.embed.source:
-            raise InvalidSettingsError(
-                f"embed.drop_masked has no meaning for embed.source {', '.join(filled.embed.source)}, which "
-                f"masks no crop; set embed.drop_masked to false, or add crop to embed.source"
-            )
-        if filled.embed.token_layer is not None and "tokens" not in filled.embed.source:
-            raise InvalidSettingsError(
-                f"embed.token_layer has no meaning for embed.source {', '.join(filled.embed.source)}, which "
-                f"reads no tokens; leave embed.token_layer empty, or add tokens to embed.source"
-            )
+        sources = filled.embed.source
+        for option, (source, others, leave_out) in _READ_BY_ONE_SOURCE.items():
+            if getattr(filled.embed, option) not in (None, False) and source not in sources:
+                raise InvalidSettingsError(
+                    f"embed.{option} has no meaning for embed.source {', '.join(sources)}, which {others}; "
+                    f"{leave_out}, or add {source} to embed.source"
+                )
         return _absolute(filled.model_copy(update={"workspace": self._absolute_workspace()}), "")
 
     def at_defaults(self) -> Settings:
