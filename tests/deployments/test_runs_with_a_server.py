@@ -250,7 +250,8 @@ def test_a_server_that_dies_gives_a_message_and_no_traceback(
     with serve_prefect(tmp_path / "home") as environment:
         port = environment["PREFECT_API_URL"].rpartition(":")[2].removesuffix("/api")
         # A server of another test runs beside it, and may have started with a larger process number.
-        (server,) = [child for child in psutil.Process().children() if child.cmdline()[-1] == port]
+        alive = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+        (server,) = [child for child in alive if child.cmdline()[-1:] == [port]]
         running = subprocess.Popen(
             command("train", config, "--workspace", workspace),
             # By default Prefect retries six times, which takes minutes.

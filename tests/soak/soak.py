@@ -16,7 +16,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -229,22 +229,15 @@ def _disturb(
     while not _complete(settings):
         target = rng.choice(victims.targets)
         process = _run(_config_file(settings), victims.environment, *victims.prepare(target))
-        while True:
-            wait = start_up + rng.uniform(0, 0.6) * (duration - start_up)  # less work is left each time
-            if sum(result.kills.values()) >= kills:
-                wait = _PATIENCE
-            began = time.time()
-            with suppress(subprocess.TimeoutExpired):
-                ended = process.wait(wait)  # it ended before the kill
-                assert ended == 0, f"the command was not killed, but ended with {ended}"
-                break
+        began = time.time()
+        while not _ends_within(_moment(rng, duration, start_up, kills, result), process):
             working = max(_last_write(Path(settings.workspace)), began + start_up)
-            now = time.time()
+            began = time.time()
             hit = target != "command" and victims.kill(target, rng)
             if not hit:
                 process.send_signal(signal.SIGKILL)
             result.kills[target if hit else "command"] += 1
-            result.lost += max(0.0, now - working)
+            result.lost += max(0.0, began - working)
             if hit and victims.replaced:
                 continue
             try:
@@ -252,6 +245,23 @@ def _disturb(
             except subprocess.TimeoutExpired:
                 raise AssertionError(f"the command hangs after its {target} was killed") from None
             break
+
+
+def _moment(rng: random.Random, duration: float, start_up: float, kills: int, result: Soak) -> float:
+    """Draw the seconds until the next kill; when there were enough, those that a command may take."""
+    if sum(result.kills.values()) >= kills:
+        return _PATIENCE
+    return start_up + rng.uniform(0, 0.6) * (duration - start_up)  # less work is left each time
+
+
+def _ends_within(seconds: float, process: subprocess.Popen[bytes]) -> bool:
+    """Whether a command ends within some seconds. If nothing killed it, it must end well."""
+    try:
+        ended = process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    assert ended == 0, f"the command was not killed, but ended with {ended}"
+    return True
 
 
 def _last_write(workspace: Path) -> float:
