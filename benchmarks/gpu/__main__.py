@@ -2,10 +2,9 @@
 
     python -m benchmarks.gpu [--json FILE] [--only loss,step,run] [--iterations 2500]
 
-All parts take about six minutes, of which two whole trainings are half. The script prints the device and the
-versions first, and a row as soon as it is measured. A part that fails is shown with its error, and the other
-parts go on; the exit status is then 1. Without a CUDA device it is 2. Weights are random and tokens are
-synthetic: they change no speed.
+All parts take about six minutes on an H200. The script prints the device and the versions first, and a row as
+soon as it is measured. A part that fails is shown with its error, and the other parts go on; the exit status
+is then 1. Without a CUDA device it is 2. Weights are random and tokens are synthetic: they change no speed.
 """
 
 from __future__ import annotations

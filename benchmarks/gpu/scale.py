@@ -18,7 +18,8 @@ class Scale:
         iterations: training steps of a whole run.
         loss_cases: pairs of images and tokens for which the loss is compared.
         batches: photographs that the backbone takes at once, one row each.
-        photographs: number of files that the stages read.
+        photographs: number of files that ``extract`` reads, by default as many as VOC 2012 has.
+        segmented: number of files that ``segment`` and ``embed`` read; they take longer.
         distinct: number of different photographs among them; drawing takes longer than decoding.
         repeats: timed calls of a short piece of work; the median counts.
 
@@ -32,7 +33,8 @@ class Scale:
     iterations: int = 2500
     loss_cases: tuple[tuple[int, int], ...] = ((8, 784), (2, 3136))
     batches: tuple[int, ...] = (32, 64, 128, 256)
-    photographs: int = 1500
+    photographs: int = 12_031
+    segmented: int = 1000
     distinct: int = 100
     repeats: int = 20
 
@@ -46,6 +48,7 @@ SMALL = Scale(
     loss_cases=((2, 64),),
     batches=(1,),
     photographs=6,
+    segmented=4,
     distinct=2,
     repeats=1,
 )

@@ -28,7 +28,6 @@ from flows.settings import Settings
 from flows.stage import Job
 from storage import Checkpoint
 
-VOC_PHOTOGRAPHS = 12_031
 _BATCH = 128
 _WORKERS = 4
 # Share of the speed of decoding alone from which on decoding is what limits a stage.
@@ -38,42 +37,43 @@ _LIMITED = 0.85
 def measure(scale: Scale) -> Iterator[Measured]:
     """Photographs per second of the stages, and of decoding, the backbone and writing alone."""
     with tempfile.TemporaryDirectory() as folder:
-        _draw(Path(folder), scale)
+        for number in {scale.photographs, scale.segmented}:
+            _draw(Path(folder), number, scale.distinct)
         precisions: tuple[Precision, ...] = ("float32", "bfloat16")
         for precision in precisions:
-            settings = _settings(Path(folder), scale, precision)
-            yield from _measure_precision(settings, scale, precision)
+            yield from _measure_extract(_settings(Path(folder), scale, scale.photographs, precision), scale)
+            yield _measure_rest(_settings(Path(folder), scale, scale.segmented, precision), scale)
 
 
-def _draw(folder: Path, scale: Scale) -> None:
+def _draw(folder: Path, number: int, distinct: int) -> None:
     """As many files as the stages read, where :func:`benchmarks.photographs.make_settings` looks for them."""
-    photographs = folder / f"photographs-{scale.photographs}"
-    draw(photographs, scale.distinct)
+    photographs = folder / f"photographs-{number}"
+    draw(photographs, min(distinct, number))
     drawn = sorted(photographs.iterdir())
-    for number in range(scale.distinct, scale.photographs):
-        shutil.copyfile(drawn[number % scale.distinct], photographs / f"{number:05d}.jpg")
+    for copy in range(len(drawn), number):
+        shutil.copyfile(drawn[copy % len(drawn)], photographs / f"{copy:05d}.jpg")
 
 
-def _settings(folder: Path, scale: Scale, precision: Precision) -> Settings:
+def _settings(folder: Path, scale: Scale, number: int, precision: Precision) -> Settings:
     """A segmenter without training stands between ``extract`` and ``embed``."""
     drawn = make_settings(
-        folder, scale.photographs, precision, segment={"segmenter": {"name": "kmeans", "num_regions": 3}}
+        folder, number, precision, segment={"segmenter": {"name": "kmeans", "num_regions": 3}}
     )
-    backbone = {"device": scale.device, "batch_size": min(_BATCH, scale.photographs)}
+    backbone = {"device": scale.device, "batch_size": min(_BATCH, number)}
     values = drawn.model_dump(mode="json")
     return Settings.model_validate(values | {"backbone": values["backbone"] | backbone})
 
 
-def _measure_precision(settings: Settings, scale: Scale, precision: str) -> Iterator[Measured]:
+def _measure_extract(settings: Settings, scale: Scale) -> Iterator[Measured]:
     index = run(settings, "index")
     settings = index.settings  # with the preset's sizes
+    precision = settings.backbone.precision
     squashed, decoding = _decode(index)
     model_only = _backbone_rate(settings, scale, squashed)
     forget_peak(scale.device)
     writing: list[float] = []
     with patch.object(Checkpoint, "write_shard", _timed(Checkpoint.write_shard, writing)):
         extract = _stage_rate(settings, "extract")
-    gigabytes = peak_gigabytes(scale.device)
     yield {
         "what": f"extract, {precision}, photographs per second of {scale.photographs}",
         "distinct": scale.distinct,
@@ -81,22 +81,28 @@ def _measure_precision(settings: Settings, scale: Scale, precision: str) -> Iter
         "decoding alone": decoding,
         "backbone alone": model_only,
         "writing alone": scale.photographs / sum(writing),
-        "GB": gigabytes,
+        "GB": peak_gigabytes(scale.device),
     }
     slowest = min(decoding, model_only, scale.photographs / sum(writing))
     yield {
-        "what": f"goal: extract of VOC's {VOC_PHOTOGRAPHS} photographs is limited by decoding; {precision}",
-        "s, EXTRAPOLATED": VOC_PHOTOGRAPHS / extract,
-        "s of decoding alone": VOC_PHOTOGRAPHS / decoding,
+        "what": f"goal: extract of {scale.photographs} photographs is limited by decoding; {precision}",
+        "s": scale.photographs / extract,
+        "s of decoding alone": scale.photographs / decoding,
         "of the speed of decoding": extract / decoding,
         "slowest part": {decoding: "decoding", model_only: "backbone"}.get(slowest, "writing"),
         "goal": "met" if extract >= _LIMITED * decoding else "missed",
     }
+
+
+def _measure_rest(settings: Settings, scale: Scale) -> Measured:
+    settings = run(settings, "index").settings
+    run(settings, "extract")
     segment = _stage_rate(settings, "segment")
     forget_peak(scale.device)
     embed = _stage_rate(settings, "embed")
-    yield {
-        "what": f"segment by k-means, then embed, {precision}, photographs per second",
+    return {
+        "what": f"segment by k-means, then embed, {settings.backbone.precision}, "
+        f"photographs per second of {scale.segmented}",
         "segment": segment,
         "embed": embed,
         "GB of embed": peak_gigabytes(scale.device),
