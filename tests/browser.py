@@ -202,8 +202,8 @@ def _address(profile: Path) -> str:
     port, end = profile / "DevToolsActivePort", time.monotonic() + 60
     while True:
         assert time.monotonic() < end, "Chromium did not start"
-        with suppress(OSError, ValueError, StopIteration):
-            number = int(port.read_text().split()[0])
+        with suppress(OSError, httpx.HTTPError, ValueError, StopIteration):
+            number, _ = port.read_text().splitlines()  # the browser may not have written both lines yet
             tabs = httpx.get(f"http://127.0.0.1:{number}/json/list", trust_env=False).json()
             found: str = next(one for one in tabs if one["type"] == "page")["webSocketDebuggerUrl"]
             return found
