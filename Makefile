@@ -4,10 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
-# `make demo TORCH=cpu` installs the CPU build of PyTorch, which exists for Linux in an index of its own.
-CPU_INDEX := https://download.pytorch.org/whl/cpu
-# No other source of packages may mix in: a torch of one build breaks with a torchvision of another.
-ALONE := PIP_CONFIG_FILE=/dev/null PIP_EXTRA_INDEX_URL= PIP_FIND_LINKS=
+# `make demo TORCH=cpu` installs the CPU build of PyTorch, which exists for Linux in an index of its own. uv knows this
+# index, and takes torch and torchvision from nowhere else: a torch of one build breaks with a torchvision of another.
 ifeq ($(TORCH),cpu)
 DISK := less than 3 GB
 else
@@ -66,8 +64,9 @@ lint: .venv/.installed-lint
 .venv/.installed-focus: pyproject.toml | .venv/bin/python
 	@echo "Installing into .venv takes several minutes and $(DISK)."
 ifeq ($(TORCH),cpu)
-	$(ALONE) $(PIP) --retries 1 --timeout 10 --index-url $(CPU_INDEX) torch torchvision \
-	    || { echo "The CPU build of PyTorch is not to be had from $(CPU_INDEX). Without TORCH=cpu, make takes the usual build." >&2; exit 1; }
+	$(PIP) uv
+	$(BIN)/uv pip install --python $(BIN)/python --torch-backend cpu torch torchvision \
+	    || { echo "PyTorch's index with its CPU build cannot be reached. Without TORCH=cpu, make takes the usual build." >&2; exit 1; }
 endif
 	$(PIP) --editable ".[focus]"
 	touch $@
