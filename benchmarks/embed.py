@@ -4,7 +4,8 @@
 
 The paper's shape: ViT-S/8, regions of photographs of 500 x 375, each resized to 224 pixels. The stage begins
 with JPEG files and the checkpoint of ``segment`` and ends with a complete checkpoint. The forward pass begins
-with the crops that the stage embeds, normalized, in memory, in batches of one size. Its result is dropped.
+with the crops that the stage embeds, normalized, in memory, in batches of the same size as those of the
+stage, and its result is dropped.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from flows.inputs.models import load_backbone
 from flows.inputs.parallel import batched
 from flows.inputs.region_maps import RegionMaps
 from flows.stages.crop_embeddings import CROPS_PER_PHOTOGRAPH
+from flows.stages.embed import embedded_boxes
 
 
 def measure(folder: Path, images: int, pairs: int, precision: Precision) -> list[Row]:
@@ -35,9 +37,7 @@ def measure(folder: Path, images: int, pairs: int, precision: Precision) -> list
     backbone, size = load_backbone(job.settings), job.settings.embed.size
     assert size is not None
     dataset, maps = open_dataset(settings.dataset), RegionMaps.read(job, 0, images)
-    segment = job.checkpoint("segment")
-    wanted = segment.array("foreground").rows(0, images)  # the others are not embedded without ground truth
-    boxes = segment.array("box").rows(0, images) * wanted[..., None]
+    boxes = embedded_boxes(job, 0, images)
     crops: list[Crop] = []
     for image in open_index(job).images():
         cut = crop_regions(read_photograph(dataset, image), maps.of(image), boxes[image.row], size)

@@ -43,13 +43,8 @@ class EmbedStage(Stage):
 
     def compute_shard(self, job: Job, manifest: Manifest, shard: int) -> ShardResult:
         start, stop = manifest.shard_range(shard)
-        segment = job.checkpoint("segment")
         maps = RegionMaps.read(job, start, stop)
-        wanted = segment.array("area").rows(start, stop) > 0  # [s, k]
-        if not job.settings.embeds_background:
-            wanted &= segment.array("foreground").rows(start, stop)
-        boxes = segment.array("box").rows(start, stop) * wanted[..., None]  # [s, k, 4]
-
+        boxes = embedded_boxes(job, start, stop)  # [s, k, 4]
         index, training = open_index(job), job.settings.embeds_training_split
         images = [
             image
@@ -70,3 +65,13 @@ class EmbedStage(Stage):
         refused = warn_of_refused(checkpoint, manifest, "has no embeddings", warn)
         regions = sum(record.info["regions"] for record in checkpoint.records(manifest))
         return {"regions": regions, "refused": refused}
+
+
+def embedded_boxes(job: Job, start: int, stop: int) -> npt.NDArray[np.int32]:
+    """Bounding boxes ``[s, k, 4]`` of the regions of some rows; zeros for a region that is not embedded."""
+    segment = job.checkpoint("segment")
+    wanted = segment.array("area").rows(start, stop) > 0  # [s, k]
+    if not job.settings.embeds_background:
+        wanted &= segment.array("foreground").rows(start, stop)
+    boxes: npt.NDArray[np.int32] = segment.array("box").rows(start, stop) * wanted[..., None]
+    return boxes
