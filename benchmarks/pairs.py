@@ -12,13 +12,15 @@ def measure_pairs(
     candidate: Callable[[], object],
     pairs: int,
     before: Callable[[], object] = lambda: None,
+    warm_up: Callable[[], object] | None = None,
 ) -> tuple[float, dict[str, float]]:
     """How many times as fast as the reference the candidate is: the median of several pairs.
 
     Args:
-        reference, candidate: the work; each is done once before what counts.
+        reference, candidate: the work; each is done once before what counts, without `warm_up`.
         pairs: how often both are done; which of the two is first alternates.
         before: is called before each, untimed.
+        warm_up: a small part of both works, done once instead, where the whole takes long.
 
     Returns:
         The ratio, and beside it the medians of the seconds of each, the least and the largest ratio, and the
@@ -29,7 +31,7 @@ def measure_pairs(
     sides = {"reference": reference, "candidate": candidate}
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     processor: dict[str, list[float]] = {name: [] for name in sides}
-    for work in sides.values():
+    for work in sides.values() if warm_up is None else [warm_up]:
         before()
         work()
     for pair in range(pairs):
