@@ -17,10 +17,10 @@ def measure_pairs(
     """How many times as fast as the reference the candidate is: the median of several pairs.
 
     Args:
-        reference, candidate: the work; each is done once before what counts, without `warm_up`.
+        reference, candidate: the work; each is done once before what counts, unless there is a ``warm_up``.
         pairs: how often both are done; which of the two is first alternates.
         before: is called before each, untimed.
-        warm_up: a small part of both works, done once instead, where the whole takes long.
+        warm_up: a small part of both, done once instead; for works that take minutes.
 
     Returns:
         The ratio, and beside it the medians of the seconds of each, the least and the largest ratio, and the

@@ -42,22 +42,22 @@ def measure(folder: Path, images: int, pairs: int, precision: Precision) -> list
     reference = timms_model(settings)
 
     @torch.inference_mode()
-    def forward_pass(images: int) -> None:
-        for _ in range(0, images, BATCH):
+    def forward_pass(count: int) -> None:
+        for _ in range(0, count, BATCH):
             reference(inputs)
 
-    def predict_all(model: Model, images: int) -> None:
-        deque(predict(files[:images], model, output), maxlen=0)
+    def predict_some(model: Model, count: int) -> None:
+        deque(predict(files[:count], model, output), maxlen=0)
 
     def one_batch(model: Model) -> None:
         forward_pass(BATCH)
-        predict_all(model, BATCH)
+        predict_some(model, BATCH)
 
     rows = []
     for what, model in (("predict", _without_classes(by_head)), ("predict with a head", by_head)):
         ratio, details = measure_pairs(
             partial(forward_pass, images),
-            partial(predict_all, model, images),
+            partial(predict_some, model, images),
             pairs,
             before=lambda: shutil.rmtree(output, ignore_errors=True),
             warm_up=partial(one_batch, model),
